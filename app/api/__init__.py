@@ -1,0 +1,1 @@
+"""HTTP endpoints: parse, call one thing, return."""

@@ -1,0 +1,94 @@
+"""How to train: a frozen, named, serialisable value, saved beside the weights it made."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+from app.core.errors import InvalidValue
+
+TARGETS = ("all-linear", "mlp", "attention")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of writing documents into a LoRA.
+
+    Attributes:
+        rank: width of the LoRA products, 1-512.
+        alpha: LoRA scale; the update is multiplied by alpha / rank.
+        target: which linear layers carry a LoRA: one of `TARGETS`.
+        learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, then cosine to zero.
+        epochs: at most this many passes over the examples.
+        stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
+        passage_tokens: length of a passage in tokens of the base model.
+        passage_overlap_tokens: tokens that two neighbouring passages share.
+        questions_per_passage: how many questions the generator is asked for.
+        seed: of initialisation, shuffling and generation.
+    """
+
+    name: str = "default"
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target: str = "all-linear"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup_ratio: float = 0.05
+    max_grad_norm: float = 1.0
+    epochs: int = 30
+    batch_size: int = 8
+    stop_loss: float = 0.01
+    passage_tokens: int = 192
+    passage_overlap_tokens: int = 32
+    questions_per_passage: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field, (low, high) in _RANGES.items():
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise InvalidValue(f"recipe.{field} must lie between {low} and {high}.")
+        if self.target not in TARGETS:
+            raise InvalidValue(f"recipe.target must be one of {', '.join(TARGETS)}.")
+        if self.passage_overlap_tokens >= self.passage_tokens:
+            raise InvalidValue("recipe.passage_overlap_tokens must be below recipe.passage_tokens.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the value as JSON-ready fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Build a recipe from the defaults and `fields`.
+
+        Raises:
+            InvalidValue: an unknown field, a wrong type or a value out of range.
+        """
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        for name, value in fields.items():
+            if name not in types:
+                raise InvalidValue(f"recipe.{name[:40]} is not a recipe field; fields are {', '.join(types)}.")
+            expected = types[name]
+            if expected is float and isinstance(value, int) and not isinstance(value, bool):
+                continue
+            if not isinstance(value, expected) or isinstance(value, bool):
+                raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
+        return cls(**fields)
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "rank": (1, 512),
+    "alpha": (1, 4096),
+    "dropout": (0.0, 0.9),
+    "learning_rate": (1e-7, 1.0),
+    "weight_decay": (0.0, 1.0),
+    "warmup_ratio": (0.0, 0.9),
+    "max_grad_norm": (0.01, 1000.0),
+    "epochs": (1, 1000),
+    "batch_size": (1, 1024),
+    "stop_loss": (0.0, 10.0),
+    "passage_tokens": (16, 8192),
+    "passage_overlap_tokens": (0, 4096),
+    "questions_per_passage": (0, 128),
+    "seed": (0, 2**31 - 1),
+}

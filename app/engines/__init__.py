@@ -1,0 +1,1 @@
+"""How the gateway and the trainer talk to engines."""

@@ -1,0 +1,161 @@
+"""Every error Lorekeep raises on purpose; one handler in `app.main` renders them.
+
+    ServiceError 500 internal
+    ├── InvalidRequest 400 invalid_request
+    │   ├── InvalidName 400 invalid_name
+    │   ├── UnreadableDocument 400 unreadable_document
+    │   ├── EmptyDocument 400 empty_document
+    │   └── UnsupportedParameter 400 unsupported_parameter
+    ├── Unauthenticated 401 invalid_api_key
+    ├── Forbidden 403 forbidden
+    ├── NotFound 404 not_found
+    │   ├── MemoryNotFound 404 memory_not_found
+    │   ├── VersionNotFound 404 version_not_found
+    │   └── ModelNotFound 404 model_not_found
+    ├── Conflict 409 conflict
+    │   ├── NameTaken 409 name_taken
+    │   ├── IdempotencyMismatch 409 idempotency_mismatch
+    │   ├── StateConflict 409 state_conflict
+    │   ├── LeaseLost 409 lease_lost
+    │   └── MemoryNotReady 409 memory_not_ready
+    ├── TooLarge 413 too_large
+    ├── UnsupportedDocument 415 unsupported_document
+    ├── Busy 429 engines_busy
+    ├── AdapterRejected 502 adapter_rejected
+    ├── EngineFailed 502 engine_failed
+    └── Unavailable 503 unavailable
+        ├── NoEngine 503 no_engine
+        └── RegistryUnavailable 503 registry_unavailable
+
+`StartupError` stands apart: the process cannot start; its text is the one sentence a user sees.
+"""
+
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Base class. Subclasses set `status` and `code`; clients match on `code`.
+
+    Attributes:
+        detail: one sentence for the user that says what to do.
+        param: the request field at fault, where there is one.
+        retry_after_s: seconds after which the same request may succeed.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, detail: str = "", param: str | None = None) -> None:
+        super().__init__(detail, param)
+        self.detail = detail
+        self.param = param
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class InvalidRequest(ServiceError):
+    status, code = 400, "invalid_request"
+
+
+class InvalidName(InvalidRequest):
+    code = "invalid_name"
+
+
+class UnreadableDocument(InvalidRequest):
+    code = "unreadable_document"
+
+
+class EmptyDocument(InvalidRequest):
+    code = "empty_document"
+
+
+class UnsupportedParameter(InvalidRequest):
+    code = "unsupported_parameter"
+
+
+class Unauthenticated(ServiceError):
+    status, code = 401, "invalid_api_key"
+
+
+class Forbidden(ServiceError):
+    status, code = 403, "forbidden"
+
+
+class NotFound(ServiceError):
+    status, code = 404, "not_found"
+
+
+class MemoryNotFound(NotFound):
+    code = "memory_not_found"
+
+
+class VersionNotFound(NotFound):
+    code = "version_not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class Conflict(ServiceError):
+    status, code = 409, "conflict"
+
+
+class NameTaken(Conflict):
+    code = "name_taken"
+
+
+class IdempotencyMismatch(Conflict):
+    code = "idempotency_mismatch"
+
+
+class StateConflict(Conflict):
+    code = "state_conflict"
+
+
+class LeaseLost(Conflict):
+    code = "lease_lost"
+
+
+class MemoryNotReady(Conflict):
+    code = "memory_not_ready"
+
+
+class TooLarge(ServiceError):
+    status, code = 413, "too_large"
+
+
+class UnsupportedDocument(ServiceError):
+    status, code = 415, "unsupported_document"
+
+
+class Busy(ServiceError):
+    status, code, retry_after_s = 429, "engines_busy", 2
+
+
+class AdapterRejected(ServiceError):
+    """An engine loaded an adapter and its canary failed, or its files were not fit to load."""
+
+    status, code = 502, "adapter_rejected"
+
+
+class EngineFailed(ServiceError):
+    status, code = 502, "engine_failed"
+
+
+class Unavailable(ServiceError):
+    status, code, retry_after_s = 503, "unavailable", 5
+
+
+class NoEngine(Unavailable):
+    code = "no_engine"
+
+
+class RegistryUnavailable(Unavailable):
+    code = "registry_unavailable"
+
+
+class StartupError(Exception):
+    """The process cannot start; the text is one sentence that says what to do."""

@@ -1,0 +1,1 @@
+"""Use-cases: remember, answer, erase. Each joins core rules with stores and engines."""

@@ -1,0 +1,114 @@
+"""Where things are, from the environment only: prefix `LOREKEEP_`, or a `.env` file beside the command.
+
+Built once at a process's start and passed down. How to train is not here: see `app.core.recipe`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.names import BASE, check_tenant
+from app.errors import StartupError
+
+
+class Settings(BaseSettings):
+    """Every setting of every process; each process reads what it needs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOREKEEP_", env_file=".env", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Path(".lorekeep")
+    redis_url: str = ""  # empty: the embedded server's socket under home
+    artifacts: str = ""  # an fsspec URL; empty: home/artifacts
+    base_model: str = ""  # path or hub id; empty: the default model under home
+    admin_key: SecretStr | None = None  # else home/admin.key
+    engine_key: SecretStr | None = None  # what the gateway and the trainer show to engines; else home/engine.key
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    # gateway
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    max_upload_bytes: int = Field(32 * 2**20, ge=1)
+    admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
+    engine_timeout: timedelta = timedelta(minutes=10)
+    erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files
+
+    # engine
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: str = "bfloat16"
+    engine_id: str = ""  # stable across restarts; empty: <hostname>-<port>
+    engine_host: str = "127.0.0.1"
+    engine_port: int = Field(8100, ge=1, le=65535)
+    engine_url: str = ""  # what others reach this engine by; empty: http://<engine_host>:<engine_port>
+    max_loras: int = Field(4, ge=1)
+    max_cpu_loras: int = Field(32, ge=1)
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 16
+    max_model_len: int = Field(2048, ge=64)
+    kv_cache_gib: int = Field(2, ge=1)  # CPU engines
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
+    cpu_threads_bind: str = ""  # VLLM_CPU_OMP_THREADS_BIND; empty: vLLM's own choice
+    engine_args: str = ""  # further vLLM options, as on a command line
+    heartbeat: timedelta = timedelta(seconds=1)
+    engine_ttl: timedelta = timedelta(seconds=10)  # an engine silent for so long gets no requests
+
+    # trainer
+    trainer_threads: int = Field(0, ge=0)  # 0: all cores
+    job_lease: timedelta = timedelta(seconds=30)  # heartbeat every lease/3
+    job_attempts: int = Field(5, ge=1)  # crashes before a version fails
+    generator_url: str = ""  # OpenAI-compatible; empty: an engine's own base model
+    generator_key: SecretStr | None = None
+    generator_model: str = BASE
+
+    tenant: str = "default"  # of the admin key
+
+    def model_post_init(self, _context: object) -> None:
+        """Check what a field's type cannot."""
+        check_tenant(self.tenant)
+
+    @property
+    def registry_url(self) -> str:
+        """The Redis URL to connect to; the embedded server's unix socket unless one is set."""
+        return self.redis_url or f"unix://{self.registry_socket}"
+
+    @property
+    def registry_socket(self) -> Path:
+        """The embedded registry server's socket. Unix socket paths end at 107 bytes."""
+        return self.home.resolve() / "redis" / "s"
+
+    @property
+    def artifacts_url(self) -> str:
+        """The fsspec URL under which documents and adapters are kept."""
+        return self.artifacts or (self.home.resolve() / "artifacts").as_uri()
+
+    @property
+    def default_model(self) -> Path:
+        """Where the default base model is prepared."""
+        return self.home.resolve() / "models" / "SmolLM2-135M-Instruct"
+
+    @property
+    def model(self) -> str:
+        """The base model's path or hub id."""
+        return self.base_model or str(self.default_model)
+
+    @property
+    def this_engine_url(self) -> str:
+        """What the gateway and the trainer reach this process's engine by."""
+        return self.engine_url or f"http://{self.engine_host}:{self.engine_port}"
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        StartupError: a variable is misspelt or out of range; the text names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "LOREKEEP_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("LOREKEEP_")
+        raise StartupError(f"{name}: {first['msg']}.") from error

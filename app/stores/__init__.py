@@ -1,0 +1,1 @@
+"""Redis and the artifact store. Each key prefix is owned by one module; no decisions live here."""
