@@ -1,0 +1,216 @@
+"""Documents and adapters in an fsspec store: the truth that the registry indexes.
+
+    <tenant>/memories/<memory id>/memory.json                 what was accepted; restores a memory that Redis lost
+    <tenant>/memories/<memory id>/documents/<sha256>          the bytes as they came
+    <tenant>/memories/<memory id>/documents/<sha256>.json     what was read from them
+    <tenant>/memories/<memory id>/v<n>.<digest12>/            one version; whole or absent
+
+Every write is atomic: a rename on local disks, a single put elsewhere, where `manifest.json` comes last and a folder
+without one does not exist. Calls block; coroutines run them in a thread.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from app.core.names import AdapterName, check_tenant, is_memory_id
+from app.errors import NotFound
+from app.settings import Settings
+
+MANIFEST = "manifest.json"
+
+
+class ArtifactStore:
+    """One store under one root; the only place that turns names into paths."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        """Open the store.
+
+        Args:
+            url: an fsspec URL such as `file:///…` or `s3://bucket/prefix`.
+            cache: where versions are copied to when the store is not a local disk.
+        """
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
+        self._cache = cache
+
+    @classmethod
+    def open(cls, settings: Settings) -> "ArtifactStore":
+        """Open the store that the settings name."""
+        return cls(settings.artifacts_url, settings.home.resolve() / "cache")
+
+    # documents
+
+    def write_document(
+        self, tenant: str, memory_id: str, digest: str, original: bytes, content: dict[str, Any]
+    ) -> None:
+        """Keep one document: the bytes as they came and what was read from them."""
+        folder = f"{_memory_folder(tenant, memory_id)}/documents"
+        self._put(f"{folder}/{digest}", original)
+        self._put(f"{folder}/{digest}.json", _to_json(content))
+
+    def read_document(self, tenant: str, memory_id: str, digest: str) -> dict[str, Any]:
+        """Return what was read from a document.
+
+        Raises:
+            NotFound: the store does not hold it.
+        """
+        return self._get_json(f"{_memory_folder(tenant, memory_id)}/documents/{digest}.json")
+
+    # memories
+
+    def write_memory(self, tenant: str, memory_id: str, record: dict[str, Any]) -> None:
+        """Keep what was accepted under this id, replacing what was there."""
+        self._put(f"{_memory_folder(tenant, memory_id)}/memory.json", _to_json(record))
+
+    def read_memory(self, tenant: str, memory_id: str) -> dict[str, Any]:
+        """Return what was accepted under this id.
+
+        Raises:
+            NotFound: the store does not hold it.
+        """
+        return self._get_json(f"{_memory_folder(tenant, memory_id)}/memory.json")
+
+    def memories(self) -> Iterator[tuple[str, str]]:
+        """Yield the tenant and id of every memory that was accepted."""
+        for path in self._fs.glob(f"{self._root}/*/memories/*/memory.json"):
+            tenant, _, memory_id, _ = str(path).split("/")[-4:]
+            if is_memory_id(memory_id):
+                yield tenant, memory_id
+
+    def erase_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
+        """Erase everything kept under this id; erasing again erases nothing.
+
+        Returns:
+            How many files, and how many bytes they held.
+        """
+        folder = f"{self._root}/{_memory_folder(tenant, memory_id)}"
+        cached = self._cache / _memory_folder(tenant, memory_id)
+        files = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
+        if files:
+            self._fs.rm(folder, recursive=True)
+        if cached.exists():
+            shutil.rmtree(cached)
+        self._fs.invalidate_cache()
+        return len(files), sum(int(info["size"]) for info in files.values())
+
+    # versions
+
+    def publish(self, staging: Path, adapter: AdapterName) -> None:
+        """Move a finished local folder to its final place in one step.
+
+        A version that is already there is left alone: its name holds its digest, so it is the same one.
+        """
+        if self._local:
+            target = Path(self._root) / adapter.folder
+            target.parent.mkdir(parents=True, exist_ok=True)
+            inside = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+            shutil.move(staging, inside)
+            _sync(inside)
+            try:
+                inside.rename(target)
+            except OSError:
+                shutil.rmtree(inside)
+                if not (target / MANIFEST).is_file():
+                    raise
+            return
+        for file in sorted(staging.iterdir(), key=lambda path: path.name == MANIFEST):
+            self._fs.put_file(str(file), f"{self._root}/{adapter.folder}/{file.name}")
+        shutil.rmtree(staging)
+
+    def local_folder(self, adapter: AdapterName) -> Path:
+        """Return a local folder with the version's files, copying them here first where the store is remote.
+
+        Raises:
+            NotFound: the version is not in the store, whole.
+        """
+        if self._local:
+            folder = (Path(self._root) / adapter.folder).resolve()
+            if not folder.is_relative_to(Path(self._root).resolve()) or not (folder / MANIFEST).is_file():
+                raise NotFound(f"Adapter {adapter} is not in the artifact store.")
+            return folder
+        folder = self._cache / adapter.folder
+        if not folder.exists():
+            self._download(adapter, folder)
+        return folder
+
+    def read_manifest(self, adapter: AdapterName) -> dict[str, Any]:
+        """Return a version's manifest.
+
+        Raises:
+            NotFound: the version is not in the store, whole.
+        """
+        return self._get_json(f"{adapter.folder}/{MANIFEST}")
+
+    def read_lines(self, adapter: AdapterName, name: str) -> list[dict[str, Any]]:
+        """Return the rows of one of a version's JSONL files.
+
+        Raises:
+            NotFound: the version has no such file.
+        """
+        return [json.loads(line) for line in self._get(f"{adapter.folder}/{name}").splitlines()]
+
+    def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
+        """List the versions of one memory that are whole, oldest first."""
+        found = []
+        for path in self._fs.glob(f"{self._root}/{_memory_folder(tenant, memory_id)}/v*/{MANIFEST}"):
+            found.append(AdapterName.parse(f"{tenant}.{memory_id}.{str(path).split('/')[-2]}"))
+        return sorted(found, key=lambda adapter: adapter.version)
+
+    def _download(self, adapter: AdapterName, folder: Path) -> None:
+        if not self._fs.exists(f"{self._root}/{adapter.folder}/{MANIFEST}"):
+            raise NotFound(f"Adapter {adapter} is not in the artifact store.")
+        part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        part.mkdir(parents=True)
+        for path in self._fs.ls(f"{self._root}/{adapter.folder}", detail=False):
+            self._fs.get_file(path, str(part / str(path).rsplit("/", 1)[-1]))
+        try:
+            part.rename(folder)
+        except OSError:  # another process was first; its copy is the same
+            shutil.rmtree(part)
+
+    def _put(self, path: str, data: bytes) -> None:
+        full = f"{self._root}/{path}"
+        if not self._local:
+            self._fs.pipe_file(full, data)
+            return
+        target = Path(full)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(target)
+
+    def _get(self, path: str) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(f"{self._root}/{path}"))
+        except FileNotFoundError as error:
+            raise NotFound("That is not in the artifact store.") from error
+
+    def _get_json(self, path: str) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self._get(path))
+        return fields
+
+
+def _memory_folder(tenant: str, memory_id: str) -> str:
+    assert is_memory_id(memory_id), "ids are minted by the server"
+    return f"{check_tenant(tenant)}/memories/{memory_id}"
+
+
+def _to_json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def _sync(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
