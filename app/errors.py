@@ -14,6 +14,7 @@
     │   └── ModelNotFound 404 model_not_found
     ├── Conflict 409 conflict
     │   ├── NameTaken 409 name_taken
+    │   ├── DuplicateContent 409 duplicate_content
     │   ├── IdempotencyMismatch 409 idempotency_mismatch
     │   ├── StateConflict 409 state_conflict
     │   ├── LeaseLost 409 lease_lost
@@ -105,6 +106,10 @@ class Conflict(ServiceError):
 
 class NameTaken(Conflict):
     code = "name_taken"
+
+
+class DuplicateContent(Conflict):
+    code = "duplicate_content"
 
 
 class IdempotencyMismatch(Conflict):

@@ -1,6 +1,7 @@
 """How to train: a frozen, named, serialisable value, saved beside the weights it made."""
 
 import dataclasses
+import typing
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -64,7 +65,7 @@ class Recipe:
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
         """
-        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        types = typing.get_type_hints(cls)
         for name, value in fields.items():
             if name not in types:
                 raise InvalidValue(f"recipe.{name[:40]} is not a recipe field; fields are {', '.join(types)}.")

@@ -1,12 +1,16 @@
 """The connection to the registry: one client a process, with retries that survive a server restart."""
 
+from typing import Any, TypeAlias
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004 - redis's own names
+from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
+
+Registry: TypeAlias = Any  # redis-py types replies as `bytes | str` whatever decode_responses says
 
 
-def connect(url: str, *, retries: int = 12) -> Redis:
+def connect(url: str, *, retries: int = 12) -> Registry:
     """Open a client whose commands wait out a restarting server.
 
     Args:

@@ -1,0 +1,75 @@
+"""A memory and its versions, as values."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.lifecycle import State
+
+
+@dataclass(frozen=True)
+class DocumentRef:
+    """One document of a version; its bytes and text are in the artifact store under `digest`.
+
+    Attributes:
+        digest: sha256 of the bytes as they came, 64 hex digits.
+        kind: "prose" or "pairs".
+    """
+
+    name: str
+    digest: str
+    kind: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Version:
+    """One training of a memory: immutable once `ready`.
+
+    Attributes:
+        adapter: what engines call it; empty until its weights exist.
+        digest: sha256 of its weights; empty until they exist.
+        fence: how often the job was claimed; a trainer with an older one cannot write.
+        lease_until: when the claim ends, in seconds since the epoch by the registry's clock.
+        error: `{"code", "message"}` of a version that failed or was rejected.
+    """
+
+    memory_id: str
+    tenant: str
+    number: int
+    state: State
+    recipe: dict[str, Any]
+    documents: tuple[DocumentRef, ...]
+    created_at: float
+    updated_at: float
+    fence: int = 0
+    lease_until: float = 0.0
+    attempt: int = 0
+    adapter: str = ""
+    digest: str = ""
+    size_bytes: int = 0
+    plan: dict[str, Any] | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a user owns: a named set of documents, with versions.
+
+    Attributes:
+        latest: number of the newest version.
+        current: number of the version that serves; 0 while none does.
+        content: digest of the documents and their order, to find a second upload of the same.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    content: str
+    created_at: float
+    updated_at: float
+    latest: int = 1
+    current: int = 0
+    pinned: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,23 @@
+-- Change one version, and its memory with it, if the version still is what the caller thinks it is.
+-- KEYS: 1 version, 2 memory, 3 events, 4 jobs
+-- ARGV: 1 expected states (JSON list, [] for any), 2 fence ("" for none), 3 version fields, 4 memory fields,
+--       5 event, 6 "open" | "close" | "", 7 job, 8 now
+if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {'missing', ''} end
+local state = redis.call('HGET', KEYS[1], 'state')
+local expected = cjson.decode(ARGV[1])
+local fits = #expected == 0
+for _, one in ipairs(expected) do fits = fits or one == state end
+if ARGV[2] ~= '' then
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  local row = redis.call('HMGET', KEYS[1], 'fence', 'lease_until')
+  if row[1] ~= ARGV[2] or tonumber(row[2]) < now then return {'lease_lost', state} end
+end
+if not fits then return {'conflict', state} end
+local version, memory, event = cjson.decode(ARGV[3]), cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
+if #version > 0 then redis.call('HSET', KEYS[1], unpack(version)) end
+if #memory > 0 then redis.call('HSET', KEYS[2], unpack(memory)) end
+if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
+if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end
+if ARGV[6] == 'close' then redis.call('ZREM', KEYS[4], ARGV[7]) end
+return {'ok', state}

@@ -1,0 +1,23 @@
+-- Accept a memory: name, content, rows, job and first event in one step, or nothing.
+-- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 version, 6 events, 7 jobs, 8 idempotency (or "")
+-- ARGV: 1 name, 2 content ("" allows a second copy), 3 memory id, 4 memory fields, 5 version fields, 6 event,
+--       7 job, 8 now, 9 idempotency value, 10 idempotency ttl in seconds
+if ARGV[9] ~= '' then
+  local before = redis.call('GET', KEYS[8])
+  if before then return {'idempotent', before} end
+end
+local named = redis.call('HGET', KEYS[1], ARGV[1])
+if named then return {'name_taken', named} end
+if ARGV[2] ~= '' then
+  local same = redis.call('HGET', KEYS[2], ARGV[2])
+  if same then return {'duplicate', same} end
+  redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('ZADD', KEYS[3], 0, ARGV[3])
+redis.call('HSET', KEYS[4], unpack(cjson.decode(ARGV[4])))
+redis.call('HSET', KEYS[5], unpack(cjson.decode(ARGV[5])))
+redis.call('XADD', KEYS[6], '*', unpack(cjson.decode(ARGV[6])))
+redis.call('ZADD', KEYS[7], ARGV[8], ARGV[7])
+if ARGV[9] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
+return {'created', ARGV[3]}

@@ -1,0 +1,169 @@
+"""Memories: names, contents, paging, deletion. Owns the `memory`, `memories`, `names`, `contents`, `idempotency` keys.
+
+A memory is readable as soon as `create` returns, with its first version, that version's job and its first event.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.lifecycle import State
+from app.core.memory import Memory, Version
+from app.errors import DuplicateContent, IdempotencyMismatch, MemoryNotFound, NameTaken
+from app.stores import layout
+from app.stores.codec import decode, flat
+from app.stores.events import state_event
+from app.stores.redis import Registry
+from app.stores.scripts import Scripts
+from app.stores.versions import Job
+
+IDEMPOTENCY_TTL_S = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """A client's `Idempotency-Key`, and a digest of what it sent under it."""
+
+    key: str
+    request_digest: str
+
+
+class MemoryStore:
+    """Reads and changes memories."""
+
+    def __init__(self, redis: Registry) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+
+    async def create(
+        self, memory: Memory, version: Version, *, unique_content: bool = True, once: Idempotency | None = None
+    ) -> tuple[str, bool]:
+        """Accept a memory and its first version, queued, as one step.
+
+        Args:
+            unique_content: refuse documents that are already a memory of this tenant.
+            once: makes the call safe to repeat for a day.
+
+        Returns:
+            The memory's id, and whether this call made it; not so when `once` was seen before.
+
+        Raises:
+            NameTaken, DuplicateContent, IdempotencyMismatch: nothing was written.
+        """
+        tenant, now = memory.tenant, memory.created_at
+        keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
+        keys += [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, version.number)]
+        keys += [layout.events_key(tenant, memory.id), layout.JOBS]
+        keys += [layout.idempotency_key(tenant, once.key) if once else ""]
+        content = memory.content if unique_content else ""
+        rows = [flat(dataclasses.asdict(memory)), flat(dataclasses.asdict(version))]
+        first = state_event(State.QUEUED, version.number)
+        job = str(Job(tenant, memory.id, version.number))
+        remembered = json.dumps([memory.id, once.request_digest]) if once else ""
+        args = [memory.name, content, memory.id, *rows, first, job, now, remembered, IDEMPOTENCY_TTL_S]
+        outcome, value = await self._scripts.run("create", keys, args)
+        return _created(memory, outcome, value, once)
+
+    async def seen(self, tenant: str, once: Idempotency) -> str | None:
+        """Return the id that an `Idempotency-Key` led to before, if any.
+
+        Raises:
+            IdempotencyMismatch: it was used for another request.
+        """
+        value = await self._redis.get(layout.idempotency_key(tenant, once.key))
+        return _same_request(value, once) if value else None
+
+    async def get(self, tenant: str, memory_id: str) -> Memory:
+        """Return a memory.
+
+        Raises:
+            MemoryNotFound: the tenant has none with this id.
+        """
+        row = await self._redis.hgetall(layout.memory_key(tenant, memory_id))
+        if not row:
+            raise MemoryNotFound(f"There is no memory {memory_id[:64]!r}.")
+        return Memory(**decode(row))
+
+    async def find(self, tenant: str, name_or_id: str) -> Memory:
+        """Return the memory with this id or name.
+
+        Raises:
+            MemoryNotFound: the tenant has no such memory.
+        """
+        named = None
+        if not name_or_id.startswith("mem_"):
+            named = await self._redis.hget(layout.names_key(tenant), name_or_id)
+        return await self.get(tenant, named or name_or_id)
+
+    async def page(self, tenant: str, *, limit: int, after: str = "") -> tuple[list[Memory], bool]:
+        """Return the memories that come after an id, newest first, and whether there are more."""
+        top = f"({after}" if after else "+"
+        ids = await self._redis.zrevrangebylex(layout.memories_key(tenant), top, "-", 0, limit + 1)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for memory_id in ids[:limit]:
+                pipe.hgetall(layout.memory_key(tenant, memory_id))
+            rows = await pipe.execute()
+        return [Memory(**decode(row)) for row in rows if row], len(ids) > limit
+
+    async def update(self, tenant: str, memory_id: str, fields: Mapping[str, Any]) -> None:
+        """Set fields of a memory that no other key depends on: metadata, pinned, current.
+
+        Raises:
+            MemoryNotFound: it is gone.
+        """
+        key = layout.memory_key(tenant, memory_id)
+        if not await self._scripts.run("update", [key], [flat({**fields, "updated_at": time.time()})]):
+            raise MemoryNotFound(f"There is no memory {memory_id!r}.")
+
+    async def rename(self, tenant: str, memory_id: str, name: str) -> None:
+        """Give a memory another name.
+
+        Raises:
+            NameTaken, MemoryNotFound: nothing was written.
+        """
+        keys = [layout.names_key(tenant), layout.memory_key(tenant, memory_id)]
+        outcome, value = await self._scripts.run("rename", keys, [name, json.dumps(name), memory_id, time.time()])
+        if outcome == "missing":
+            raise MemoryNotFound(f"There is no memory {memory_id!r}.")
+        if outcome == "name_taken":
+            raise _name_taken(name, value)
+
+    async def bury(self, memory: Memory, tombstone: Mapping[str, Any]) -> int:
+        """Delete a memory for every reader at once, owing its erasure to `app.stores.erasures`.
+
+        Returns:
+            How many versions it had; 0 when it was gone before.
+        """
+        tenant = memory.tenant
+        keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
+        keys += [layout.memory_key(tenant, memory.id), layout.tombstone_key(tenant, memory.id)]
+        keys += [layout.ERASURES, layout.JOBS]
+        member = f"{tenant}/{memory.id}"
+        args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
+        return int(await self._scripts.run("bury", keys, args))
+
+
+def _created(memory: Memory, outcome: str, value: str, once: Idempotency | None) -> tuple[str, bool]:
+    if outcome == "idempotent" and once is not None:
+        return _same_request(value, once), False
+    if outcome == "name_taken":
+        raise _name_taken(memory.name, value)
+    if outcome == "duplicate":
+        raise DuplicateContent(
+            f"These documents are already memory {value}: use that one, or send options.allow_duplicate=true."
+        )
+    return memory.id, True
+
+
+def _same_request(remembered: str, once: Idempotency) -> str:
+    memory_id, digest = json.loads(remembered)
+    if digest != once.request_digest:
+        raise IdempotencyMismatch("This Idempotency-Key was used for another request: send a new one.")
+    return str(memory_id)
+
+
+def _name_taken(name: str, memory_id: str) -> NameTaken:
+    return NameTaken(f"A memory is already called {name!r} ({memory_id}): choose another name.", "name")

@@ -1,0 +1,72 @@
+"""The artifact store on a local disk and on a store without renames."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from app.core.names import AdapterName
+from app.errors import NotFound
+from app.stores.artifacts import ArtifactStore
+from tests.factories import memory_id
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
+    if request.param == "memory":
+        fsspec.filesystem("memory").store.clear()
+        return ArtifactStore("memory://bucket/lorekeep", tmp_path / "cache")
+    return ArtifactStore((tmp_path / "artifacts").as_uri(), tmp_path / "cache")
+
+
+def a_staging(folder: Path, text: str = "weights") -> Path:
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_text(text)
+    (folder / "manifest.json").write_text('{"digest": "d"}')
+    (folder / "passages.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    return folder
+
+
+def test_a_published_version_is_whole_and_readable(store: ArtifactStore, tmp_path: Path) -> None:
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+
+    assert store.read_manifest(adapter) == {"digest": "d"}
+    assert store.read_lines(adapter, "passages.jsonl") == [{"text": "one"}, {"text": "two"}]
+    assert (store.local_folder(adapter) / "adapter_model.safetensors").read_text() == "weights"
+    assert store.versions("acme", adapter.memory_id) == [adapter]
+    assert not (tmp_path / "s").exists()
+
+
+def test_publishing_again_after_a_crash_changes_nothing(store: ArtifactStore, tmp_path: Path) -> None:
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "a"), adapter)
+    store.publish(a_staging(tmp_path / "b"), adapter)
+
+    assert store.versions("acme", adapter.memory_id) == [adapter]
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_version_without_its_manifest_does_not_exist(store: ArtifactStore) -> None:
+    with pytest.raises(NotFound):
+        store.local_folder(AdapterName("acme", memory_id(), 1, "0" * 12))
+
+
+def test_documents_and_records_come_back_and_are_erased_with_their_memory(store: ArtifactStore, tmp_path: Path) -> None:
+    kept, erased = memory_id(), memory_id()
+    for one in (kept, erased):
+        store.write_memory("acme", one, {"name": one})
+        store.write_document("acme", one, "d" * 64, b"bytes", {"text": "é"})
+    adapter = AdapterName("acme", erased, 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+    store.local_folder(adapter)
+
+    assert store.read_document("acme", erased, "d" * 64) == {"text": "é"}
+    assert sorted(store.memories()) == sorted([("acme", kept), ("acme", erased)])
+    files, size = store.erase_memory("acme", erased)
+    assert files == 6
+    assert size > 0
+    assert store.erase_memory("acme", erased) == (0, 0)
+    with pytest.raises(NotFound):
+        store.local_folder(adapter)
+    assert list(store.memories()) == [("acme", kept)]

@@ -1,0 +1,143 @@
+"""Versions, leases and fencing on a real server."""
+
+import dataclasses
+
+import pytest
+
+from app.core.lifecycle import State
+from app.core.memory import Memory, Version
+from app.errors import LeaseLost, MemoryNotFound, StateConflict
+from app.stores.events import EventStore
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import Job, VersionStore
+from tests.factories import a_memory, a_version
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def store(redis: Registry) -> VersionStore:
+    return VersionStore(redis)
+
+
+@pytest.fixture
+async def accepted(redis: Registry) -> tuple[Memory, Version]:
+    memory = a_memory()
+    version = a_version(memory)
+    await MemoryStore(redis).create(memory, version)
+    return memory, version
+
+
+def job_of(version: Version) -> Job:
+    return Job(version.tenant, version.memory_id, version.number)
+
+
+async def test_only_one_trainer_can_claim_a_job(store: VersionStore, accepted: tuple[Memory, Version]) -> None:
+    job = job_of(accepted[1])
+
+    assert [await store.claim(job, lease_s=30) for _ in range(3)] == [1, 0, 0]
+
+
+async def test_a_job_whose_lease_is_over_goes_to_the_next_trainer_and_fences_the_first(
+    store: VersionStore, accepted: tuple[Memory, Version]
+) -> None:
+    version = accepted[1]
+    job = job_of(version)
+    first = await store.claim(job, lease_s=30)
+    version = await store.change(version, State.PREPARING, fence=first)
+    await store.renew(job, first, lease_s=0)
+
+    assert await store.claim(job, lease_s=30) == first + 1
+    assert not await store.renew(job, first, lease_s=30)
+    with pytest.raises(LeaseLost):
+        await store.change(version, State.TRAINING, fence=first)
+    again = await store.get(version.tenant, version.memory_id, 1)
+    assert (again.state, again.attempt) == (State.QUEUED, 2)
+
+
+async def test_an_expired_lease_cannot_publish_even_when_nobody_else_claimed(
+    store: VersionStore, accepted: tuple[Memory, Version]
+) -> None:
+    version = accepted[1]
+    fence = await store.claim(job_of(version), lease_s=30)
+    await store.renew(job_of(version), fence, lease_s=-1)
+
+    with pytest.raises(LeaseLost):
+        await store.change(version, State.PREPARING, fence=fence)
+
+
+async def test_each_change_of_state_is_an_event_and_the_end_closes_the_job(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, version = accepted
+    fence = await store.claim(job_of(version), lease_s=30)
+    for state in (State.PREPARING, State.TRAINING, State.EVALUATING, State.PUBLISHING):
+        version = await store.change(version, state, fence=fence)
+    await store.progress(version, fence, {"stage": "training", "step": 3})
+    version = await store.change(
+        version, State.READY, fence=fence, fields={"adapter": "a"}, memory_fields={"current": 1}
+    )
+
+    assert dataclasses.replace(await store.get("acme", memory.id, 1), updated_at=0.0) == dataclasses.replace(
+        version, fence=1, lease_until=(await store.get("acme", memory.id, 1)).lease_until, attempt=1,
+        progress={"stage": "training", "step": 3}, updated_at=0.0,
+    )  # fmt: skip
+    assert (await MemoryStore(redis).get("acme", memory.id)).current == 1
+    assert await store.open_jobs() == []
+    events = await EventStore(redis).read("acme", memory.id)
+    assert [event.data.get("state", event.kind) for event in events] == [
+        "queued", "preparing", "training", "evaluating", "publishing", "progress", "ready",
+    ]  # fmt: skip
+    resumed = await EventStore(redis).read("acme", memory.id, events[4].id)
+    assert [event.id for event in resumed] == [event.id for event in events[5:]]
+
+
+async def test_a_state_that_somebody_else_changed_is_a_conflict(
+    store: VersionStore, accepted: tuple[Memory, Version]
+) -> None:
+    version = accepted[1]
+    await store.change(version, State.CANCELLED)
+
+    with pytest.raises(StateConflict):
+        await store.change(version, State.CANCELLED)
+
+
+async def test_cancelling_takes_the_job_from_the_trainer_and_retry_opens_it_again(
+    store: VersionStore, accepted: tuple[Memory, Version]
+) -> None:
+    version = accepted[1]
+    fence = await store.claim(job_of(version), lease_s=30)
+    version = await store.get(version.tenant, version.memory_id, 1)
+    cancelled = await store.change(version, State.CANCELLED)
+
+    assert not await store.renew(job_of(version), fence, lease_s=30)
+    assert await store.open_jobs() == []
+    await store.change(cancelled, State.QUEUED)
+    assert await store.open_jobs() == [job_of(version)]
+    assert await store.claim(job_of(version), lease_s=30) > fence
+
+
+async def test_a_deleted_memorys_trainer_can_write_nothing(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, version = accepted
+    fence = await store.claim(job_of(version), lease_s=30)
+    await MemoryStore(redis).bury(memory, {"name": memory.name})
+
+    with pytest.raises(MemoryNotFound):
+        await store.change(version, State.PREPARING, fence=fence)
+    assert await store.claim(job_of(version), lease_s=30) == 0
+
+
+async def test_a_new_version_leaves_the_current_one_serving(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory = accepted[0]
+    await MemoryStore(redis).update("acme", memory.id, {"current": 1})
+    await store.add(memory, a_version(memory, number=2), content="union")
+
+    now = await MemoryStore(redis).get("acme", memory.id)
+    assert (now.latest, now.current, now.content) == (2, 1, "union")
+    with pytest.raises(StateConflict):
+        await store.add(memory, a_version(memory, number=2), content="another")
