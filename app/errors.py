@@ -24,6 +24,7 @@
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
     ├── EngineFailed 502 engine_failed
+    ├── DivergedError 500 training_diverged
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
         └── RegistryUnavailable 503 registry_unavailable
@@ -160,6 +161,12 @@ class NoEngine(Unavailable):
 
 class RegistryUnavailable(Unavailable):
     code = "registry_unavailable"
+
+
+class DivergedError(ServiceError):
+    """The training loss is no longer finite; retrying with the same recipe will not help."""
+
+    code = "training_diverged"
 
 
 class StartupError(Exception):
