@@ -1,0 +1,58 @@
+"""What an engine reports about itself, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Residency:
+    """One adapter an engine holds.
+
+    Attributes:
+        load_ms: how long reading, checking and loading it took.
+        used_at: when a request for it last began or ended, in seconds since the epoch.
+        active: requests for it in flight.
+    """
+
+    loaded_at: float
+    load_ms: float
+    used_at: float
+    active: int = 0
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """One engine as its agent last reported it.
+
+    Attributes:
+        epoch: rises with every start of any engine; a report with an older one is a zombie's.
+        base_digest: digest of the base model's configuration and weights.
+        max_loras: how many distinct adapters run in one batch.
+        capacity: how many adapters the engine can hold.
+        resident: the adapters it holds and has checked, by name.
+    """
+
+    id: str
+    url: str
+    epoch: int
+    base_digest: str
+    device: str
+    max_loras: int
+    capacity: int
+    max_lora_rank: int
+    max_model_len: int
+    vllm: str
+    started_at: float
+    heartbeat_at: float
+    resident: Mapping[str, Residency] = field(default_factory=dict)
+
+
+def merged_use(desired: Mapping[str, float], resident: Mapping[str, Residency]) -> dict[str, float]:
+    """Return when each desired adapter was last wanted, counting the requests that its engine saw.
+
+    Keeps the agent's choice of what stays equal to the engine's own choice of what to evict.
+    """
+    return {
+        name: max(asked_at, resident[name].used_at) if name in resident else asked_at
+        for name, asked_at in desired.items()
+    }
