@@ -18,6 +18,8 @@
     │   ├── IdempotencyMismatch 409 idempotency_mismatch
     │   ├── StateConflict 409 state_conflict
     │   ├── LeaseLost 409 lease_lost
+    │   ├── SlotsFull 409 slots_full
+    │   ├── AdapterBusy 409 adapter_busy
     │   └── MemoryNotReady 409 memory_not_ready
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
@@ -123,6 +125,18 @@ class StateConflict(Conflict):
 
 class LeaseLost(Conflict):
     code = "lease_lost"
+
+
+class SlotsFull(Conflict):
+    """An engine holds as many adapters as it can, and every one of them is in use or pinned."""
+
+    code = "slots_full"
+
+
+class AdapterBusy(Conflict):
+    """An engine could not unload an adapter because requests for it did not end in time."""
+
+    code = "adapter_busy"
 
 
 class MemoryNotReady(Conflict):

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     engine_args: str = ""  # further vLLM options, as on a command line
     heartbeat: timedelta = timedelta(seconds=1)
     engine_ttl: timedelta = timedelta(seconds=10)  # an engine silent for so long gets no requests
+    engine_start_timeout: timedelta = timedelta(minutes=20)  # from the start of vLLM to its first healthy answer
+    engine_drain: timedelta = timedelta(seconds=30)  # how long unloading an adapter waits for its requests to end
+    engine_max_body_bytes: int = Field(16 * 2**20, ge=1024)
 
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
