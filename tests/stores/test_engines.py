@@ -1,8 +1,6 @@
 import dataclasses
-from collections.abc import AsyncIterator
 
 import pytest
-from fakeredis import FakeAsyncRedis
 
 from app.core.engines import EngineRecord, Residency, merged_use
 from app.stores.engines import EngineStore
@@ -27,15 +25,8 @@ RECORD = EngineRecord(
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[Registry]:
-    client = FakeAsyncRedis(decode_responses=True)
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def store(fake: Registry) -> EngineStore:
-    return EngineStore(fake)
+def store(redis: Registry) -> EngineStore:
+    return EngineStore(redis)
 
 
 async def test_a_report_is_read_back_whole(store: EngineStore) -> None:
@@ -77,14 +68,14 @@ async def test_a_withdrawn_engine_is_gone_at_once(store: EngineStore) -> None:
     assert await store.live() == []
 
 
-async def test_an_engine_whose_heartbeat_stopped_is_dropped(store: EngineStore, fake: Registry) -> None:
+async def test_an_engine_whose_heartbeat_stopped_is_dropped(store: EngineStore, redis: Registry) -> None:
     await store.report(RECORD, 10)
 
-    assert 0 < await fake.pttl("lk:engine:row:here-8100") <= 10_000
-    assert 0 < await fake.pttl("lk:engine:resident:here-8100") <= 10_000
-    await fake.delete("lk:engine:row:here-8100", "lk:engine:resident:here-8100")
+    assert 0 < await redis.pttl("lk:engine:row:here-8100") <= 10_000
+    assert 0 < await redis.pttl("lk:engine:resident:here-8100") <= 10_000
+    await redis.delete("lk:engine:row:here-8100", "lk:engine:resident:here-8100")
     assert await store.live() == []
-    assert await fake.smembers("lk:engine:ids") == set()
+    assert await redis.smembers("lk:engine:ids") == set()
 
 
 async def test_what_is_desired_outlives_the_engines_process(store: EngineStore) -> None:
