@@ -61,7 +61,7 @@ async def test_an_expired_lease_cannot_publish_even_when_nobody_else_claimed(
 ) -> None:
     version = accepted[1]
     fence = await store.claim(job_of(version), lease_s=30)
-    await store.renew(job_of(version), fence, lease_s=-1)
+    await store.renew(job_of(version), fence, lease_s=0)
 
     with pytest.raises(LeaseLost):
         await store.change(version, State.PREPARING, fence=fence)

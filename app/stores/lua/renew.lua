@@ -3,5 +3,6 @@ local row = redis.call('HMGET', KEYS[1], 'fence', 'lease_until')
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 if row[1] ~= ARGV[1] or tonumber(row[2]) < now then return 0 end
-redis.call('HSET', KEYS[1], 'lease_until', string.format('%.3f', now + tonumber(ARGV[2])))
+local lease = tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], 'lease_until', lease > 0 and string.format('%.3f', now + lease) or '0.0')
 return 1
