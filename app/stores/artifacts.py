@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from app.errors import NotFound
 from app.settings import Settings
 
 MANIFEST = "manifest.json"
+PUBLISHED = "published.json"
 
 
 class ArtifactStore:
@@ -123,6 +125,17 @@ class ArtifactStore:
         for file in sorted(staging.iterdir(), key=lambda path: path.name == MANIFEST):
             self._fs.put_file(str(file), f"{self._root}/{adapter.folder}/{file.name}")
         shutil.rmtree(staging)
+
+    def mark_published(self, adapter: AdapterName, scores: dict[str, Any]) -> None:
+        """Note beside a version's files that it passed its gate, for a registry that is rebuilt."""
+        self._put(f"{adapter.folder}/{PUBLISHED}", _to_json({"published_at": time.time(), "scores": scores}))
+
+    def read_published(self, adapter: AdapterName) -> dict[str, Any] | None:
+        """Return that note; None when the version never passed."""
+        try:
+            return self._get_json(f"{adapter.folder}/{PUBLISHED}")
+        except NotFound:
+            return None
 
     def local_folder(self, adapter: AdapterName) -> Path:
         """Return a local folder with the version's files, copying them here first where the store is remote.

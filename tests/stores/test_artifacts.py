@@ -47,6 +47,17 @@ def test_publishing_again_after_a_crash_changes_nothing(store: ArtifactStore, tm
     assert not (tmp_path / "b").exists()
 
 
+def test_a_version_is_published_only_once_it_was_marked_so(store: ArtifactStore, tmp_path: Path) -> None:
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+
+    assert store.read_published(adapter) is None
+    store.mark_published(adapter, {"adapter": 1.0})
+    published = store.read_published(adapter)
+    assert published is not None
+    assert published["scores"] == {"adapter": 1.0}
+
+
 def test_a_version_without_its_manifest_does_not_exist(store: ArtifactStore) -> None:
     with pytest.raises(NotFound):
         store.local_folder(AdapterName("acme", memory_id(), 1, "0" * 12))

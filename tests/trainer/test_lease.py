@@ -1,0 +1,56 @@
+"""A lease on a real server."""
+
+import asyncio
+
+import pytest
+
+from app.errors import LeaseLost
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import Job, VersionStore
+from tests.factories import a_memory, a_version
+from workers.trainer.lease import Lease
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+async def job(redis: Registry) -> Job:
+    memory = a_memory()
+    await MemoryStore(redis).create(memory, a_version(memory))
+    return Job(memory.tenant, memory.id, 1)
+
+
+async def test_work_that_ends_gives_its_job_up_at_once(redis: Registry, job: Job) -> None:
+    versions = VersionStore(redis)
+    fence = await versions.claim(job, lease_s=60)
+    async with Lease(versions, job, fence, 60) as lease:
+        assert await versions.claim(job, lease_s=60) == 0
+
+    assert lease.stop.is_set()
+    assert await versions.claim(job, lease_s=60) == fence + 1
+
+
+async def test_losing_the_lease_stops_the_work_where_it_waits(redis: Registry, job: Job) -> None:
+    versions = VersionStore(redis)
+    fence = await versions.claim(job, lease_s=60)
+    await versions.renew(job, fence, lease_s=0)
+    newer = await versions.claim(job, lease_s=60)
+    lease = Lease(versions, job, fence, 60)
+
+    with pytest.raises(LeaseLost):
+        async with lease:
+            await asyncio.Event().wait()
+    assert lease.stop.is_set()
+    assert await versions.renew(job, newer, lease_s=60)
+
+
+async def test_work_that_a_lost_lease_finds_in_a_loop_of_its_own_can_go_on_afterwards(
+    redis: Registry, job: Job
+) -> None:
+    versions = VersionStore(redis)
+    with pytest.raises(LeaseLost):
+        async with Lease(versions, job, 99, 60):
+            await asyncio.Event().wait()
+
+    await asyncio.sleep(0)

@@ -1,0 +1,100 @@
+"""The candidate asked through an engine, under its final name, beside the base model."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.engines import EngineRecord
+from app.core.gate import Scores
+from app.core.names import BASE
+from app.engines.client import EngineClient
+from app.errors import NoEngine
+from app.stores.engines import EngineStore
+
+CONCURRENCY = 16
+MAX_QUESTIONS = 64
+MAX_ANSWER_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question and the answer that counts as right."""
+
+    question: str
+    answer: str
+
+
+class Examiner:
+    """Loads a candidate on the least loaded live engine and asks it there."""
+
+    def __init__(self, engines: EngineStore, client: EngineClient, *, wait_s: float) -> None:
+        """Build an examiner.
+
+        Args:
+            wait_s: how long a restarting engine is waited for.
+        """
+        self._engines, self._client, self._wait_s = engines, client, wait_s
+
+    async def load(self, adapter: str) -> EngineRecord:
+        """Have one engine hold the adapter, its canary passed.
+
+        Raises:
+            NoEngine: none is alive.
+            AdapterRejected: the engine refused the files, or the canary failed.
+        """
+        engine = await self.engine()
+        await self._engines.desire(engine.id, adapter, time.time())
+        await self._client.load(engine.url, adapter)
+        return engine
+
+    async def engine(self) -> EngineRecord:
+        """Return the live engine that holds the fewest adapters, waiting for one to come up.
+
+        Raises:
+            NoEngine: none did.
+        """
+        until = time.monotonic() + self._wait_s
+        while True:
+            live = await self._engines.live()
+            if live:
+                return min(live, key=lambda engine: (len(engine.resident), engine.id))
+            if time.monotonic() > until:
+                raise NoEngine("No engine is running: start one with `lorekeep engine`.")
+            await asyncio.sleep(1)
+
+    async def examine(self, engine: EngineRecord, adapter: str, questions: Sequence[Question], kind: str) -> Scores:
+        """Ask the candidate and the base model the same questions, greedily.
+
+        Args:
+            kind: as in `Scores`.
+        """
+        asked = list(questions)[:MAX_QUESTIONS]
+        limit = asyncio.Semaphore(CONCURRENCY)
+        shares = [await self._share(engine, model, asked, limit) for model in (adapter, BASE)]
+        return Scores(kind, len(asked), base=shares[1], adapter=shares[0])
+
+    async def _share(
+        self, engine: EngineRecord, model: str, asked: Sequence[Question], limit: asyncio.Semaphore
+    ) -> float:
+        async def is_right(one: Question) -> bool:
+            async with limit:
+                reply = await self._client.chat(
+                    engine.url,
+                    {
+                        "model": model,
+                        "messages": [{"role": "user", "content": one.question}],
+                        "temperature": 0,
+                        "max_tokens": MAX_ANSWER_TOKENS,
+                    },
+                )
+            return matches(reply["choices"][0]["message"]["content"] or "", one.answer)
+
+        right = await asyncio.gather(*map(is_right, asked))
+        return sum(right) / len(right) if right else 0.0
+
+
+def matches(answer: str, expected: str) -> bool:
+    """Say whether an answer is the expected one, or opens with it as words, whatever its case and punctuation."""
+    said, wanted = normalise(answer), normalise(expected)
+    return said == wanted or (len(said) <= 4 * len(wanted) and f" {wanted} " in f" {said} ")

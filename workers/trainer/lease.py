@@ -1,0 +1,51 @@
+"""A job held: renewed in the background, and the work stopped the moment it is lost."""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Self
+
+from app.errors import LeaseLost
+from app.stores.versions import Job, VersionStore
+
+
+class Lease:
+    """An async context in which a job belongs to this process.
+
+    Attributes:
+        stop: set when the work must end; threads look at it, coroutines are cancelled.
+    """
+
+    def __init__(self, versions: VersionStore, job: Job, fence: int, lease_s: float) -> None:
+        self.stop = threading.Event()
+        self._versions, self._job, self._fence, self._lease_s = versions, job, fence, lease_s
+        self._lost = False
+
+    async def __aenter__(self) -> Self:
+        self._owner = asyncio.current_task()
+        self._keeper = asyncio.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the job up.
+
+        Raises:
+            LeaseLost: it was lost before; takes the place of the cancellation that losing it caused.
+        """
+        self.stop.set()
+        self._keeper.cancel()
+        if self._lost:
+            if self._owner is not None:
+                self._owner.uncancel()
+            raise LeaseLost("Another trainer holds this version now, or it was cancelled.") from error
+        await self._versions.renew(self._job, self._fence, lease_s=0)
+
+    async def _keep(self) -> None:
+        while await self._versions.renew(self._job, self._fence, lease_s=self._lease_s):
+            await asyncio.sleep(self._lease_s / 5)
+        self._lost = True
+        self.stop.set()
+        if self._owner is not None:
+            self._owner.cancel()

@@ -1,0 +1,98 @@
+"""A finished training as a version's folder, and the folder's way into the artifact store."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from app.core.memory import Version
+from app.core.names import AdapterName
+from app.stores.artifacts import MANIFEST, ArtifactStore
+
+FORMAT = 1
+WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version whose weights are in the artifact store.
+
+    Attributes:
+        name: what engines call it.
+        digest: sha256 of its weights, 64 hex digits.
+        size_bytes: of its weights.
+    """
+
+    name: AdapterName
+    digest: str
+    size_bytes: int
+
+
+def write_candidate(
+    store: ArtifactStore, version: Version, weights: Path, rows: Mapping[str, Iterable[Mapping[str, Any]]], **facts: Any
+) -> Candidate:
+    """Add the records to a folder of weights and move it to where its digest says.
+
+    Args:
+        weights: a local folder that `save_adapter` wrote; gone afterwards.
+        rows: JSONL files by name: passages, examples, steps.
+        facts: further fields of the manifest: base, canary, questions.
+    """
+    digest = _sha256(weights / WEIGHTS)
+    name = AdapterName(version.tenant, version.memory_id, version.number, digest[:12])
+    size_bytes = (weights / WEIGHTS).stat().st_size
+    for file, lines in rows.items():
+        (weights / file).write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (weights / "recipe.json").write_text(json.dumps(version.recipe, indent=2))
+    manifest = {
+        "format": FORMAT,
+        "name": str(name),
+        "tenant": version.tenant,
+        "memory_id": version.memory_id,
+        "version": version.number,
+        "digest": digest,
+        "size_bytes": size_bytes,
+        "recipe": version.recipe,
+        "documents": [asdict(document) for document in version.documents],
+        "created_at": time.time(),
+        **facts,
+    }
+    (weights / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False))
+    store.publish(weights, name)
+    return Candidate(name, digest, size_bytes)
+
+
+def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> Candidate | None:
+    """Return what an earlier attempt trained for this version from the same recipe, documents and base model."""
+    documents = [asdict(document) for document in version.documents]
+    for name in store.versions(version.tenant, version.memory_id):
+        if name.version != version.number:
+            continue
+        manifest = store.read_manifest(name)
+        if (manifest["recipe"], manifest["documents"], manifest["base"]["digest"]) == (
+            version.recipe,
+            documents,
+            base_digest,
+        ):
+            return Candidate(name, manifest["digest"], manifest["size_bytes"])
+    return None
+
+
+def scratch(home: Path) -> Path:
+    """Return a new empty folder for one training; those that crashes left behind are removed."""
+    root = home.resolve() / "scratch"
+    root.mkdir(parents=True, exist_ok=True)
+    for old in root.iterdir():
+        if time.time() - old.stat().st_mtime > 24 * 3600:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=root))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
