@@ -1,0 +1,61 @@
+"""Models and tokenizers small enough to train in milliseconds, built from nothing."""
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+torch.set_num_threads(1)  # more threads only wait for each other on models this small
+
+CHATML = (
+    "{% for message in messages %}{{ '<|start|>' + message['role'] + '\n' + message['content'] + '<|end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|start|>assistant\n' }}{% endif %}"
+)
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "max_position_embeddings": 512,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "initializer_range": 0.1,
+    "tie_word_embeddings": False,
+}
+
+
+def byte_tokenizer(chat_template: str | None = CHATML, **special: str) -> Any:
+    """Build a byte-level tokenizer whose pad token is its end token: <bos> 0, <|end|> 1, <|start|> 2, then bytes."""
+    names = ["<bos>", "<|end|>", "<|start|>"]
+    symbols = names + sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(symbols)}, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    inner.add_special_tokens(names)
+    special = {"bos_token": "<bos>", "eos_token": "<|end|>", "pad_token": "<|end|>"} | special
+    return PreTrainedTokenizerFast(tokenizer_object=inner, chat_template=chat_template, **special)
+
+
+def llama(**changes: Any) -> Any:
+    """Build a random Llama in float32."""
+    torch.manual_seed(7)
+    return _speaking(LlamaForCausalLM(LlamaConfig(**SIZES | changes)).float())
+
+
+def gemma(**changes: Any) -> Any:
+    """Build a random Gemma 3 in float32 that caps its logits and slides the window of one of its two layers."""
+    torch.manual_seed(7)
+    layers = ["sliding_attention", "full_attention"]
+    own: dict[str, Any] = {"final_logit_softcapping": 2.0, "sliding_window": 128, "layer_types": layers}
+    return _speaking(Gemma3ForCausalLM(Gemma3TextConfig(**SIZES | own | changes)).float())
+
+
+def _speaking(model: Any) -> Any:
+    """Give the output head the scale of a trained one: with a random one no hidden state makes a token likely."""
+    torch.nn.init.normal_(model.get_output_embeddings().weight, std=1.0)
+    return model

@@ -1,0 +1,56 @@
+"""The base model's tokenizer and chat template: one rule for the engine, the trainer and the evaluation.
+
+A tokenizer without a chat template gets the packaged `plain_chat.jinja`, which the engine passes to vLLM's
+`--chat-template`. No model is known by name here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, GenerationConfig
+
+from app.errors import StartupError
+
+PLAIN_TEMPLATE = Path(__file__).with_name("plain_chat.jinja")
+
+
+def fallback_template(model: str) -> Path | None:
+    """Return the template to serve `model` with where its tokenizer carries none, else None.
+
+    Raises:
+        StartupError: the tokenizer cannot be read.
+    """
+    return None if _read_tokenizer(model).chat_template else PLAIN_TEMPLATE
+
+
+def load_tokenizer(model: str) -> Any:
+    """Load the tokenizer of `model` with the chat template that the engine serves it with.
+
+    Raises:
+        StartupError: the tokenizer cannot be read.
+    """
+    tokenizer = _read_tokenizer(model)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def stop_ids(model: str) -> frozenset[int]:
+    """Return the token ids that end an answer by the generation config of `model`.
+
+    The engine also stops on its tokenizer's end-of-sequence token. A model without such a file has none.
+    """
+    try:
+        ends = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:
+        return frozenset()
+    return frozenset([ends] if isinstance(ends, int) else ends or ())
+
+
+def _read_tokenizer(model: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"No tokenizer can be read from {model!r}: set LOREKEEP_BASE_MODEL to a model's folder or hub id."
+        ) from error
