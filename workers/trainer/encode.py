@@ -1,0 +1,92 @@
+"""Examples as token ids: exactly the sequence that serving will produce.
+
+The prompt is what the chat template renders; the answer is tokenised apart from it, because an engine generates it
+after the prompt's last token and nothing merges across that border; the end token is learned, whatever pads.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import EmptyDocument, StartupError, TooLarge
+
+_MARK = "lorekeep"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training sequence; the loss is on `input_ids[answer_start:]`, and on nothing before.
+
+    `answer_start` is at least 1: nothing predicts the first token.
+    """
+
+    input_ids: tuple[int, ...]
+    answer_start: int
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def encode_chat(
+    tokenizer: Any, question: str, answer: str, *, stop_ids: Collection[int] = (), max_tokens: int | None = None
+) -> Row:
+    """Encode one question and its answer as a chat of two turns.
+
+    Args:
+        stop_ids: what `workers.chat.stop_ids` says of the base model.
+        max_tokens: the longest sequence the engine serves.
+
+    Raises:
+        EmptyDocument: the answer has no tokens.
+        TooLarge: the row is longer than `max_tokens`; nothing is ever cut.
+    """
+    prompt = prompt_ids(tokenizer, question)
+    answer_ids = tokenizer(answer, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    if not answer_ids:
+        raise EmptyDocument("An answer is empty: give every question an answer.")
+    ids = (*prompt, *answer_ids, end_id(tokenizer, stop_ids))
+    return _checked(Row(ids, len(prompt)), max_tokens)
+
+
+def encode_text(tokenizer: Any, text: str, *, max_tokens: int | None = None) -> Row:
+    """Encode a raw passage, with the loss on all its tokens.
+
+    It begins as the tokenizer begins any text (with a bos token where the model wants one) and has no end token:
+    a passage is a part of something longer.
+
+    Raises:
+        EmptyDocument: the passage has fewer than two tokens.
+        TooLarge: the row is longer than `max_tokens`; nothing is ever cut.
+    """
+    ids = tuple(tokenizer(text, split_special_tokens=True)["input_ids"])
+    if len(ids) < 2:
+        raise EmptyDocument("A passage is empty: nothing can be learned from it.")
+    return _checked(Row(ids, 1), max_tokens)
+
+
+def prompt_ids(tokenizer: Any, question: str) -> tuple[int, ...]:
+    """Return the prompt an engine builds from one user message, as vLLM's renderer does."""
+    chat = [{"role": "user", "content": question}]
+    return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+
+
+def end_id(tokenizer: Any, stop_ids: Collection[int] = ()) -> int:
+    """Return the token that ends an answer: what the template puts there if the engine stops on it, else eos.
+
+    Raises:
+        StartupError: the model has no token that ends an answer.
+    """
+    stops = set(stop_ids) | {tokenizer.eos_token_id} - {None}
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition(_MARK)[2]
+    candidates = tokenizer(after, add_special_tokens=False)["input_ids"][:1] if after else []
+    for candidate in [*candidates, tokenizer.eos_token_id, *sorted(stop_ids)]:
+        if candidate in stops:
+            return int(candidate)
+    raise StartupError("The base model names no token that ends an answer: set eos_token_id in its generation config.")
+
+
+def _checked(row: Row, max_tokens: int | None) -> Row:
+    if max_tokens is not None and len(row) > max_tokens:
+        raise TooLarge(f"An example has {len(row)} tokens, and the engine serves at most {max_tokens}: shorten it.")
+    return row
