@@ -1,0 +1,110 @@
+"""LoRAs are attached by structure and saved as an engine reads them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from app.core.recipe import Recipe
+from app.errors import InvalidRequest, StartupError
+from tests.trainer.tiny import gemma, llama
+from workers.trainer.model import attach_lora, load_base, save_adapter, target_modules
+
+ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
+MLP = ["down_proj", "gate_proj", "up_proj"]
+RECIPE = Recipe(rank=4, alpha=8)
+
+
+class Decoder(torch.nn.Module):
+    """Layers of another architecture, in which attention and MLP share a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        attention = torch.nn.ModuleDict({"qkv": torch.nn.Linear(2, 6), "dense": torch.nn.Linear(2, 2)})
+        mlp = torch.nn.ModuleDict({"dense": torch.nn.Linear(2, 2), "gate": torch.nn.Linear(2, 8)})
+        self.h = torch.nn.ModuleList([torch.nn.ModuleDict({"self_attention": attention, "mlp": mlp})])
+        self.head = torch.nn.Linear(2, 9)
+
+    def get_decoder(self) -> torch.nn.Module:
+        return self
+
+
+@pytest.mark.parametrize("build", [llama, gemma])
+@pytest.mark.parametrize(
+    ("target", "names"), [("all-linear", sorted(ATTENTION + MLP)), ("mlp", MLP), ("attention", ATTENTION)]
+)
+def test_targets_are_found_by_structure(build: type, target: str, names: list[str]) -> None:
+    assert target_modules(build(), target) == names
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("all-linear", ["dense", "qkv"]),
+        ("mlp", ["mlp.dense"]),
+        ("attention", ["qkv", "self_attention.dense"]),
+    ],
+)
+def test_names_shared_by_attention_and_mlp_are_told_apart(target: str, names: list[str]) -> None:
+    assert target_modules(Decoder(), target) == names
+
+
+def test_a_model_without_such_layers_is_a_sentence() -> None:
+    decoder = Decoder()
+    del decoder.h[0].mlp
+
+    with pytest.raises(InvalidRequest, match="mlp"):
+        target_modules(decoder, "mlp")
+
+
+def test_only_lora_weights_require_grad() -> None:
+    model = attach_lora(llama(), RECIPE, seed=0)
+
+    trainable = {name for name, weight in model.named_parameters() if weight.requires_grad}
+
+    assert trainable
+    assert all("lora_" in name for name in trainable)
+
+
+def test_lora_weights_have_the_base_models_dtype() -> None:
+    model = attach_lora(llama().bfloat16(), RECIPE, seed=0)
+
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+
+
+def test_the_same_seed_starts_from_the_same_weights() -> None:
+    states = [attach_lora(llama(), RECIPE, seed=seed).state_dict() for seed in (1, 1, 2)]
+    name = next(name for name in states[0] if "lora_A" in name)
+
+    assert torch.equal(states[0][name], states[1][name])
+    assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_a_saved_adapter_loads_again_and_names_no_local_path(tmp_path: Path) -> None:
+    llama().save_pretrained(tmp_path / "base")
+    model = attach_lora(load_base(str(tmp_path / "base"), "cpu", "float32"), RECIPE, seed=0).eval()
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    save_adapter(model, tmp_path / "adapter")
+
+    again = PeftModel.from_pretrained(llama(), tmp_path / "adapter").eval()
+    ids = torch.arange(5)[None]
+    config = (tmp_path / "adapter" / "adapter_config.json").read_text()
+
+    assert torch.allclose(again(ids).logits, model(ids).logits, atol=1e-5)
+    assert str(tmp_path) not in config
+    assert json.loads(config)["target_modules"] == sorted(ATTENTION + MLP)
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    assert all(".lora_" in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+
+
+def test_a_missing_base_model_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="LOREKEEP_BASE_MODEL"):
+        load_base(str(tmp_path / "none"), "cpu", "bfloat16")

@@ -1,0 +1,132 @@
+"""The base model and its LoRA: loaded, attached by structure, saved as engines read them."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+from app.core.recipe import Recipe
+from app.errors import InvalidRequest, StartupError
+
+_IN_LAYER = re.compile(r"(?:^|\.)\d+\.(?P<path>.+)$")  # what follows the layer's number
+_ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})  # of mixtures of experts: never carry a LoRA
+
+_WANTED: dict[str, Callable[[str], bool]] = {
+    "all-linear": lambda path: True,
+    "attention": lambda path: "attn" in path or "attention" in path,
+    "mlp": lambda path: "attn" not in path and "attention" not in path,
+}
+
+
+def load_base(model: str, device: str, dtype: str) -> Any:
+    """Load a base model for training; on CUDA it is spread over the cards there are.
+
+    Args:
+        model: path or hub id.
+        device: "auto", "cpu" or "cuda".
+        dtype: a torch dtype's name, the engine's own.
+
+    Raises:
+        StartupError: there is no such model or no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise StartupError("LOREKEEP_DEVICE is cuda, but torch finds no CUDA device: set it to cpu or auto.")
+    on_cuda = device != "cpu" and torch.cuda.is_available()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            model, dtype=getattr(torch, dtype), device_map="auto" if on_cuda else None
+        )
+    except (OSError, ValueError) as error:
+        raise StartupError(
+            f"The base model {model!r} cannot be loaded: set LOREKEEP_BASE_MODEL to a model's folder or hub id."
+        ) from error
+
+
+def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
+    """Freeze the base model and put a LoRA on the layers `recipe.target` names; the same seed, the same weights.
+
+    LoRA weights have the base model's dtype, so that no activation is cast; the optimizer keeps them in float32.
+
+    Raises:
+        InvalidRequest: the model has no such layers.
+    """
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=target_modules(model, recipe.target),
+    )
+    return get_peft_model(model, config, autocast_adapter_dtype=False).train()
+
+
+def target_modules(model: torch.nn.Module, target: str) -> list[str]:
+    """Name the linear layers of a decoder that `target` means, by structure: no architecture is listed.
+
+    A linear layer inside a numbered layer belongs to the attention if its path says so, else to the MLP. What is
+    outside the numbered layers (embeddings, the output head) never carries a LoRA.
+
+    Returns:
+        Suffixes of module names, each as short as tells the wanted layers from the others.
+
+    Raises:
+        InvalidRequest: the model has no such layers.
+    """
+    paths = _linear_paths(model)
+    wanted = {path for path in paths if _WANTED[target](path)}
+    if not wanted:
+        raise InvalidRequest(
+            f"The base model has no {target} layers that can carry a LoRA: choose another target.", "recipe.target"
+        )
+    return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the two files an engine loads; neither says where the base model lies on this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous().cpu() for name, tensor in get_peft_model_state_dict(model).items()}
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.peft_config["default"]
+    fields = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,
+        "r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "target_modules": sorted(config.target_modules),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "use_dora": False,
+        "use_rslora": False,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+def _linear_paths(model: torch.nn.Module) -> set[str]:
+    """Return the paths, below their numbered layer, of the decoder's linear layers."""
+    paths = set()
+    for name, module in model.get_decoder().named_modules():  # type: ignore[operator]
+        match = _IN_LAYER.search(name)
+        if match and isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] not in _ROUTERS:
+            paths.add(match["path"])
+    return paths
+
+
+def _shortest_suffix(path: str, others: set[str]) -> str:
+    parts = path.split(".")
+    for length in range(1, len(parts)):
+        suffix = ".".join(parts[-length:])
+        if not any(f".{other}".endswith(f".{suffix}") for other in others):
+            return suffix
+    return path
