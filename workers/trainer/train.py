@@ -1,0 +1,159 @@
+"""The training loop: a generator with no files, no Redis and no logging inside, so the caller can stop or renew.
+
+Bf16 throughout without autocast; AdamW steps on float32 copies of the LoRA weights, because bf16 would round late
+updates away. The loss is on the answers only, and so are the logits.
+"""
+
+import inspect
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from app.core.recipe import Recipe
+from app.errors import DivergedError
+from workers.trainer.batches import Pack, epoch_batches, pack, split_packs
+from workers.trainer.encode import Row
+
+PACK_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer step did.
+
+    Attributes:
+        index: this step, from 1.
+        steps: how many there are at most; training may stop early.
+        epoch: the pass over the rows, from 1.
+        loss: mean over the step's labels before the update, in nats per token.
+        tokens: of the step's rows, prompts included.
+        lr: the learning rate used.
+    """
+
+    index: int
+    steps: int
+    epoch: int
+    loss: float
+    tokens: int
+    lr: float
+
+
+def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
+    """Train the LoRA of `model` in place, yielding after each step; the same seed gives the same weights.
+
+    Stops after an epoch whose mean loss is below `recipe.stop_loss`.
+
+    Args:
+        model: from `attach_lora`; only its LoRA weights require grad.
+
+    Raises:
+        DivergedError: the loss is no longer finite. Retrying with the same recipe will not help.
+
+    Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
+    """
+    torch.manual_seed(recipe.seed)  # dropout
+    shuffle = random.Random(recipe.seed)
+    optimizer = MasterAdamW(model, recipe)
+    pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
+    steps = recipe.epochs * math.ceil(len(rows) / recipe.batch_size)
+    index = 0
+    for epoch in range(1, recipe.epochs + 1):
+        total, labels = 0.0, 0
+        for batch in epoch_batches(rows, recipe.batch_size, shuffle):
+            index += 1
+            lr = recipe.learning_rate * lr_scale(index, steps, recipe.warmup_ratio)
+            loss = _accumulate(model, split_packs(batch, pack_tokens), label_count(batch))
+            if not math.isfinite(loss):
+                raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
+            optimizer.step(lr)
+            total, labels = total + loss * label_count(batch), labels + label_count(batch)
+            yield Step(index, steps, epoch, loss, sum(map(len, batch)), lr)
+        if total / labels < recipe.stop_loss:
+            return
+
+
+def lr_scale(index: int, steps: int, warmup_ratio: float) -> float:
+    """Return the factor on the peak learning rate at step `index` (from 1): linear warm-up, then cosine to zero."""
+    warmup = round(steps * warmup_ratio)
+    if index <= warmup:
+        return index / warmup
+    return 0.5 * (1 + math.cos(math.pi * (index - 1 - warmup) / (steps - warmup)))
+
+
+def label_count(rows: Sequence[Row]) -> int:
+    """Count the tokens that carry loss."""
+    return sum(len(row) - row.answer_start for row in rows)
+
+
+def label_logprobs(model: Any, batch: Pack) -> torch.Tensor:
+    """Return the (S,) log-probabilities, in nats (at most 0), of a pack's labels.
+
+    The model's own forward makes the logits, so scaling and soft caps are applied, at the labels' places only where
+    it can do that.
+    """
+    places: dict[str, Any] = {"attention_mask": batch.mask, "position_ids": batch.position_ids}
+    places = {name: value for name, value in places.items() if batch.mask is not None}
+    if _accepts(model, "logits_to_keep"):
+        logits = model(input_ids=batch.input_ids, use_cache=False, logits_to_keep=batch.predict, **places).logits[0]
+    else:
+        logits = model(input_ids=batch.input_ids, use_cache=False, **places).logits[0, batch.predict]
+    return -functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # logits (S, V)
+
+
+def packs_exactly(model: Any, rows: Sequence[Row]) -> bool:
+    """Say whether packed rows score as they do alone: false for models that ignore masks or positions.
+
+    Recurrent and ALiBi models do. Rows beyond a sliding window would see too much.
+    """
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or math.inf
+    if not _accepts(model, "position_ids") or max(map(len, rows)) > window:
+        return False
+    if not set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
+        return False
+    probe = sorted(rows, key=len)[:2]
+    with torch.no_grad():
+        packed = label_logprobs(model, pack(probe, model.device, model.dtype))
+        alone = torch.cat([label_logprobs(model, pack([row], model.device, model.dtype)) for row in probe])
+    return bool((packed - alone).abs().mean() < 0.1)  # bf16 noise is below 0.03
+
+
+class MasterAdamW:
+    """AdamW on float32 copies of a model's trainable weights."""
+
+    def __init__(self, model: Any, recipe: Recipe) -> None:
+        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._masters = [weight.detach().float().clone() for weight in self._weights]
+        self._max_norm = recipe.max_grad_norm
+        self._adamw = torch.optim.AdamW(self._masters, weight_decay=recipe.weight_decay, fused=True)
+
+    def step(self, lr: float) -> None:
+        """Clip, step, write the weights back, and drop the gradients."""
+        for weight, master in zip(self._weights, self._masters, strict=True):
+            master.grad = None if weight.grad is None else weight.grad.float()
+            weight.grad = None
+        torch.nn.utils.clip_grad_norm_(self._masters, self._max_norm)
+        self._adamw.param_groups[0]["lr"] = lr
+        self._adamw.step()
+        with torch.no_grad():
+            for weight, master in zip(self._weights, self._masters, strict=True):
+                weight.copy_(master)
+
+
+def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int) -> float:
+    """Add up the gradients of the mean loss over `labels` tokens; return that loss."""
+    total = 0.0
+    for group in groups:
+        loss = -label_logprobs(model, pack(group, model.device, model.dtype)).sum() / labels
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def _accepts(model: Any, argument: str) -> bool:
+    return argument in inspect.signature(model.get_base_model().forward).parameters
