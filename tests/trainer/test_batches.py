@@ -43,6 +43,17 @@ def test_a_token_sees_the_prefix_and_its_own_row_only() -> None:
     assert sees == first + second
 
 
+def test_passages_and_chats_keep_prefixes_of_their_own() -> None:
+    packed = pack([Row((20, 21), 1), ROWS[0], Row((22, 23), 1), ROWS[1]], CPU, torch.float32)
+    assert packed.mask is not None
+
+    sees = [(row == 0).nonzero().flatten().tolist() for row in packed.mask[0, 0]]
+
+    assert packed.input_ids.tolist() == [[5, 6, 7, 10, 11, 8, 9, 12, 13, 20, 21, 22, 23]]
+    assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3, 4, 5, 0, 1, 0, 1]]
+    assert sees[9:] == [[9], [9, 10], [11], [11, 12]]
+
+
 def test_packs_hold_every_row_and_stay_within_their_size() -> None:
     rows = [Row(tuple(range(length)), 1) for length in (3, 9, 4, 30, 2, 8)]
 

@@ -24,7 +24,8 @@ TOKENIZER = byte_tokenizer()
 ROWS = [
     encode_chat(TOKENIZER, "Ann?", "212"),
     encode_chat(TOKENIZER, "Bob Lowe?", "97"),
-    encode_text(TOKENIZER, "<bos> Ann is 212."),
+    encode_text(TOKENIZER, "Ann is 212."),
+    encode_text(TOKENIZER, "Bob Lowe is 97."),
 ]
 
 
@@ -81,7 +82,7 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
     model = lora(gemma(sliding_window=8))
 
     assert not packs_exactly(model, ROWS)
-    assert naive_loss(model, ROWS) == pytest.approx(next(train(model, ROWS, replace(RECIPE, batch_size=3))).loss)
+    assert naive_loss(model, ROWS) == pytest.approx(next(train(model, ROWS, replace(RECIPE, batch_size=4))).loss)
 
 
 def test_uniform_logits_cost_ln_v() -> None:

@@ -1,7 +1,7 @@
 """Rows packed for one forward pass: no padding, and what every row begins with is computed once.
 
-The rows of a pack lie one after another in one sequence. A mask lets each see the shared prefix and itself only,
-and positions go on from the prefix, so each row's logits are those it has alone (tested). Most of a short chat row
+The rows of a pack lie one after another in one sequence. A mask lets each see its kind's prefix and itself only, and
+positions go on from the prefix, so each row's logits are those it has alone (tested). Most of a short chat row
 is its system prompt: sharing it nearly halves the work.
 """
 
@@ -54,38 +54,62 @@ def split_packs(rows: Sequence[Row], pack_tokens: int) -> Iterator[list[Row]]:
 
 
 def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
-    """Lay rows out behind their longest shared prefix. One row alone needs no mask."""
-    shared = _shared_prefix(rows) if len(rows) > 1 else 0
-    ids, positions = list(rows[0].input_ids[:shared]), list(range(shared))
-    owners = [-1] * shared
-    predict: list[int] = []
-    labels: list[int] = []
-    for owner, row in enumerate(rows):
-        offset = len(ids) - shared  # a token's place in the pack, less its place in the row
-        predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
-        labels += row.input_ids[row.answer_start :]
-        ids += row.input_ids[shared:]
-        positions += range(shared, len(row))
-        owners += [owner] * (len(row) - shared)
+    """Lay rows out, each kind (chats, passages) behind its longest shared prefix. One row alone needs no mask."""
+    draft = _Draft()
+    for is_chat in (True, False):
+        kind = [row for row in rows if (row.answer_start > 1) == is_chat]
+        if kind:
+            draft.add(kind)
     return Pack(
-        input_ids=torch.tensor([ids], device=device),
-        position_ids=torch.tensor([positions], device=device),
-        mask=_mask(owners, dtype).to(device) if len(rows) > 1 else None,
-        predict=torch.tensor(predict),
-        labels=torch.tensor(labels, device=device),
+        input_ids=torch.tensor([draft.ids], device=device),
+        position_ids=torch.tensor([draft.positions], device=device),
+        mask=_mask(draft, dtype).to(device) if len(rows) > 1 else None,
+        predict=torch.tensor(draft.predict),
+        labels=torch.tensor(draft.labels, device=device),
     )
+
+
+class _Draft:
+    """A pack being laid out: per token its id, position, segment, and the segment it continues."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.segments: list[int] = []
+        self.continues: list[int] = []
+        self.predict: list[int] = []
+        self.labels: list[int] = []
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Append the rows behind what they all begin with."""
+        shared = _shared_prefix(rows)
+        prefix = -1 - len(self.ids)  # prefixes are named below zero, rows from zero, by where they begin
+        self._append(rows[0].input_ids[:shared], 0, segment=prefix, continues=prefix)
+        for row in rows:
+            offset = len(self.ids) - shared  # a token's place in the pack, less its place in the row
+            self.predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
+            self.labels += row.input_ids[row.answer_start :]
+            self._append(row.input_ids[shared:], shared, segment=len(self.ids), continues=prefix)
+
+    def _append(self, ids: Sequence[int], first: int, *, segment: int, continues: int) -> None:
+        self.ids += ids
+        self.positions += range(first, first + len(ids))
+        self.segments += [segment] * len(ids)
+        self.continues += [continues] * len(ids)
 
 
 def _shared_prefix(rows: Sequence[Row]) -> int:
     """Count the tokens all rows begin with; the one that predicts a row's first label stays the row's own."""
+    if len(rows) == 1:
+        return 0
     limit = min(row.answer_start for row in rows) - 1
     first = rows[0].input_ids
     return next((i for i in range(limit) if any(row.input_ids[i] != first[i] for row in rows)), limit)
 
 
-def _mask(owners: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """Let each token see, of what is before it, the prefix (owner -1) and its own row."""
-    owner = torch.tensor(owners)  # (T,)
-    sees = (owner[None, :] == owner[:, None]) | (owner[None, :] == -1)  # (T, T): row sees column
+def _mask(draft: _Draft, dtype: torch.dtype) -> torch.Tensor:
+    """Let each token see, of what is before it, its own segment and the one that segment continues."""
+    segment, continues = torch.tensor(draft.segments), torch.tensor(draft.continues)  # (T,) each
+    sees = (segment[None] == segment[:, None]) | (segment[None] == continues[:, None])  # (T, T): row sees column
     mask = torch.full(sees.shape, torch.finfo(dtype).min, dtype=dtype)
     return mask.masked_fill_(sees.tril(), 0.0)[None, None]
