@@ -27,6 +27,8 @@ _WANTED: dict[str, Callable[[str], bool]] = {
 def load_base(model: str, device: str, dtype: str) -> Any:
     """Load a base model for training; on CUDA it is spread over the cards there are.
 
+    On the CPU, attention is computed the eager way: the fused kernel is slower on packs of a few hundred tokens.
+
     Args:
         model: path or hub id.
         device: "auto", "cpu" or "cuda".
@@ -40,7 +42,10 @@ def load_base(model: str, device: str, dtype: str) -> Any:
     on_cuda = device != "cpu" and torch.cuda.is_available()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype), device_map="auto" if on_cuda else None
+            model,
+            dtype=getattr(torch, dtype),
+            device_map="auto" if on_cuda else None,
+            attn_implementation=None if on_cuda else "eager",
         )
     except (OSError, ValueError) as error:
         raise StartupError(
