@@ -1,0 +1,151 @@
+"""`make setup`: the environment and the default base model, made once. Runs on the system's Python alone."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOG = VENV / "setup.log"
+NEEDED_GIB = 8
+
+
+class SetupError(Exception):
+    """Set-up cannot go on; the text is one sentence that says what to do."""
+
+
+def main() -> int:
+    """Set everything up; returns the exit code."""
+    began = time.monotonic()
+    try:
+        check_machine()
+        if stamp_path().is_file() and stamp_path().read_text() == stamp():
+            return 0
+        stage("environment", make_venv)
+        stage("packages", install)
+        stage("base model", prepare_model)
+        stamp_path().write_text(stamp())
+    except SetupError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 2
+    sys.stdout.write(f"set up in {time.monotonic() - began:.0f} s\n")
+    return 0
+
+
+def check_machine() -> None:
+    """Refuse a machine on which a later step would fail."""
+    if sys.version_info < (3, 11):
+        raise SetupError(f"Lorekeep needs Python 3.11 or newer and this is {sys.version.split()[0]}: install it first.")
+    free = shutil.disk_usage(ROOT).free / 2**30
+    if not VENV.exists() and free < NEEDED_GIB:
+        raise SetupError(f"Lorekeep needs {NEEDED_GIB} GiB of disk and {free:.1f} are free here: make room first.")
+
+
+def stage(name: str, work: object) -> None:
+    """Do one step, saying what it is and how long it took."""
+    began = time.monotonic()
+    tell(f"{name} …")
+    work()  # type: ignore[operator]
+    tell(f"{name}: {time.monotonic() - began:.0f} s\n")
+
+
+def tell(text: str) -> None:
+    """Write over the current line."""
+    sys.stdout.write(f"\r\x1b[K{text}" if sys.stdout.isatty() else text if text.endswith("\n") else "")
+    sys.stdout.flush()
+
+
+def make_venv() -> None:
+    """Make an empty environment."""
+    if not PYTHON.exists():
+        run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def install() -> None:
+    """Install the pinned packages. On CPUs from a full list without dependencies: see tools/lock.py."""
+    kind = "cuda" if has_gpu() else "cpu"
+    pins = ROOT / f"constraints-{kind}.txt"
+    pip = [str(PYTHON), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    if pins.is_file():
+        total = sum(not line.startswith("#") for line in pins.read_text().splitlines())
+        run([*pip, "--no-deps", "-r", str(pins)], total=total)
+        run([*pip, "--no-deps", "-e", str(ROOT)])
+    else:
+        run([*pip, "-e", f"{ROOT}[{kind},embedded,dev]"])
+
+
+def prepare_model() -> None:
+    """Prepare the default base model, unless another one is set."""
+    run([str(PYTHON), "-m", "workers.prepare_model"])
+
+
+def has_gpu() -> bool:
+    """Say whether this machine has an NVIDIA card that works."""
+    if shutil.which("nvidia-smi") is None:
+        return False
+    return subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode == 0
+
+
+def run(command: list[str], total: int = 0) -> None:
+    """Run a command, its output in the log; with a total, count the packages it collects."""
+    LOG.parent.mkdir(exist_ok=True)
+    with LOG.open("a") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=environment()
+        )
+        lines: list[str] = []
+        collected = 0
+        for line in process.stdout or ():
+            log.write(line)
+            lines.append(line)
+            collected += line.startswith("Collecting ")
+            if total and line.startswith("Collecting "):
+                tell(f"packages … {collected}/{total}")
+            elif line.startswith("Installing collected"):
+                tell("packages … unpacking")
+    if process.wait():
+        raise SetupError(reason("".join(lines[-40:])))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without what would lead to another Python's packages."""
+    return {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+
+
+def reason(output: str) -> str:
+    """Say in one sentence what went wrong."""
+    if "No space left" in output:
+        return f"The disk is full: make {NEEDED_GIB} GiB of room, then run `make setup` again."
+    if "No matching distribution found for torch==" in output:
+        return (
+            "pip found no CPU build of torch: point pip at PyTorch's CPU wheel index "
+            "(pip config set global.extra-index-url …), then run `make setup` again."
+        )
+    if "Failed to establish a new connection" in output or "Temporary failure in name resolution" in output:
+        return "The package index cannot be reached: check the network or pip's settings, then run `make setup` again."
+    last = output.strip().splitlines()[-1] if output.strip() else "no output"
+    return f"Set-up failed ({last}): the whole output is in {LOG.relative_to(ROOT)}."
+
+
+def stamp() -> str:
+    """Return a digest of what decides the environment."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in [ROOT / "pyproject.toml", *sorted(ROOT.glob("constraints-*.txt")), Path(__file__)]:
+        digest.update(path.read_bytes())
+    digest.update(os.environ.get("LOREKEEP_BASE_MODEL", "").encode())
+    digest.update(os.environ.get("LOREKEEP_HOME", "").encode())
+    return digest.hexdigest()
+
+
+def stamp_path() -> Path:
+    """Return where the digest is kept."""
+    return VENV / "lorekeep.stamp"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
