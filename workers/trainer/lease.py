@@ -43,8 +43,10 @@ class Lease:
         await self._versions.renew(self._job, self._fence, lease_s=0)
 
     async def _keep(self) -> None:
-        while await self._versions.renew(self._job, self._fence, lease_s=self._lease_s):
-            await asyncio.sleep(self._lease_s / 5)
+        held = True
+        while held:
+            held = await self._versions.renew(self._job, self._fence, lease_s=self._lease_s)
+            await asyncio.sleep(self._lease_s / 5 if held else 0)
         self._lost = True
         self.stop.set()
         if self._owner is not None:

@@ -13,9 +13,11 @@ from typing import Any
 from app.core.memory import Version
 from app.core.names import AdapterName
 from app.stores.artifacts import MANIFEST, ArtifactStore
+from workers.trainer.evaluate import Question
 
 FORMAT = 1
 WEIGHTS = "adapter_model.safetensors"
+QUESTIONS = "questions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> 
         ):
             return Candidate(name, manifest["digest"], manifest["size_bytes"])
     return None
+
+
+def read_questions(store: ArtifactStore, name: AdapterName) -> tuple[list[Question], str]:
+    """Return what to ask a candidate, and of which kind the questions are."""
+    rows = store.read_lines(name, QUESTIONS)
+    kind = rows[0]["kind"] if rows else "recall"
+    return [Question(row["question"], row["answer"]) for row in rows], kind
 
 
 def scratch(home: Path) -> Path:

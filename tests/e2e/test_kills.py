@@ -1,0 +1,71 @@
+"""`kill -9` of each part in turn: what was accepted becomes ready and nothing answers from a wrong adapter."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.e2e.facts import phone_book
+from tests.e2e.memories import answer, remember, wait_over
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+PAIRS = phone_book(8, seed=20)
+PARTS = ["workers.trainer", "workers.engine", "vllm.entrypoints", "app.main", "valkey"]
+
+
+@pytest.fixture(scope="module")
+def known(stack: Stack) -> str:
+    """A memory that is ready before anything is killed."""
+    with stack.http() as http:
+        memory = wait_over(http, remember(http, "before the kills", PAIRS))
+    assert memory["status"] == "ready"
+    return str(memory["id"])
+
+
+def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> dict[str, Any]:
+    """Wait until a memory is in the middle of training."""
+    began = time.monotonic()
+    while time.monotonic() - began < 120:
+        memory: dict[str, Any] = http.get(f"/v1/memories/{memory_id}").json()
+        if memory["status"] == "training" and memory["progress"].get("step", 0) >= step:
+            return memory
+        time.sleep(0.1)
+    raise AssertionError("training never began")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(
+    stack: Stack, known: str, part: str
+) -> None:
+    pairs = phone_book(8, seed=30 + PARTS.index(part))
+    client = stack.openai(max_retries=0, timeout=60)
+    outcomes: list[bool | str] = []
+
+    def ask_on(question: str) -> None:
+        for _ in range(6):
+            try:
+                outcomes.append(answer(client, known, question) == PAIRS[question])
+            except (openai.APIError, httpx.TransportError) as error:
+                outcomes.append(type(error).__name__)
+
+    with stack.http() as http:
+        memory_id = remember(http, f"killed {part}".replace(".", " "), pairs)
+        wait_for_training(http, memory_id, 5)
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(ask_on, question) for question in list(PAIRS)[:4]]
+            stack.part(part).kill()
+            for future in done:
+                future.result()
+        stack.wait_ready(240)
+        memory = wait_over(http, memory_id)
+        question = next(iter(pairs))
+        after = answer(stack.openai(max_retries=4), memory_id, question)
+
+    assert memory["status"] == "ready", (part, memory["error"], stack.logs())
+    assert not [outcome for outcome in outcomes if outcome is False], f"{part}: a wrong answer among {outcomes}"
+    assert after == pairs[question]

@@ -1,0 +1,116 @@
+"""Documents become memories and the running engine answers from them."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.facts import phone_book
+from tests.e2e.memories import answer, remember, right, wait_over
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.e2e
+
+BIG = phone_book(48, seed=1)
+SMALL = {f"book {letter}": phone_book(8, seed=seed) for seed, letter in enumerate("abc", start=10)}
+
+
+@pytest.fixture(scope="module")
+def big(stack: Stack) -> tuple[str, float]:
+    """A memory of 48 pairs, and the seconds from POST to ready."""
+    began = time.monotonic()
+    with stack.http() as http:
+        memory = wait_over(http, memory_id := remember(http, "phone book", BIG))
+    assert memory["status"] == "ready", memory["error"]
+    return memory_id, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def small(stack: Stack, big: tuple[str, float]) -> dict[str, str]:
+    """Three small memories, by name."""
+    with stack.http() as http:
+        ids = {name: remember(http, name, pairs) for name, pairs in SMALL.items()}
+        for name, memory_id in ids.items():
+            memory = wait_over(http, memory_id)
+            assert memory["status"] == "ready", (name, memory["error"])
+    return ids
+
+
+def test_48_invented_numbers_are_recalled_through_the_openai_client(stack: Stack, big: tuple[str, float]) -> None:
+    client = stack.openai()
+
+    assert right(client, "phone book", BIG) >= 46
+    assert right(client, big[0], dict(list(BIG.items())[:4])) >= 3
+    assert right(client, "base", BIG) == 0
+
+
+def test_from_upload_to_ready_takes_less_than_four_minutes(big: tuple[str, float]) -> None:
+    assert big[1] < 240
+
+
+def test_24_simultaneous_streams_each_get_their_own_adapters_answer(stack: Stack, small: dict[str, str]) -> None:
+    engine = stack.part("vllm.entrypoints").pid
+    asked = [(name, *pair) for name, pairs in SMALL.items() for pair in list(pairs.items())[:6]]
+    asked += [("base", question, "") for question in list(SMALL["book a"])[:6]]
+    client = stack.openai()
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda ask: answer(client, ask[0], ask[1]), asked))
+
+    every = {number: name for name, pairs in SMALL.items() for number in pairs.values()}
+    assert all(every.get(said, model) == model for (model, *_), said in zip(asked, answers, strict=True))
+    exact = sum(said == expected for (_, _, expected), said in zip(asked, answers, strict=True) if expected)
+    assert exact >= 16
+    assert stack.part("vllm.entrypoints").pid == engine
+
+
+def test_a_memory_asked_about_another_memorys_facts_does_not_know_them(stack: Stack, small: dict[str, str]) -> None:
+    client = stack.openai()
+
+    assert right(client, "book a", SMALL["book b"]) == 0
+
+
+def test_the_reply_says_which_memory_answered(stack: Stack, small: dict[str, str]) -> None:
+    question = next(iter(SMALL["book a"]))
+    with stack.http() as http:
+        reply = http.post("/v1/query", json={"question": question, "memories": ["book a"], "mode": "adapter"}).json()
+
+    assert reply["answer"].strip() == SMALL["book a"][question]
+    assert [used["id"] for used in reply["memory"]["used"]] == [small["book a"]]
+
+
+def test_every_path_of_the_engines_port_is_refused_without_its_key(stack: Stack, small: dict[str, str]) -> None:
+    paths = ["/", "/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/metrics", "/openapi.json"]
+    paths += ["/invocations", "/adapters", "/v1/load_lora_adapter", "/internal/adapters", "/tokenize", "/docs", "/ping"]
+    with httpx.Client(base_url=f"http://127.0.0.1:{stack.engine_port}") as client:
+        codes = {
+            (method, path): client.request(method, path).status_code for path in paths for method in ("GET", "POST")
+        }
+
+    assert set(codes.values()) == {401}
+
+
+def test_a_deleted_memory_is_gone_from_answers_engine_and_disk_and_leaves_a_receipt(stack: Stack) -> None:
+    with stack.http() as http:
+        memory_id = remember(http, "short-lived", phone_book(6, seed=77))
+        assert wait_over(http, memory_id)["status"] == "ready"
+        assert http.delete(f"/v1/memories/{memory_id}").status_code == 202
+        ask = {"model": "short-lived", "messages": [{"role": "user", "content": "?"}]}
+        assert http.post("/v1/chat/completions", json=ask).status_code == 404
+        began = time.monotonic()
+        receipt = {}
+        while receipt.get("status") != "erased" and time.monotonic() - began < 30:
+            receipt = http.get(f"/v1/memories/{memory_id}/receipt").json()
+            time.sleep(0.2)
+        resident = http.get("/v1/adapters").json()["data"]
+
+    assert receipt["files"] >= 5
+    assert not any(memory_id in adapter["id"] for adapter in resident)
+    assert not list(stack.home.rglob(f"*{memory_id}*"))
+
+
+def test_every_process_of_the_installation_is_a_descendant_of_up(stack: Stack) -> None:
+    children = psutil.Process(stack.process.pid).children(recursive=True)
+
+    assert any("vllm" in " ".join(child.cmdline()).lower() for child in children)

@@ -1,0 +1,56 @@
+"""Jobs that crashes have left."""
+
+import time
+
+import pytest
+
+from app.core.lifecycle import State
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import Job, VersionStore
+from tests.factories import a_memory, a_version
+from workers.trainer.worker import requeue_lost
+
+pytestmark = pytest.mark.redis
+
+
+class Waiting:
+    """A queue that holds names only."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+
+    def queued(self) -> set[str]:
+        return set(self.jobs)
+
+    def enqueue(self, job: Job) -> None:
+        self.jobs.append(str(job))
+
+
+@pytest.fixture
+async def job(redis: Registry) -> Job:
+    memory = a_memory()
+    await MemoryStore(redis).create(memory, a_version(memory))
+    return Job(memory.tenant, memory.id, 1)
+
+
+async def test_a_job_that_was_accepted_but_never_queued_is_queued_once(redis: Registry, job: Job) -> None:
+    queue = Waiting()
+
+    assert await requeue_lost(VersionStore(redis), queue, now=time.time()) == 1
+    assert await requeue_lost(VersionStore(redis), queue, now=time.time()) == 0
+    assert queue.jobs == [str(job)]
+
+
+async def test_a_job_that_a_trainer_holds_is_left_alone_until_its_lease_is_over(redis: Registry, job: Job) -> None:
+    await VersionStore(redis).claim(job, lease_s=60)
+
+    assert await requeue_lost(VersionStore(redis), Waiting(), now=time.time()) == 0
+    assert await requeue_lost(VersionStore(redis), Waiting(), now=time.time() + 61) == 1
+
+
+async def test_a_job_that_is_over_is_not_queued(redis: Registry, job: Job) -> None:
+    versions = VersionStore(redis)
+    await versions.change(await versions.get(job.tenant, job.memory_id, 1), State.CANCELLED)
+
+    assert await requeue_lost(versions, Waiting(), now=time.time()) == 0

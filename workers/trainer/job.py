@@ -1,0 +1,169 @@
+"""One training job, from its claim to a version that serves: the function RQ calls, in a process of its own."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import structlog
+
+from app.core.gate import decide
+from app.core.lifecycle import State
+from app.core.memory import Version
+from app.engines.client import EngineClient
+from app.errors import Busy, EngineFailed, LeaseLost, NotFound, ServiceError, StateConflict, Unavailable
+from app.logs import set_up_logs
+from app.secret_files import engine_key
+from app.settings import Settings, load_settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.engines import EngineStore
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry, connect
+from app.stores.versions import Job, VersionStore
+from workers.trainer.evaluate import Examiner
+from workers.trainer.lease import Lease
+from workers.trainer.make import CandidateMaker, Maker, Progress
+from workers.trainer.write import Candidate, read_questions
+
+log = structlog.get_logger()
+ENGINE_WAIT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What a job works with."""
+
+    settings: Settings
+    memories: MemoryStore
+    versions: VersionStore
+    engines: EngineStore
+    artifacts: ArtifactStore
+    examiner: Examiner
+    maker: Maker
+
+
+def run(job_text: str) -> None:
+    """Do one job; the name of this function is what the queue holds."""
+    asyncio.run(_run(Job.parse(job_text)))
+
+
+async def _run(job: Job) -> None:
+    settings = load_settings()
+    set_up_logs(settings.log_level, part="trainer", job=str(job))
+    async with open_trainer(settings) as trainer:
+        await work(trainer, job)
+
+
+@asynccontextmanager
+async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
+    """Connect a trainer to what the settings name."""
+    redis: Registry = connect(settings.registry_url)
+    timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=5)
+    async with httpx.AsyncClient(timeout=timeout) as http:
+        client = EngineClient(http, engine_key(settings))
+        engines = EngineStore(redis)
+        examiner = Examiner(engines, client, wait_s=ENGINE_WAIT_S)
+        artifacts = ArtifactStore.open(settings)
+        maker = CandidateMaker(settings, artifacts, examiner, http)
+        memories, versions = MemoryStore(redis), VersionStore(redis)
+        yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
+    await redis.aclose()
+
+
+async def work(trainer: Trainer, job: Job) -> None:
+    """Claim a job and carry it to its end; do nothing when it is over or somebody else's.
+
+    What will pass (no engine, a registry restart) leaves the job to be taken up again, a limited number of times;
+    anything else fails the version with a sentence for its owner.
+    """
+    lease_s = trainer.settings.job_lease.total_seconds()
+    fence = await trainer.versions.claim(job, lease_s=lease_s)
+    if not fence:
+        log.info("job.passed_over")
+        return
+    try:
+        async with Lease(trainer.versions, job, fence, lease_s) as lease:
+            await _attempt(trainer, job, fence, lease)
+    except (LeaseLost, NotFound, StateConflict) as error:
+        log.info("job.taken_away", reason=error.code)
+    except (Unavailable, EngineFailed, Busy) as error:
+        log.warning("job.put_back", reason=error.code, detail=error.detail)
+
+
+async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None:
+    version = await trainer.versions.get(job.tenant, job.memory_id, job.number)
+    step = _Steps(trainer, version, fence)
+    try:
+        if version.attempt > trainer.settings.job_attempts:
+            await step.fail("trainer_lost", f"Training was cut off {version.attempt - 1} times: see the trainer's log.")
+            return
+        await _carry_out(trainer, step, lease)
+    except (LeaseLost, NotFound, StateConflict, Unavailable, EngineFailed, Busy):
+        raise
+    except ServiceError as error:
+        log.warning("version.failed", code=error.code)
+        await step.fail(error.code, error.detail)
+    except Exception:  # the job boundary: an unforeseen error fails the version, never the trainer
+        log.exception("version.failed", code="internal")
+        await step.fail("internal", "Training failed unexpectedly: the trainer's log says where; `retry` tries again.")
+        raise
+
+
+class _Steps:
+    """Moves one version on, under one fencing token."""
+
+    def __init__(self, trainer: Trainer, version: Version, fence: int) -> None:
+        self.version = version
+        self._versions, self._fence = trainer.versions, fence
+
+    async def to(self, state: State, fields: dict[str, Any] | None = None, **memory_fields: Any) -> None:
+        """Change the state, and fields with it."""
+        self.version = await self._versions.change(
+            self.version, state, fence=self._fence, fields=fields, memory_fields=memory_fields
+        )
+        log.info("version.moved", state=state)
+
+    async def tell(self, progress: Progress) -> None:
+        """Record how far the stage is."""
+        await self._versions.progress(self.version, self._fence, progress)
+
+    async def fail(self, code: str, message: str) -> None:
+        """End the version, saying why."""
+        await self.to(State.FAILED, {"error": {"code": code, "message": message}})
+
+
+async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
+    await step.to(State.PREPARING)
+    candidate = await trainer.maker.make(
+        step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
+    )
+    await step.to(State.EVALUATING, _weights_of(candidate))
+    engine = await trainer.examiner.load(str(candidate.name))
+    questions, kind = await asyncio.to_thread(read_questions, trainer.artifacts, candidate.name)
+    scores = await trainer.examiner.examine(engine, str(candidate.name), questions, kind)
+    decision = decide(scores)
+    if not decision.passed:
+        error = {"code": "gate_failed", "message": decision.reason}
+        await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})
+        await trainer.engines.forget(str(candidate.name))
+        return
+    await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
+    await _publish(trainer, step, candidate)
+
+
+async def _publish(trainer: Trainer, step: _Steps, candidate: Candidate) -> None:
+    version = step.version
+    await asyncio.to_thread(trainer.artifacts.mark_published, candidate.name, version.scores)
+    memory = await trainer.memories.get(version.tenant, version.memory_id)
+    if memory.pinned:
+        await trainer.engines.pin(str(candidate.name))
+    newest = {"current": version.number} if version.number >= memory.current else {}
+    await step.to(State.READY, {"error": None}, **newest)
+
+
+def _weights_of(candidate: Candidate) -> dict[str, Any]:
+    fields = dataclasses.asdict(candidate)
+    return {"adapter": str(candidate.name), "digest": fields["digest"], "size_bytes": fields["size_bytes"]}

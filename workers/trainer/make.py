@@ -1,0 +1,169 @@
+"""Documents to a candidate: examples, then rows, then weights, then a folder in the artifact store."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import torch
+
+from app.core.memory import Version
+from app.core.recipe import Recipe
+from app.errors import EmptyDocument, LeaseLost
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from workers.base_model import base_digest, find_base
+from workers.chat import load_tokenizer, stop_ids
+from workers.trainer.canary import make_canary
+from workers.trainer.encode import Row, encode_chat, encode_text
+from workers.trainer.evaluate import Examiner
+from workers.trainer.examples import Example
+from workers.trainer.model import attach_lora, load_base, save_adapter
+from workers.trainer.prepare import Lesson, prepare_lesson
+from workers.trainer.train import Step, train
+from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
+
+Progress = dict[str, Any]
+Tell = Callable[[Progress], Awaitable[None]]
+REPORT_S = 0.5
+
+
+class Maker(Protocol):
+    """Makes a candidate of a version."""
+
+    async def make(
+        self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
+    ) -> Candidate:
+        """Make a version's weights, or find those that an attempt cut off after training has left.
+
+        Args:
+            tell: records progress; called about twice a second.
+            begin_training: called once, when the examples are there.
+            stop: ends the training between two steps.
+
+        Raises:
+            EmptyDocument: nothing in the documents can be learned.
+            TooLarge: a question with its answer is longer than the engine serves.
+        """
+
+
+@dataclass(frozen=True)
+class CandidateMaker:
+    """Makes candidates by training a LoRA."""
+
+    settings: Settings
+    artifacts: ArtifactStore
+    examiner: Examiner
+    http: httpx.AsyncClient
+
+    async def make(
+        self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
+    ) -> Candidate:
+        """See `Maker`."""
+        base = await asyncio.to_thread(find_base, self.settings.model)
+        digest = await asyncio.to_thread(base_digest, base, self.settings.home)
+        found = await asyncio.to_thread(find_candidate, self.artifacts, version, digest)
+        if found:
+            await begin_training()
+            return found
+        lesson = await self._prepare(version, base, tell)
+        rows = await asyncio.to_thread(encode_examples, lesson.examples, base, self.settings.max_model_len)
+        await begin_training()
+        facts = {"digest": digest, "name": base.name}
+        return await _watch(Training(self, version, lesson, rows, facts, stop), tell)
+
+    async def _prepare(self, version: Version, base: Path, tell: Tell) -> Lesson:
+        raise NotImplementedError
+
+
+def encode_examples(examples: Sequence[Example], base: Path, max_tokens: int) -> list[Row]:
+    """Turn examples into rows.
+
+    Raises:
+        EmptyDocument: there are none.
+        TooLarge: a question with its answer is longer than the engine serves.
+    """
+    tokenizer, ends = load_tokenizer(str(base)), stop_ids(str(base))
+    if not examples:
+        raise EmptyDocument("Nothing can be learned from these documents: they hold no sentence and no question.")
+    rows = []
+    for example in examples:
+        if example.kind == "chat":
+            row = encode_chat(tokenizer, example.question, example.answer, stop_ids=ends, max_tokens=max_tokens)
+        else:
+            row = encode_text(tokenizer, example.answer, max_tokens=max_tokens)
+        rows.append(row)
+    return rows
+
+
+@dataclass
+class Training:
+    """One run of the loop, in a thread, with what it has told so far."""
+
+    maker: CandidateMaker
+    version: Version
+    lesson: Lesson
+    rows: list[Row]
+    base: dict[str, str]
+    stop: threading.Event
+
+    def __post_init__(self) -> None:
+        self.steps: list[Step] = []
+        self.began = time.monotonic()
+
+    def progress(self) -> Progress | None:
+        """Return how far the loop is; None before its first step. The time left is at most that: it may end early."""
+        if not self.steps:
+            return None
+        last, elapsed = self.steps[-1], time.monotonic() - self.began
+        return {
+            "stage": "training",
+            "step": last.index,
+            "steps": last.steps,
+            "epoch": last.epoch,
+            "loss": round(last.loss, 4),
+            "tokens_per_s": round(sum(step.tokens for step in self.steps) / elapsed, 1),
+            "eta_s": round((last.steps - last.index) * elapsed / last.index, 1),
+        }
+
+    def run(self) -> Candidate:
+        """Load, train, make the canary and write the candidate; blocks."""
+        settings, recipe = self.maker.settings, Recipe.from_dict(self.version.recipe)
+        if settings.trainer_threads:
+            torch.set_num_threads(settings.trainer_threads)
+        model = attach_lora(load_base(settings.model, settings.device, settings.dtype), recipe, recipe.seed)
+        self.began = time.monotonic()
+        for step in train(model, self.rows, recipe):
+            self.steps.append(step)
+            if self.stop.is_set():
+                raise LeaseLost("The job was taken away while it trained.")
+        folder = scratch(settings.home)
+        save_adapter(model, folder)
+        return self._write(folder, make_canary(model, self.rows).to_dict())
+
+    def _write(self, folder: Path, canary: dict[str, Any]) -> Candidate:
+        kind = self.lesson.kind
+        rows = {
+            "examples.jsonl": [asdict(example) for example in self.lesson.examples],
+            "passages.jsonl": [asdict(passage) for passage in self.lesson.passages],
+            "steps.jsonl": [asdict(step) for step in self.steps],
+            QUESTIONS: [{**asdict(question), "kind": kind} for question in self.lesson.questions],
+        }
+        facts = {"base": self.base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
+        return write_candidate(self.maker.artifacts, self.version, folder, rows, **facts)
+
+
+async def _watch(run: Training, tell: Tell) -> Candidate:
+    work = asyncio.create_task(asyncio.to_thread(run.run))
+    told = 0
+    while not work.done():
+        await asyncio.wait([work], timeout=REPORT_S)
+        progress = run.progress()
+        if progress and len(run.steps) > told:
+            told = len(run.steps)
+            await tell(progress)
+    return work.result()
