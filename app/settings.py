@@ -3,6 +3,8 @@
 Built once at a process's start and passed down. How to train is not here: see `app.core.recipe`.
 """
 
+import hashlib
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -68,6 +70,10 @@ class Settings(BaseSettings):
 
     tenant: str = "default"  # of the admin key
 
+    # command line
+    url: str = ""  # the gateway to ask; empty: the one on this machine
+    api_key: SecretStr | None = None  # else the admin key
+
     def model_post_init(self, _context: object) -> None:
         """Check what a field's type cannot."""
         check_tenant(self.tenant)
@@ -79,8 +85,21 @@ class Settings(BaseSettings):
 
     @property
     def registry_socket(self) -> Path:
-        """The embedded registry server's socket. Unix socket paths end at 107 bytes."""
-        return self.home.resolve() / "redis" / "s"
+        """The embedded registry server's socket."""
+        return self.run_folder / "registry.sock"
+
+    @property
+    def run_folder(self) -> Path:
+        """Where sockets and locks are: under home, or in /tmp where that path is too long for a unix socket."""
+        folder = self.home.resolve() / "run"
+        if len(str(folder)) <= 80:
+            return folder
+        return Path("/tmp") / f"lorekeep-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+
+    @property
+    def gateway_url(self) -> str:
+        """What the command line reaches the gateway by."""
+        return self.url.rstrip("/") or f"http://{reachable(self.host)}:{self.port}"
 
     @property
     def artifacts_url(self) -> str:
@@ -101,6 +120,12 @@ class Settings(BaseSettings):
     def this_engine_url(self) -> str:
         """What the gateway and the trainer reach this process's engine by."""
         return self.engine_url or f"http://{self.engine_host}:{self.engine_port}"
+
+
+def reachable(host: str) -> str:
+    """Return how this machine itself reaches a server that listens on `host`, as it stands in a URL."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{loopback}]" if ":" in loopback else loopback
 
 
 def load_settings() -> Settings:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files"}
+LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes"}
 ALLOWED = {
     "app.core": {"app.core"},
     "app.stores": LEAVES | {"app.stores"},

@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/lock.py cpu embedded dev > constraints-cpu.txt
 
-pip cannot override a dependency, and some of vLLM's must not come: `LEFT_OUT` says which and why. `make setup` therefore
-installs from the list with `--no-deps`.
+pip cannot override a dependency, and some of vLLM's must not come: `LEFT_OUT` says which and why. `make setup`
+therefore installs from the list with `--no-deps`.
 """
 
 import sys

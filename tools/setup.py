@@ -39,7 +39,7 @@ def main() -> int:
 
 def check_machine() -> None:
     """Refuse a machine on which a later step would fail."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this script is what finds out
         raise SetupError(f"Lorekeep needs Python 3.11 or newer and this is {sys.version.split()[0]}: install it first.")
     free = shutil.disk_usage(ROOT).free / 2**30
     if not VENV.exists() and free < NEEDED_GIB:
@@ -49,14 +49,17 @@ def check_machine() -> None:
 def stage(name: str, work: object) -> None:
     """Do one step, saying what it is and how long it took."""
     began = time.monotonic()
-    tell(f"{name} …")
+    tell(f"{name} …" if sys.stdout.isatty() else f"{name} …\n")
     work()  # type: ignore[operator]
     tell(f"{name}: {time.monotonic() - began:.0f} s\n")
 
 
 def tell(text: str) -> None:
-    """Write over the current line."""
-    sys.stdout.write(f"\r\x1b[K{text}" if sys.stdout.isatty() else text if text.endswith("\n") else "")
+    """Write over the current line; where nobody watches, write whole lines only."""
+    if sys.stdout.isatty():
+        sys.stdout.write(f"\r\x1b[K{text}")
+    elif text.endswith("\n"):
+        sys.stdout.write(text)
     sys.stdout.flush()
 
 
@@ -114,7 +117,9 @@ def run(command: list[str], total: int = 0) -> None:
 
 def environment() -> dict[str, str]:
     """Return the environment without what would lead to another Python's packages."""
-    return {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}}
+    return {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
+    }
 
 
 def reason(output: str) -> str:

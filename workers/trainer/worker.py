@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.stores.queue import TrainingQueue
 from app.stores.redis import connect
 from app.stores.versions import VersionStore
-from workers.processes import die_with_parent
+from app.processes import die_with_parent
 
 SWEEP_S = 5
 FULL_MAINTENANCE_S = 600

