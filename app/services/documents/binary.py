@@ -1,0 +1,100 @@
+"""html, pdf and docx by markitdown, behind checks for what it would choke on or let in."""
+
+import io
+import re
+import struct
+import warnings
+import zipfile
+import zlib
+
+from lxml.etree import LxmlError
+from markitdown import DocumentConverter, MarkItDownException, StreamInfo
+from markitdown.converters import DocxConverter, HtmlConverter, PdfConverter
+from pdfminer.pdfdocument import PDFPasswordIncorrect
+from pdfminer.psexceptions import PSException
+from pdfplumber.utils.exceptions import PdfminerException
+
+from app.errors import EmptyDocument, UnreadableDocument
+from app.services.documents.text import decode
+
+MAX_UNPACKED_BYTES = 200 * 2**20
+_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")  # a picture's address is no text; its description is
+_BREAKS = (
+    *(MarkItDownException, LxmlError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, OverflowError),
+)
+_OLE = b"\xd0\xcf\x11\xe0"  # what Office wraps a protected file in
+
+
+def read_html(name: str, data: bytes) -> str:
+    """Return a page's text as markdown.
+
+    Raises:
+        UnreadableDocument: it is no text.
+    """
+    info = StreamInfo(extension=".html", charset="utf-8")
+    return _filled(name, _convert(HtmlConverter(), name, decode(name, data).encode(), info))
+
+
+def read_pdf(name: str, data: bytes) -> str:
+    """Return a pdf's text.
+
+    Raises:
+        UnreadableDocument: broken or protected.
+        EmptyDocument: pictures only.
+    """
+    if not data.lstrip().startswith(b"%PDF-"):
+        raise UnreadableDocument(f"{name!r} is not a pdf file: send it under its real ending.", "file")
+    return _filled(name, _convert(PdfConverter(), name, data, StreamInfo(extension=".pdf")))
+
+
+def read_docx(name: str, data: bytes) -> str:
+    """Return a Word file's text as markdown.
+
+    Raises:
+        UnreadableDocument: broken, protected, or far larger once unpacked.
+        EmptyDocument: pictures only.
+    """
+    if data.startswith(_OLE):
+        raise _protected(name)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise _broken(name) from error
+    if unpacked > MAX_UNPACKED_BYTES:
+        raise UnreadableDocument(f"{name!r} unpacks to {unpacked // 2**20} MiB: send it in parts.", "file")
+    if "word/document.xml" not in names:
+        raise _broken(name)
+    return _filled(name, _convert(DocxConverter(), name, data, StreamInfo(extension=".docx")))
+
+
+def _convert(converter: DocumentConverter, name: str, data: bytes, info: StreamInfo) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the parsers' own; a document cannot mend them
+        try:
+            text = str(converter.convert(io.BytesIO(data), info).markdown)
+        except (PSException, PdfminerException) as error:
+            if isinstance(error, PDFPasswordIncorrect) or any(
+                isinstance(one, PDFPasswordIncorrect) for one in error.args
+            ):
+                raise _protected(name) from error
+            raise _broken(name) from error
+        except _BREAKS as error:
+            raise _broken(name) from error
+    return _IMAGE.sub(r"\1", text)
+
+
+def _filled(name: str, text: str) -> str:
+    if not text.strip():
+        raise EmptyDocument(f"No text can be read in {name!r}: a scanned document must go through OCR first.", "file")
+    return text
+
+
+def _protected(name: str) -> UnreadableDocument:
+    return UnreadableDocument(f"{name!r} is protected by a password: save it without one and send it again.", "file")
+
+
+def _broken(name: str) -> UnreadableDocument:
+    return UnreadableDocument(f"{name!r} is broken and cannot be read: open it, save it anew and send that.", "file")
