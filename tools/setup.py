@@ -1,7 +1,9 @@
 """`make setup`: the environment and the default base model, made once. Runs on the system's Python alone."""
 
+import ctypes.util
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,10 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "setup.log"
 NEEDED_GIB = 8
+NO_CPU_TORCH = (
+    "pip found no CPU build of torch: point pip at PyTorch's CPU wheel index "
+    "(pip config set global.extra-index-url …), then run `make setup` again."
+)
 
 
 class SetupError(Exception):
@@ -44,6 +50,10 @@ def check_machine() -> None:
     free = shutil.disk_usage(ROOT).free / 2**30
     if not VENV.exists() and free < NEEDED_GIB:
         raise SetupError(f"Lorekeep needs {NEEDED_GIB} GiB of disk and {free:.1f} are free here: make room first.")
+    if shutil.which("g++") is None:
+        raise SetupError("The engine compiles small kernels and finds no g++: install it (apt-get install g++) first.")
+    if not has_gpu() and sys.platform == "linux" and ctypes.util.find_library("numa") is None:
+        raise SetupError("The engine needs libnuma on CPUs: install it (apt-get install libnuma1) first.")
 
 
 def stage(name: str, work: object) -> None:
@@ -78,8 +88,18 @@ def install() -> None:
         total = sum(not line.startswith("#") for line in pins.read_text().splitlines())
         run([*pip, "--no-deps", "-r", str(pins)], total=total)
         run([*pip, "--no-deps", "-e", str(ROOT)])
+        if kind == "cpu":
+            refuse_cuda_torch()
     else:
         run([*pip, "-e", f"{ROOT}[{kind},embedded,dev]"])
+
+
+def refuse_cuda_torch() -> None:
+    """Take a torch built for CUDA out again: without NVIDIA's libraries it cannot be imported."""
+    [version] = VENV.glob("lib/python*/site-packages/torch/version.py")
+    if re.search(r"^cuda\b.*= None$", version.read_text(), re.MULTILINE) is None:
+        run([str(PYTHON), "-m", "pip", "uninstall", "--yes", "torch"])
+        raise SetupError(NO_CPU_TORCH)
 
 
 def prepare_model() -> None:
@@ -127,10 +147,7 @@ def reason(output: str) -> str:
     if "No space left" in output:
         return f"The disk is full: make {NEEDED_GIB} GiB of room, then run `make setup` again."
     if "No matching distribution found for torch==" in output:
-        return (
-            "pip found no CPU build of torch: point pip at PyTorch's CPU wheel index "
-            "(pip config set global.extra-index-url …), then run `make setup` again."
-        )
+        return NO_CPU_TORCH
     if "Failed to establish a new connection" in output or "Temporary failure in name resolution" in output:
         return "The package index cannot be reached: check the network or pip's settings, then run `make setup` again."
     last = output.strip().splitlines()[-1] if output.strip() else "no output"
