@@ -20,6 +20,7 @@ import structlog
 from filelock import AsyncFileLock, FileLock, Timeout
 
 from app.core.engines import EngineRecord
+from app.core.names import BASE
 from app.engines.client import EngineClient
 from app.errors import StartupError
 from app.logs import set_up_logs
@@ -36,6 +37,13 @@ log = structlog.get_logger()
 
 _STOP_S = 20.0  # what vLLM gets to end politely
 _POLL_S = 0.25
+_WARM_UP = {  # vLLM compiles some of its steps at their first use: a canary's would take 15 s on two cores
+    "model": BASE,
+    "prompt": [1, 2, 3, 4],
+    "max_tokens": 2,
+    "temperature": 0,
+    "prompt_logprobs": 0,
+}
 
 
 def main() -> int:
@@ -100,6 +108,7 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
         async with _turn(settings, device):
             process = await VllmProcess.start(command, env, note)
             await _until_healthy(settings, process, client)
+            await client.complete(_local_url(settings), _WARM_UP)
         log.info("engine.started", engine=engine_id, start_s=round(time.time() - began, 1), vllm=version, device=device)
         record = _record(settings, engine_id, digest, device, began)
         agent = Agent(record, EngineStore(redis), client, url=_local_url(settings))

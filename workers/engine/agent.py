@@ -59,7 +59,7 @@ class Agent:
         Raises:
             Superseded: another agent has taken over this engine's id.
         """
-        while not await self.enrol():  # noqa: ASYNC110 - the registry has no event to wait for
+        while not await self.enrol() and not _is_cancelled():  # noqa: ASYNC110 - no event tells that Redis is back
             await asyncio.sleep(heartbeat.total_seconds())
         try:
             async with asyncio.TaskGroup() as group:
@@ -160,7 +160,7 @@ class Agent:
 
 
 async def _for_ever(step: Callable[[], Awaitable[object]], every: timedelta) -> None:
-    while True:
+    while not _is_cancelled():
         try:
             await step()
         except RedisError as error:
@@ -168,3 +168,12 @@ async def _for_ever(step: Callable[[], Awaitable[object]], every: timedelta) -> 
         except ServiceError as error:
             log.warning("engine.unreachable", code=error.code, error=error.detail)
         await asyncio.sleep(every.total_seconds())
+
+
+def _is_cancelled() -> bool:
+    """Say whether this task was cancelled, even if a library lost the exception.
+
+    Before Python 3.12 `asyncio.wait_for`, by which redis-py sends, drops a cancellation that arrives as it ends.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
