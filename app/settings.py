@@ -8,6 +8,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,6 +26,7 @@ class Settings(BaseSettings):
 
     home: Path = Path(".lorekeep")
     redis_url: str = ""  # empty: the embedded server's socket under home
+    redis_password: SecretStr | None = None  # where redis_url carries none
     artifacts: str = ""  # an fsspec URL; empty: home/artifacts
     base_model: str = ""  # path or hub id; empty: the default model under home
     admin_key: SecretStr | None = None  # else home/admin.key
@@ -70,10 +72,6 @@ class Settings(BaseSettings):
 
     tenant: str = "default"  # of the admin key
 
-    # command line
-    url: str = ""  # the gateway to ask; empty: the one on this machine
-    api_key: SecretStr | None = None  # else the admin key
-
     def model_post_init(self, _context: object) -> None:
         """Check what a field's type cannot."""
         check_tenant(self.tenant)
@@ -81,7 +79,12 @@ class Settings(BaseSettings):
     @property
     def registry_url(self) -> str:
         """The Redis URL to connect to; the embedded server's unix socket unless one is set."""
-        return self.redis_url or f"unix://{self.registry_socket}"
+        if not self.redis_url:
+            return f"unix://{self.registry_socket}"
+        scheme, _, place = self.redis_url.partition("://")
+        if self.redis_password and "@" not in place:
+            place = f":{quote(self.redis_password.get_secret_value(), safe='')}@{place}"
+        return f"{scheme}://{place}"
 
     @property
     def registry_socket(self) -> Path:
@@ -95,11 +98,6 @@ class Settings(BaseSettings):
         if len(str(folder)) <= 80:
             return folder
         return Path("/tmp") / f"lorekeep-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
-
-    @property
-    def gateway_url(self) -> str:
-        """What the command line reaches the gateway by."""
-        return self.url.rstrip("/") or f"http://{reachable(self.host)}:{self.port}"
 
     @property
     def artifacts_url(self) -> str:
@@ -120,12 +118,6 @@ class Settings(BaseSettings):
     def this_engine_url(self) -> str:
         """What the gateway and the trainer reach this process's engine by."""
         return self.engine_url or f"http://{self.engine_host}:{self.engine_port}"
-
-
-def reachable(host: str) -> str:
-    """Return how this machine itself reaches a server that listens on `host`, as it stands in a URL."""
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{loopback}]" if ":" in loopback else loopback
 
 
 def load_settings() -> Settings:
