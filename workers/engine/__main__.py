@@ -62,8 +62,8 @@ def _run_alone(settings: Settings) -> int:
     engine_id = settings.engine_id or f"{socket.gethostname()}-{settings.engine_port}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", engine_id):
         raise StartupError("LOREKEEP_ENGINE_ID is 1-128 letters, digits, '.', '_' or '-': change it.")
-    run = settings.home.resolve() / "run"
-    run.mkdir(parents=True, exist_ok=True)
+    run = settings.run_folder
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with FileLock(run / f"engine-{engine_id}.lock", blocking=False):
             adopt_orphans()
@@ -176,7 +176,7 @@ async def _turn(settings: Settings, device: str) -> AsyncIterator[None]:
     if device != "cpu":
         yield
         return
-    async with AsyncFileLock(settings.home.resolve() / "run" / "engine-start.lock", poll_interval=_POLL_S):
+    async with AsyncFileLock(settings.run_folder / "engine-start.lock", poll_interval=_POLL_S):
         yield
 
 
