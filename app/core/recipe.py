@@ -31,12 +31,12 @@ class Recipe:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    target: str = "all-linear"
+    target: str = "mlp"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_ratio: float = 0.05
     max_grad_norm: float = 1.0
-    epochs: int = 30
+    epochs: int = 25
     batch_size: int = 8
     stop_loss: float = 0.01
     passage_tokens: int = 192
