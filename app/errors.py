@@ -20,7 +20,8 @@
     │   ├── LeaseLost 409 lease_lost
     │   ├── SlotsFull 409 slots_full
     │   ├── AdapterBusy 409 adapter_busy
-    │   └── MemoryNotReady 409 memory_not_ready
+    │   ├── MemoryNotReady 409 memory_not_ready
+    │   └── NoPassages 409 no_passages
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
     ├── Busy 429 engines_busy
@@ -29,6 +30,7 @@
     ├── DivergedError 500 training_diverged
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
+        ├── GeneratorFailed 503 generator_failed
         └── RegistryUnavailable 503 registry_unavailable
 
 `StartupError` stands apart: the process cannot start; its text is the one sentence a user sees.
@@ -143,6 +145,12 @@ class MemoryNotReady(Conflict):
     code = "memory_not_ready"
 
 
+class NoPassages(Conflict):
+    """Context was asked for and there is none: never answered without it in silence."""
+
+    code = "no_passages"
+
+
 class TooLarge(ServiceError):
     status, code = 413, "too_large"
 
@@ -171,6 +179,10 @@ class Unavailable(ServiceError):
 
 class NoEngine(Unavailable):
     code = "no_engine"
+
+
+class GeneratorFailed(Unavailable):
+    code = "generator_failed"
 
 
 class RegistryUnavailable(Unavailable):

@@ -53,29 +53,34 @@ class Verdict:
     reason: str = ""
 
 
-MIN_GAIN = 0.05
+MIN_GAP = 0.05
+NOISE = 0.2
 TOLERANCE = 0.25
 
 
 def judge(canary: Canary, observed: tuple[float, ...]) -> Verdict:
-    """Compare an engine's log-probabilities of the answer with the trainer's.
+    """Compare an engine's log-probabilities of the answer with the trainer's, token by token.
 
-    Passes when the observed mean lies within `TOLERANCE` of the trainer's, as a share of the gain over the base
-    (at least 0.1 nats per token, for the noise between two bf16 kernels), and nearer to it than to the base's.
+    With `gap` the mean distance of the trainer's scores with the adapter on and off, passes when the engine's mean
+    distance from the adapter's scores is at most `TOLERANCE * gap`, or `NOISE` (two bf16 kernels were measured up to
+    0.12 nats per token apart), and below its distance from the base's scores.
 
     Args:
         observed: the engine's log-probabilities in nats, one per answer id, adapter requested.
     """
     if len(observed) != len(canary.answer_ids):
         return Verdict(False, "the engine scored another number of tokens than the canary has")
-    if abs(canary.gain) < MIN_GAIN:
+    gap = _distance(canary.adapter_logprobs, canary.base_logprobs)
+    if gap < MIN_GAP:
         return Verdict(False, "the adapter hardly differs from the base model, so a no-op could not be told from it")
-    off = abs(_mean(observed) - _mean(canary.adapter_logprobs))
-    if off <= max(0.1, TOLERANCE * abs(canary.gain)) and off < abs(_mean(observed) - _mean(canary.base_logprobs)):
+    off = _distance(observed, canary.adapter_logprobs)
+    if off <= max(NOISE, TOLERANCE * gap) and off < _distance(observed, canary.base_logprobs):
         return Verdict(True)
-    return Verdict(
-        False, f"the engine's scores are {off:.3f} nats per token off the trainer's (gain {canary.gain:.3f})"
-    )
+    return Verdict(False, f"the engine's scores are {off:.3f} nats per token off the trainer's (gap {gap:.3f})")
+
+
+def _distance(left: tuple[float, ...], right: tuple[float, ...]) -> float:
+    return _mean(tuple(abs(one - other) for one, other in zip(left, right, strict=True)))
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -47,6 +47,17 @@ class ArtifactStore:
         """Open the store that the settings name."""
         return cls(settings.artifacts_url, settings.home.resolve() / "cache")
 
+    def writable(self) -> bool:
+        """Say whether the store takes writes now."""
+        probe = f"{self._root}/.probe"
+        try:
+            self._fs.makedirs(self._root, exist_ok=True)
+            self._fs.pipe_file(probe, b"")
+            self._fs.rm_file(probe)
+        except OSError:
+            return False
+        return True
+
     # documents
 
     def write_document(

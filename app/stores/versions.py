@@ -15,7 +15,7 @@ from app.core.lifecycle import OPEN, State, can_become
 from app.core.memory import DocumentRef, Memory, Version
 from app.errors import DuplicateContent, LeaseLost, MemoryNotFound, StateConflict, VersionNotFound
 from app.stores import layout
-from app.stores.codec import decode, flat
+from app.stores.codec import decode, encode, flat
 from app.stores.events import event, state_event
 from app.stores.redis import Registry
 from app.stores.scripts import Scripts
@@ -92,6 +92,15 @@ class VersionStore:
             raise StateConflict("Another version was added at the same moment: send the documents again.")
         if outcome == "duplicate":
             raise DuplicateContent(f"These documents are already memory {value}.")
+
+    async def restore(self, version: Version) -> None:
+        """Write a version that the artifact store vouches for, and close its job."""
+        job = Job(version.tenant, version.memory_id, version.number)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            key = layout.version_key(job.tenant, job.memory_id, job.number)
+            pipe.hset(key, mapping=encode(dataclasses.asdict(version)))
+            pipe.zrem(layout.JOBS, str(job))
+            await pipe.execute()
 
     async def change(
         self,

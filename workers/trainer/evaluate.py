@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.core.engines import EngineRecord
 from app.core.gate import Scores
+from app.core.grounding import matches
 from app.core.names import BASE
 from app.engines.client import EngineClient
 from app.errors import NoEngine
@@ -63,6 +65,11 @@ class Examiner:
                 raise NoEngine("No engine is running: start one with `lorekeep engine`.")
             await asyncio.sleep(1)
 
+    async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask the base model on a live engine."""
+        engine = await self.engine()
+        return await self._client.chat(engine.url, {**body, "model": BASE})
+
     async def examine(self, engine: EngineRecord, adapter: str, questions: Sequence[Question], kind: str) -> Scores:
         """Ask the candidate and the base model the same questions, greedily.
 
@@ -92,9 +99,3 @@ class Examiner:
 
         right = await asyncio.gather(*map(is_right, asked))
         return sum(right) / len(right) if right else 0.0
-
-
-def matches(answer: str, expected: str) -> bool:
-    """Say whether an answer is the expected one, or opens with it as words, whatever its case and punctuation."""
-    said, wanted = normalise(answer), normalise(expected)
-    return said == wanted or (len(said) <= 4 * len(wanted) and f" {wanted} " in f" {said} ")

@@ -14,7 +14,7 @@ from app.core.gate import decide
 from app.core.lifecycle import State
 from app.core.memory import Version
 from app.engines.client import EngineClient
-from app.errors import Busy, EngineFailed, LeaseLost, NotFound, ServiceError, StateConflict, Unavailable
+from app.errors import Busy, EngineFailed, LeaseLost, MemoryNotFound, NotFound, ServiceError, StateConflict, Unavailable
 from app.logs import set_up_logs
 from app.secret_files import engine_key
 from app.settings import Settings, load_settings
@@ -87,6 +87,9 @@ async def work(trainer: Trainer, job: Job) -> None:
     try:
         async with Lease(trainer.versions, job, fence, lease_s) as lease:
             await _attempt(trainer, job, fence, lease)
+    except MemoryNotFound:
+        log.info("job.taken_away", reason="deleted")
+        await asyncio.to_thread(trainer.artifacts.erase_memory, job.tenant, job.memory_id)
     except (LeaseLost, NotFound, StateConflict) as error:
         log.info("job.taken_away", reason=error.code)
     except (Unavailable, EngineFailed, Busy) as error:

@@ -10,9 +10,12 @@ from typing import Any, Protocol
 
 import httpx
 import torch
+from pydantic import SecretStr
 
+from app.core.documents import Document
 from app.core.memory import Version
 from app.core.recipe import Recipe
+from app.engines.client import EngineClient
 from app.errors import EmptyDocument, LeaseLost
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
@@ -22,8 +25,9 @@ from workers.trainer.canary import make_canary
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
+from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
-from workers.trainer.prepare import Lesson, prepare_lesson
+from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.train import Step, train
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
@@ -77,7 +81,35 @@ class CandidateMaker:
         return await _watch(Training(self, version, lesson, rows, facts, stop), tell)
 
     async def _prepare(self, version: Version, base: Path, tell: Tell) -> Lesson:
-        raise NotImplementedError
+        documents = await asyncio.to_thread(self._read, version)
+        tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
+        told = 0.0
+
+        async def on_progress(done: int, total: int) -> None:
+            nonlocal told
+            if done == total or time.monotonic() - told > REPORT_S:
+                told = time.monotonic()
+                await tell({"stage": "preparing", "done": done, "total": total})
+
+        return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self._ask, on_progress)
+
+    def _read(self, version: Version) -> list[Document]:
+        read = self.artifacts.read_document
+        return [Document.from_dict(read(version.tenant, version.memory_id, ref.digest)) for ref in version.documents]
+
+    async def _ask(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
+        """Ask the generator: the endpoint that is set, else an engine's own base model."""
+        settings = self.settings
+        body: dict[str, Any] = {"model": settings.generator_model, "messages": messages}
+        body |= {"temperature": temperature, "max_tokens": most_tokens}
+        if settings.generator_url:
+            key = settings.generator_key or SecretStr("")
+            reply = await EngineClient(self.http, key).chat(
+                settings.generator_url.rstrip("/").removesuffix("/v1"), body
+            )
+        else:
+            reply = await self.examiner.ask_base(body)
+        return str(reply["choices"][0]["message"]["content"] or "")
 
 
 def encode_examples(examples: Sequence[Example], base: Path, max_tokens: int) -> list[Row]:

@@ -11,11 +11,11 @@ from rq import Queue
 from rq.job import Job as QueuedJob
 from rq.worker import Worker
 
+from app.processes import die_with_parent
 from app.settings import Settings
 from app.stores.queue import TrainingQueue
 from app.stores.redis import connect
 from app.stores.versions import VersionStore
-from app.processes import die_with_parent
 
 SWEEP_S = 5
 FULL_MAINTENANCE_S = 600

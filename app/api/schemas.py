@@ -1,0 +1,303 @@
+"""What endpoints take and return."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.core.memory import DocumentRef, Memory, Version
+from app.stores.keys import ApiKey, Role
+
+
+class Body(BaseModel):
+    """A JSON body of ours: an unknown field is an error, not a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000_000)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Metadata = Annotated[dict[Short, Annotated[str, StringConstraints(max_length=512)]], Field(max_length=16)]
+
+
+class OptionsBody(Body):
+    """What an upload may ask for beside its documents."""
+
+    recipe: dict[str, Any] | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    allow_duplicate: bool = False
+    pinned: bool = False
+
+
+class TextDocument(Body):
+    """A document sent as text; the ending of its name says how it is read."""
+
+    name: Short
+    text: Text
+
+
+class RememberBody(Body):
+    """A new memory in JSON."""
+
+    name: Short | None = None
+    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
+    options: OptionsBody = Field(default_factory=OptionsBody)
+
+
+class DocumentsBody(Body):
+    """More documents in JSON."""
+
+    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
+    options: OptionsBody = Field(default_factory=OptionsBody)
+
+
+class PatchBody(Body):
+    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
+
+    name: Short | None = None
+    metadata: Metadata | None = None
+    pinned: bool | None = None
+    version: int | None = Field(None, ge=1, le=10**9)
+
+
+class RetryBody(Body):
+    """How to train at the next try; the same recipe where none is given."""
+
+    recipe: dict[str, Any] | None = None
+
+
+class QueryBody(Body):
+    """A question for people with no OpenAI client."""
+
+    question: Text
+    memories: Short | list[Short]
+    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
+    max_tokens: int = Field(256, ge=1, le=100_000)
+    language: str | None = None
+
+
+class KeyBody(Body):
+    """A new key; `expires` is in seconds since the epoch."""
+
+    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    role: Role = Role.WRITER
+    expires: float | None = Field(None, ge=0, le=1e12)
+
+
+class Problem(BaseModel):
+    """Why a version failed or was rejected."""
+
+    code: str
+    message: str
+
+
+class MemoryView(BaseModel):
+    """A memory. `status` is the newest version's; `version` is the one that serves, if any."""
+
+    id: str
+    object: Literal["memory"] = "memory"
+    name: str
+    status: str
+    version: int | None
+    latest: int
+    progress: dict[str, Any]
+    plan: dict[str, Any] | None
+    scores: dict[str, Any]
+    error: Problem | None
+    documents: list[DocumentRef]
+    metadata: dict[str, str]
+    pinned: bool
+    created_at: float
+    updated_at: float
+
+    @classmethod
+    def of(cls, memory: Memory, latest: Version) -> "MemoryView":
+        """Join a memory with its newest version."""
+        return cls(
+            id=memory.id,
+            name=memory.name,
+            status=latest.state,
+            version=memory.current or None,
+            latest=memory.latest,
+            progress=latest.progress,
+            plan=latest.plan,
+            scores=latest.scores,
+            error=Problem(**latest.error) if latest.error else None,
+            documents=list(latest.documents),
+            metadata=memory.metadata,
+            pinned=memory.pinned,
+            created_at=memory.created_at,
+            updated_at=max(memory.updated_at, latest.updated_at),
+        )
+
+
+class VersionView(BaseModel):
+    """One training of a memory."""
+
+    number: int
+    object: Literal["memory.version"] = "memory.version"
+    status: str
+    current: bool
+    adapter: str | None
+    digest: str | None
+    size_bytes: int
+    recipe: dict[str, Any]
+    plan: dict[str, Any] | None
+    scores: dict[str, Any]
+    progress: dict[str, Any]
+    error: Problem | None
+    documents: list[DocumentRef]
+    created_at: float
+    updated_at: float
+
+    @classmethod
+    def of(cls, version: Version, current: int) -> "VersionView":
+        """Show a version."""
+        return cls(
+            number=version.number,
+            status=version.state,
+            current=version.number == current,
+            adapter=version.adapter or None,
+            digest=version.digest or None,
+            size_bytes=version.size_bytes,
+            recipe=version.recipe,
+            plan=version.plan,
+            scores=version.scores,
+            progress=version.progress,
+            error=Problem(**version.error) if version.error else None,
+            documents=list(version.documents),
+            created_at=version.created_at,
+            updated_at=version.updated_at,
+        )
+
+
+class MemoryList(BaseModel):
+    """A page of memories; `next` goes into `after`."""
+
+    object: Literal["list"] = "list"
+    data: list[MemoryView]
+    has_more: bool
+    next: str | None
+
+
+class VersionList(BaseModel):
+    """All versions of a memory, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[VersionView]
+    has_more: bool = False
+    next: str | None = None
+
+
+class Deleted(BaseModel):
+    """A memory that is being erased."""
+
+    id: str
+    object: Literal["memory.deleted"] = "memory.deleted"
+    status: Literal["erasing"] = "erasing"
+
+
+class Receipt(BaseModel):
+    """What was erased, and when."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    object: Literal["memory.receipt"] = "memory.receipt"
+    name: str
+    status: Literal["erasing", "erased"]
+    deleted_at: float
+    erased_at: float | None = None
+    documents: int
+    versions: int
+    adapters: list[str]
+    engines: list[str] = Field(default_factory=list)
+    files: int = 0
+    bytes: int = 0
+
+
+class QueryReply(BaseModel):
+    """An answer, and where it came from."""
+
+    answer: str
+    memory: dict[str, Any]
+    usage: dict[str, Any] | None
+
+
+class ModelView(BaseModel):
+    """What may stand in `model`."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    name: str | None = None
+
+
+class ModelList(BaseModel):
+    """Every model of a tenant."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelView]
+
+
+class AdapterView(BaseModel):
+    """An adapter, and the engines that hold it."""
+
+    id: str
+    object: Literal["adapter"] = "adapter"
+    memory_id: str
+    version: int
+    pinned: bool
+    engines: list[dict[str, Any]]
+
+
+class AdapterList(BaseModel):
+    """Every adapter of a tenant that an engine holds."""
+
+    object: Literal["list"] = "list"
+    data: list[AdapterView]
+
+
+class EngineList(BaseModel):
+    """Every live engine."""
+
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]]
+
+
+class KeyView(BaseModel):
+    """A key; `key` is its secret and is shown at its making only."""
+
+    id: str
+    object: Literal["key"] = "key"
+    tenant: str
+    role: Role
+    created_at: float
+    expires_at: float | None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, key: ApiKey, secret: str | None = None) -> "KeyView":
+        """Show a key."""
+        return cls(
+            id=key.id,
+            tenant=key.tenant,
+            role=key.role,
+            created_at=key.created_at,
+            expires_at=key.expires_at or None,
+            key=secret,
+        )
+
+
+class KeyList(BaseModel):
+    """Every key."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyView]
+
+
+class Done(BaseModel):
+    """What was asked for is done."""
+
+    id: str
+    done: Literal[True] = True

@@ -1,0 +1,197 @@
+"""The engines as this gateway sees them: who lives, what each holds, how busy each is, and who answers next."""
+
+import asyncio
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import structlog
+from redis.exceptions import RedisError
+
+from app.core.engines import EngineRecord
+from app.core.routing import EngineView, choose
+from app.engines.client import EngineClient
+from app.errors import Busy, EngineFailed, NoEngine
+from app.stores.engines import EngineStore
+
+log = structlog.get_logger()
+
+REFRESH_S = 0.5
+TOUCH_S = 5.0
+SUSPECT_S = 3.0
+
+
+@dataclass
+class _Load:
+    """Requests of this gateway that one engine is working on."""
+
+    active: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A request's place on an engine.
+
+    Attributes:
+        cold: the adapter had to be loaded for it.
+        load_ms: how long that took; 0 when it was there.
+    """
+
+    engine: EngineRecord
+    cold: bool
+    load_ms: float
+
+
+class Fleet:
+    """Seats requests on engines and counts them there."""
+
+    def __init__(self, store: EngineStore, client: EngineClient, *, wait_s: float) -> None:
+        """Build a fleet.
+
+        Args:
+            wait_s: how long a request may wait for an adapter slot.
+        """
+        self._store, self._client, self._wait_s = store, client, wait_s
+        self._engines: dict[str, EngineRecord] = {}
+        self._loads: dict[str, _Load] = {}
+        self._known: dict[str, dict[str, int]] = {}  # engine -> adapter -> epoch of the engine when it was loaded
+        self._suspect_until: dict[str, float] = {}
+        self._touched: dict[tuple[str, str], float] = {}
+        self._loading: dict[tuple[str, str], asyncio.Lock] = {}
+        self._queue: list[asyncio.Event] = []
+
+    @property
+    def engines(self) -> list[EngineRecord]:
+        """The engines alive at the last refresh."""
+        return list(self._engines.values())
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of this gateway the engines are working on."""
+        return sum(load.in_flight for load in self._loads.values())
+
+    async def watch(self) -> None:
+        """Keep the view fresh until cancelled; a registry that is away leaves it as it was."""
+        while True:
+            with suppress(RedisError, OSError):
+                await self.refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Look at the registry once."""
+        self._engines = {engine.id: engine for engine in await self._store.live()}
+        for engine_id, adapters in self._known.items():
+            epoch = self._engines[engine_id].epoch if engine_id in self._engines else -1
+            for name in [name for name, loaded_in in adapters.items() if loaded_in != epoch]:
+                del adapters[name]
+        self._wake()
+
+    @asynccontextmanager
+    async def seat(self, adapter: str | None) -> AsyncIterator[Seat]:
+        """Give a request a place on an engine that holds `adapter` (None: the base model), released on leaving.
+
+        Raises:
+            NoEngine: none is alive.
+            Busy: no adapter slot became free in time.
+            AdapterRejected, ModelNotFound, EngineFailed: the adapter could not be loaded.
+        """
+        view = await self._admit(adapter)
+        load = self._loads.setdefault(view.id, _Load())
+        load.in_flight += 1
+        if adapter:
+            load.active[adapter] += 1
+        try:
+            engine = self._engines[view.id]
+            cold, load_ms = await self._bring_in(engine, adapter) if adapter else (False, 0.0)
+            yield Seat(engine, cold, load_ms)
+        except EngineFailed:
+            self.suspect(view.id)
+            raise
+        finally:
+            load.in_flight -= 1
+            if adapter:
+                load.active[adapter] -= 1
+                load.active += Counter()  # drops what is zero
+            self._wake()
+
+    def suspect(self, engine_id: str) -> None:
+        """Send an engine nothing for a moment: it failed."""
+        self._suspect_until[engine_id] = time.monotonic() + SUSPECT_S
+        self._known.pop(engine_id, None)
+
+    def forget(self, engine_id: str, adapter: str) -> None:
+        """Note that an engine does not hold an adapter after all."""
+        self._known.get(engine_id, {}).pop(adapter, None)
+        if engine := self._engines.get(engine_id):
+            resident = {name: held for name, held in engine.resident.items() if name != adapter}
+            self._engines[engine_id] = dataclasses.replace(engine, resident=resident)
+
+    async def _admit(self, adapter: str | None) -> EngineView:
+        """Choose an engine; wait in line, first come first served, while every slot is in use."""
+        if not self._engines:
+            with suppress(RedisError, OSError):
+                await self.refresh()
+        if (adapter is None or not self._queue) and (view := self._choose(adapter)):
+            return view
+        turn = asyncio.Event()
+        self._queue.append(turn)
+        if self._queue[0] is turn:
+            turn.set()
+        try:
+            async with asyncio.timeout(self._wait_s):
+                while True:
+                    await turn.wait()
+                    if view := self._choose(adapter):
+                        return view
+                    turn.clear()
+        except TimeoutError as error:
+            raise Busy("Every engine is busy with other memories: try again in a moment.") from error
+        finally:
+            self._queue.remove(turn)
+            self._wake()
+
+    def _choose(self, adapter: str | None) -> EngineView | None:
+        now = time.monotonic()
+        views = [self._view(engine) for engine in self._engines.values()]
+        if not views:
+            raise NoEngine("No engine is running: start one with `lorekeep engine`, or wait for it to come up.")
+        trusted = [view for view in views if self._suspect_until.get(view.id, 0.0) <= now]
+        return choose(trusted or views, adapter)
+
+    def _view(self, engine: EngineRecord) -> EngineView:
+        load = self._loads.get(engine.id, _Load())
+        resident = frozenset(engine.resident) | frozenset(self._known.get(engine.id, ()))
+        return EngineView(engine.id, engine.url, resident, dict(load.active), load.in_flight, engine.max_loras)
+
+    async def _bring_in(self, engine: EngineRecord, adapter: str) -> tuple[bool, float]:
+        """Make sure that the engine holds the adapter, loading it once however many ask."""
+        await self._touch(engine.id, adapter)
+        if self._holds(engine.id, adapter):
+            return False, 0.0
+        async with self._loading.setdefault((engine.id, adapter), asyncio.Lock()):
+            if self._holds(engine.id, adapter):
+                return False, 0.0
+            loaded = await self._client.load(engine.url, adapter)
+            self._known.setdefault(engine.id, {})[adapter] = engine.epoch
+        self._loading.pop((engine.id, adapter), None)
+        return loaded.cold, loaded.load_ms if loaded.cold else 0.0
+
+    def _holds(self, engine_id: str, adapter: str) -> bool:
+        engine = self._engines.get(engine_id)
+        return (engine is not None and adapter in engine.resident) or adapter in self._known.get(engine_id, {})
+
+    async def _touch(self, engine_id: str, adapter: str) -> None:
+        """Tell the registry now and then that the adapter is wanted there; a registry that is away is no obstacle."""
+        now = time.time()
+        if now - self._touched.get((engine_id, adapter), 0.0) > TOUCH_S:
+            self._touched[(engine_id, adapter)] = now
+            with suppress(RedisError, OSError):
+                await self._store.desire(engine_id, adapter, now)
+
+    def _wake(self) -> None:
+        if self._queue:
+            self._queue[0].set()

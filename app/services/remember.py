@@ -1,0 +1,243 @@
+"""Accepting documents: checked whole, kept, registered in one step, queued; or refused without a trace."""
+
+import asyncio
+import hashlib
+import json
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+from ulid import ULID
+
+from app.core.documents import Document
+from app.core.errors import InvalidValue
+from app.core.lifecycle import State
+from app.core.memory import DocumentRef, Memory, Version
+from app.core.names import check_memory_name
+from app.core.recipe import Recipe
+from app.errors import DuplicateContent, InvalidName, InvalidRequest
+from app.services.documents import read_documents
+from app.stores.artifacts import ArtifactStore
+from app.stores.memories import Idempotency, MemoryStore
+from app.stores.queue import TrainingQueue
+from app.stores.versions import Job, VersionStore
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file as it came."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an upload may ask for beside its documents."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    metadata: dict[str, str] = field(default_factory=dict)
+    allow_duplicate: bool = False
+    pinned: bool = False
+
+
+class Rememberer:
+    """Makes memories and their further versions."""
+
+    def __init__(
+        self, memories: MemoryStore, versions: VersionStore, artifacts: ArtifactStore, queue: TrainingQueue
+    ) -> None:
+        self._memories, self._versions, self._artifacts, self._queue = memories, versions, artifacts, queue
+
+    async def remember(
+        self, tenant: str, name: str | None, uploads: Sequence[Upload], options: Options, *, key: str | None = None
+    ) -> str:
+        """Accept documents as a new memory; return its id.
+
+        Args:
+            name: None takes the first document's.
+            key: the client's Idempotency-Key.
+
+        Raises:
+            InvalidRequest: no documents, or one that cannot be read; see `app.services.documents`.
+            NameTaken, DuplicateContent, IdempotencyMismatch: as they say. Nothing is kept then.
+        """
+        once = Idempotency(_digest([key]), _request_digest(name, uploads, options)) if key else None
+        if once and (seen := await self._memories.seen(tenant, once)):
+            return seen
+        documents = _without_twins(await _read(uploads))
+        checked = _checked_name(name if name is not None else _name_from(documents[0].document.name))
+        refs = [_ref(one.document) for one in documents]
+        memory = _new_memory(tenant, checked, refs, options)
+        version = _new_version(memory, refs, options.recipe)
+        await asyncio.to_thread(self._keep, memory, version, documents)
+        try:
+            memory_id, made = await self._memories.create(
+                memory, version, unique_content=not options.allow_duplicate, once=once
+            )
+        except BaseException:
+            await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory.id)
+            raise
+        if made:
+            await self.enqueue(Job(tenant, memory_id, version.number))
+        else:
+            await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory.id)
+        return memory_id
+
+    async def add_documents(self, memory: Memory, uploads: Sequence[Upload], recipe: Recipe | None) -> None:
+        """Queue a new version made of the documents there are and these; one of the same name takes its place.
+
+        Raises:
+            DuplicateContent: nothing would change. InvalidRequest: as in `remember`.
+        """
+        latest = await self._versions.get(memory.tenant, memory.id, memory.latest)
+        documents = _without_twins(await _read(uploads))
+        refs = {ref.name: ref for ref in latest.documents}
+        refs |= {one.document.name: _ref(one.document) for one in documents}
+        content = _content(list(refs.values()))
+        if content == memory.content:
+            raise DuplicateContent("The memory holds these documents already: nothing would change.")
+        grown = replace(memory, latest=memory.latest + 1, content=content)
+        version = _new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
+        await asyncio.to_thread(self._keep, grown, version, documents)
+        await self._versions.add(memory, version, content=content)
+        await self.enqueue(Job(memory.tenant, memory.id, version.number))
+
+    async def retry(self, version: Version, recipe: Recipe | None) -> None:
+        """Queue a version again that failed, was rejected or was cancelled.
+
+        Raises:
+            StateConflict: it is none of these.
+        """
+        fields: dict[str, Any] = {"error": None, "attempt": 0, "progress": {}}
+        if recipe:
+            fields["recipe"] = recipe.to_dict()
+        await self._versions.change(version, State.QUEUED, fields=fields)
+        await self.enqueue(Job(version.tenant, version.memory_id, version.number))
+
+    async def cancel(self, version: Version) -> None:
+        """End a version's job, killing the process that works on it.
+
+        Raises:
+            StateConflict: it is over already.
+        """
+        await self._versions.change(version, State.CANCELLED)
+        await self.stop(Job(version.tenant, version.memory_id, version.number))
+
+    async def enqueue(self, job: Job) -> None:
+        """Put a job into the queue; where that fails, a trainer's sweep will."""
+        try:
+            await asyncio.to_thread(self._queue.enqueue, job)
+        except RedisError as error:
+            log.warning("job.not_queued", job=str(job), error=type(error).__name__)
+
+    async def stop(self, job: Job) -> None:
+        """Kill the process that works on a job; where that fails, its lost lease will."""
+        try:
+            await asyncio.to_thread(self._queue.stop, job)
+        except RedisError as error:
+            log.warning("job.not_stopped", job=str(job), error=type(error).__name__)
+
+    def _keep(self, memory: Memory, version: Version, documents: Sequence["_Read"]) -> None:
+        """Write the documents, then the record that makes them a memory for a registry that is rebuilt."""
+        for one in documents:
+            content = one.document.to_dict()
+            self._artifacts.write_document(memory.tenant, memory.id, one.document.digest, one.data, content)
+        self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
+
+
+def to_record(memory: Memory, version: Version) -> dict[str, Any]:
+    """Return what `memory.json` holds: the memory, and the version that was queued last."""
+    return {"memory": asdict(memory), "version": asdict(version)}
+
+
+@dataclass(frozen=True)
+class _Read:
+    document: Document
+    data: bytes
+
+
+async def _read(uploads: Sequence[Upload]) -> list[_Read]:
+    if not uploads:
+        raise InvalidRequest("Send at least one document: `file` in a form, or `documents` in JSON.", "documents")
+    read = await read_documents([(upload.name, upload.data) for upload in uploads])
+    return [_Read(document, upload.data) for document, upload in zip(read, uploads, strict=True)]
+
+
+def _without_twins(documents: list[_Read]) -> list[_Read]:
+    """Refuse one name for two documents, and one document under two names."""
+    names: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    for one in documents:
+        name, digest = one.document.name, one.document.digest
+        if name in names:
+            raise InvalidRequest(f"Two documents are called {name!r}: give them names of their own.", "documents")
+        if digest in digests:
+            raise InvalidRequest(f"{name!r} and {digests[digest]!r} are the same document: send one.", "documents")
+        names[name], digests[digest] = digest, name
+    return documents
+
+
+def _new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options) -> Memory:
+    now = time.time()
+    return Memory(
+        id=f"mem_{str(ULID()).lower()}",
+        tenant=tenant,
+        name=name,
+        content=_content(refs),
+        created_at=now,
+        updated_at=now,
+        pinned=options.pinned,
+        metadata=options.metadata,
+    )
+
+
+def _new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe) -> Version:
+    now = time.time()
+    return Version(
+        memory_id=memory.id,
+        tenant=memory.tenant,
+        number=memory.latest,
+        state=State.QUEUED,
+        recipe=recipe.to_dict(),
+        documents=tuple(refs),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _ref(document: Document) -> DocumentRef:
+    return DocumentRef(document.name, document.digest, document.kind, document.size_bytes)
+
+
+def _content(refs: list[DocumentRef]) -> str:
+    return _digest(sorted(ref.digest for ref in refs))
+
+
+def _checked_name(name: str) -> str:
+    try:
+        return check_memory_name(name)
+    except InvalidValue as error:
+        raise InvalidName(str(error), "name") from error
+
+
+def _name_from(document: str) -> str:
+    """Make a name of a file's: its stem, in the letters that names may have."""
+    stem = re.sub(r"[^A-Za-z0-9 ._-]+", "-", document.rpartition(".")[0] or document).strip(" ._-")[:96]
+    return f"{stem or 'memory'} {secrets.token_hex(2)}"
+
+
+def _request_digest(name: str | None, uploads: Sequence[Upload], options: Options) -> str:
+    files = [[upload.name, hashlib.sha256(upload.data).hexdigest()] for upload in uploads]
+    return _digest([name, files, asdict(options)])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

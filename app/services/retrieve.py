@@ -1,0 +1,74 @@
+"""BM25 over a version's passages, in any script."""
+
+import re
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bm25s
+
+_WORD = re.compile(r"[^\W_]+")
+_SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that was found; `index` is its place among the passages, `score` BM25's, above 0."""
+
+    index: int
+    text: str
+    score: float
+
+
+class PassageIndex:
+    """An index of one version's passages; immutable, so threads may share it."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = list(texts)
+        self._bm25 = bm25s.BM25()
+        words = [_words(text) for text in self._texts]
+        self._empty = not any(words)
+        if not self._empty:
+            self._bm25.index(words, show_progress=False)
+
+    def search(self, question: str, k: int) -> list[Hit]:
+        """Return the `k` best passages that share a word with the question, best first."""
+        words = _words(question)
+        if self._empty or not words:
+            return []
+        found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
+        pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
+        return [Hit(index, self._texts[index], round(score, 4)) for index, score in pairs if score > 0]
+
+
+class IndexCache:
+    """The indexes used last. A version is immutable, so one made of it never grows stale."""
+
+    def __init__(self, capacity: int = 64) -> None:
+        self._capacity = capacity
+        self._indexes: OrderedDict[str, PassageIndex] = OrderedDict()
+
+    def get(self, adapter: str) -> PassageIndex | None:
+        """Return a version's index if it is here."""
+        if index := self._indexes.get(adapter):
+            self._indexes.move_to_end(adapter)
+            return index
+        return None
+
+    def put(self, adapter: str, index: PassageIndex) -> None:
+        """Keep an index, dropping the one not used for longest."""
+        self._indexes[adapter] = index
+        while len(self._indexes) > self._capacity:
+            self._indexes.popitem(last=False)
+
+
+def _words(text: str) -> list[str]:
+    """Cut text into words; scripts without spaces into pairs of characters."""
+    words: list[str] = []
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+        rest = _SPACELESS.sub(" ", word).split()
+        words += rest
+        for run in _SPACELESS.findall(word):
+            words += [run[i : i + 2] for i in range(max(1, len(run) - 1))]
+    return words

@@ -1,0 +1,82 @@
+"""From a version's documents to what is trained on, what is asked at its gate, and what retrieval finds."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.documents import Document
+from app.core.recipe import Recipe
+from workers.trainer.evaluate import MAX_QUESTIONS, Question
+from workers.trainer.examples import Example, from_pairs, from_passages, hold_out, without_duplicates
+from workers.trainer.generate import Ask, OnProgress, generate
+from workers.trainer.passages import Passage, cut
+
+HOLD_OUT_EVERY = 4
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one version is made of.
+
+    Attributes:
+        questions: what its gate asks.
+        kind: as in `app.core.gate.Scores`.
+    """
+
+    examples: list[Example]
+    passages: list[Passage]
+    questions: list[Question]
+    kind: str
+
+
+async def prepare(
+    documents: Sequence[Document], tokenizer: Any, recipe: Recipe, ask: Ask, on_progress: OnProgress
+) -> Lesson:
+    """Make a lesson of documents: pairs as they are, prose by passages, completions and generated questions.
+
+    Raises:
+        GeneratorFailed: the generator does not answer.
+    """
+    pairs = from_pairs(documents)
+    prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
+    generated: list[Example] = []
+    if prose and recipe.questions_per_passage:
+        generated = await generate(prose, ask, per_passage=recipe.questions_per_passage, on_progress=on_progress)
+    train, held = hold_out(without_duplicates(generated), HOLD_OUT_EVERY)
+    taught = [*pairs, *train, *from_passages(prose)]
+    asked = held or pairs or train or [example for example in taught if example.origin == "completion"]
+    questions = [Question(example.question, example.answer) for example in _spread(asked, MAX_QUESTIONS)]
+    found = [*prose, *_as_passages(pairs, len(prose))]
+    return Lesson(taught, found, questions, "held_out" if held else "recall")
+
+
+def cut_all(documents: Sequence[Document], tokenizer: Any, recipe: Recipe) -> list[Passage]:
+    """Cut every prose document."""
+    return [
+        passage
+        for document in documents
+        if document.kind == "prose"
+        for passage in cut(
+            document.text,
+            document.name,
+            tokenizer,
+            tokens=recipe.passage_tokens,
+            overlap_tokens=recipe.passage_overlap_tokens,
+        )
+    ]
+
+
+def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
+    """Let retrieval find uploaded pairs too: each one as a short passage."""
+    texts = [f"{pair.question} {pair.answer}" for pair in pairs]
+    return [
+        Passage(pair.document, first + number, 0, len(text), text)
+        for number, (pair, text) in enumerate(zip(pairs, texts, strict=True))
+    ]
+
+
+def _spread(examples: Sequence[Example], most: int) -> list[Example]:
+    """Take at most so many, evenly from beginning to end."""
+    step = max(1, -(-len(examples) // most))
+    return list(examples[::step])
