@@ -15,7 +15,7 @@ from workers.trainer.model import attach_lora, load_base, save_adapter, target_m
 
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
 MLP = ["down_proj", "gate_proj", "up_proj"]
-RECIPE = Recipe(rank=4, alpha=8)
+RECIPE = Recipe(rank=4, alpha=8, target="all-linear")
 
 
 class Decoder(torch.nn.Module):
