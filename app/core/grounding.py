@@ -8,8 +8,6 @@ _LIST = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _ABBREVIATION = re.compile(
     r"\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Nr|No|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|approx|e\.g|i\.e)\.$"
 )
-    r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Nr|No|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|approx|e\.g|i\.e)\.)$"
-)
 _END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[^\W_a-z])|(?<=[。！？｡])")
 STOP_WORDS = frozenset(
     """
