@@ -33,8 +33,8 @@ class TrainingWorker(Worker):
         asyncio.run(_sweep(self.settings))
         if time.monotonic() >= self._next_full:
             self._next_full = time.monotonic() + FULL_MAINTENANCE_S
-            super().run_maintenance_tasks()
-        self.last_cleaned_at = datetime.now(UTC)
+            super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment] - rq types it as None
 
     def main_work_horse(self, job: QueuedJob, queue: Queue) -> None:
         """Run one job in the forked process."""
