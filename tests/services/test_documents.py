@@ -1,12 +1,19 @@
 """Every kind of upload, good and bad."""
 
+import contextlib
 import io
+import random
+import socket
 import zipfile
 
 import docx
+import psutil
 import pytest
-from hypothesis import given
+from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.oxml.ns import qn
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
 from app.core.documents import Document, Pair
@@ -33,12 +40,27 @@ def a_pdf(text: str, password: str | None = None) -> bytes:
     return file.getvalue()
 
 
-def a_docx(text: str) -> bytes:
+def a_docx(text: str, picture: str = "") -> bytes:
     file = io.BytesIO()
     document = docx.Document()
     document.add_paragraph(text)
+    if picture:
+        pixel = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(pixel, "PNG")
+        document.add_picture(pixel)
+        blip = next(document.element.body.iter(qn("a:blip")))
+        del blip.attrib[qn("r:embed")]
+        blip.set(qn("r:link"), document.part.relate_to(picture, RELATIONSHIP_TYPE.IMAGE, is_external=True))
     document.save(file)
     return file.getvalue()
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    rng = random.Random(seed)
+    broken = bytearray(data)
+    for _ in range(12):
+        broken[rng.randrange(len(broken))] = rng.randrange(256)
+    return bytes(broken[: rng.choice([len(broken), rng.randrange(len(broken))])])
 
 
 def a_bomb() -> bytes:
@@ -60,7 +82,9 @@ def a_bomb() -> bytes:
         ("a.pdf", a_pdf("Key 42"), "Key 42"),
         ("A.DOCX", a_docx("Schlüssel 42"), "Schlüssel 42"),
         ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\nname: Eve."),
+        ("a.html", "<meta charset='latin-1'>né_e".encode("latin-1"), "né_e"),
         ("a.jsonl", b'{"name": "Bob", "age": 3}\n', "name: Bob; age: 3."),
+        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\nname: Eve."),
     ],
 )
 def test_prose_of_every_kind_is_read(name: str, data: bytes, text: str) -> None:
@@ -87,6 +111,37 @@ def test_questions_with_answers_are_used_as_they_are(name: str, data: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    ("cell", "question"),
+    [
+        ('"Who said ""hi"", there?"', 'Who said "hi", there?'),
+        ('"Who,\nthen?"', "Who,\nthen?"),
+        ("C?", "C?"),
+        ("What is 1+1?", "What is 1+1?"),
+    ],
+)
+def test_cells_of_a_csv_come_through_unchanged(cell: str, question: str) -> None:
+    document = read_document("a.csv", f"question,answer\n{cell},x\nC++?,y\nWhat is 1-1?,z\n".encode())
+
+    assert document.pairs == (Pair(question, "x"), Pair("C++?", "y"), Pair("What is 1-1?", "z"))
+
+
+def test_nothing_a_document_points_to_is_fetched() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x.png"
+        read = [read_document("a.docx", a_docx("Key 42", picture=url)), read_document("a.html", _page(url).encode())]
+
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+    assert all("Key 42" in one.text and url not in one.text for one in read)
+
+
+def _page(url: str) -> str:
+    return f"<link rel=stylesheet href='{url}'><p>Key 42</p><img src='{url}'><iframe src='{url}'></iframe>"
+
+
+@pytest.mark.parametrize(
     ("name", "data", "error", "says"),
     [
         ("a.txt", b"", EmptyDocument, "empty"),
@@ -106,7 +161,11 @@ def test_questions_with_answers_are_used_as_they_are(name: str, data: bytes) -> 
         ("a.csv", b"question,answer\nWho?,\n", UnreadableDocument, "Row 2"),
         ("a.csv", b"question,answer\nWho?,Bob\nWho?,Eve\n", UnreadableDocument, "Rows 2 and 3"),
         ("a.jsonl", b'{"question": "Who?"}\n{"question": "Who?", "answer": "Bob"}\n', UnreadableDocument, "Row 1"),
-        ("a.jsonl", b"[1]\n", UnreadableDocument, "Line 1"),
+        ("a.jsonl", b"[1]\n", UnreadableDocument, "Row 1"),
+        ("a.json", b'{"a": 1}', UnreadableDocument, "list"),
+        ("a.csv", b",,\n;,\n,", EmptyDocument, "no rows"),
+        ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
+        ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),
         ("a.exe", b"MZ", UnsupportedDocument, "docx"),
         ("../x.txt", b"x", InvalidName, "rename"),
@@ -133,6 +192,28 @@ def test_no_bytes_whatever_are_worse_than_a_refusal(ending: str, data: bytes) ->
         assert error.detail  # noqa: PT017 - both ways out are right, and each is checked
     else:
         assert document.text or document.pairs
+
+
+@given(st.sampled_from([("a.pdf", a_pdf("Key 42")), ("a.docx", a_docx("Key 42"))]), st.integers(0, 2**32))
+@settings(max_examples=40, deadline=None)
+def test_no_damage_to_a_file_is_worse_than_a_refusal(file: tuple[str, bytes], seed: int) -> None:
+    with contextlib.suppress(ServiceError):
+        read_document(file[0], damaged(file[1], seed))
+
+
+async def test_a_document_that_takes_too_long_is_refused_and_its_process_ended() -> None:
+    endless = b"<p>" + b"![" * 2_000_000  # each opening is sought to its close, through all of the rest
+    before = set(psutil.Process().children())
+
+    with pytest.raises(UnreadableDocument, match="too long"):
+        await read_documents([("a.html", endless)], time_limit_s=3)
+
+    assert not [child for child in set(psutil.Process().children()) - before if child.is_running()]
+
+
+async def test_the_first_document_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(UnsupportedDocument, match=r"b\.exe"):
+        await read_documents([("a.txt", b"fine"), ("b.exe", b"MZ")])
 
 
 async def test_many_documents_come_back_in_their_order() -> None:

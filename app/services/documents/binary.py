@@ -6,6 +6,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from xml.parsers.expat import ExpatError
 
 from lxml.etree import LxmlError
 from markitdown import DocumentConverter, MarkItDownException, StreamInfo
@@ -19,21 +20,25 @@ from app.services.documents.text import decode
 
 MAX_UNPACKED_BYTES = 200 * 2**20
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")  # a picture's address is no text; its description is
-_BREAKS = (
-    *(MarkItDownException, LxmlError, zipfile.BadZipFile, zlib.error, struct.error),
-    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError, OverflowError),
+_BREAKS = (  # what the parsers were seen to end with on broken files
+    *(MarkItDownException, LxmlError, ExpatError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError),
 )
+_PLAIN = {"escape_asterisks": False, "escape_underscores": False}  # no backslashes in what is learned
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
 _OLE = b"\xd0\xcf\x11\xe0"  # what Office wraps a protected file in
 
 
 def read_html(name: str, data: bytes) -> str:
-    """Return a page's text as markdown.
+    """Return a page's text as markdown; what it says of its own encoding holds.
 
     Raises:
         UnreadableDocument: it is no text.
     """
+    said = _CHARSET.search(data[:2048])
+    text = decode(name, data, said.group(1).decode() if said else "utf-8")
     info = StreamInfo(extension=".html", charset="utf-8")
-    return _filled(name, _convert(HtmlConverter(), name, decode(name, data).encode(), info))
+    return _filled(name, _convert(HtmlConverter(), name, text.encode(), info))
 
 
 def read_pdf(name: str, data: bytes) -> str:
@@ -74,7 +79,7 @@ def _convert(converter: DocumentConverter, name: str, data: bytes, info: StreamI
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the parsers' own; a document cannot mend them
         try:
-            text = str(converter.convert(io.BytesIO(data), info).markdown)
+            text = str(converter.convert(io.BytesIO(data), info, **_PLAIN).markdown)
         except (PSException, PdfminerException) as error:
             if isinstance(error, PDFPasswordIncorrect) or any(
                 isinstance(one, PDFPasswordIncorrect) for one in error.args

@@ -2,20 +2,23 @@
 
 import asyncio
 import hashlib
+import resource
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
+
+from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 
 from app.core.documents import Document, Pair, check_document_name
 from app.core.errors import InvalidValue
 from app.errors import EmptyDocument, InvalidName, TooLarge, UnreadableDocument, UnsupportedDocument
 from app.services.documents.binary import read_docx, read_html, read_pdf
-from app.services.documents.pairs import read_csv, read_jsonl
+from app.services.documents.pairs import read_csv, read_json, read_jsonl
 from app.services.documents.text import decode
 
 MAX_CHARACTERS = 5_000_000
 TIME_LIMIT_S = 60.0
-_AT_ONCE = asyncio.Semaphore(2)
+MEMORY_LIMIT_BYTES = 4 * 2**30
 
 _Content = str | list[Pair]
 _READERS: dict[str, Callable[[str, bytes], _Content]] = {
@@ -30,6 +33,7 @@ _READERS: dict[str, Callable[[str, bytes], _Content]] = {
     ".docx": read_docx,
     ".csv": read_csv,
     ".tsv": read_csv,
+    ".json": read_json,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
 }
@@ -62,28 +66,46 @@ def read_document(name: str, data: bytes) -> Document:
     return Document(name, "prose", _clean(name, content), (), digest, len(data))
 
 
-async def read_documents(files: Sequence[tuple[str, bytes]]) -> list[Document]:
-    """Read documents off the event loop, two at a time.
+async def read_documents(files: Sequence[tuple[str, bytes]], *, time_limit_s: float = TIME_LIMIT_S) -> list[Document]:
+    """Read documents in processes of their own, so that none can hold up or bring down the caller.
+
+    Args:
+        time_limit_s: for each of them; its process is killed then.
 
     Raises:
-        UnreadableDocument: one took too long; also what `read_document` raises.
+        UnreadableDocument: one took too long or too much memory; also what `read_document` raises.
     """
-    return list(await asyncio.gather(*[_read_in_time(name, data) for name, data in files]))
+    try:
+        async with asyncio.TaskGroup() as group:
+            reads = [group.create_task(_read_apart(name, data, time_limit_s)) for name, data in files]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # the first to fail ends the others: one sentence at a time
+    return [read.result() for read in reads]
 
 
-async def _read_in_time(name: str, data: bytes) -> Document:
-    async with _AT_ONCE:
+async def _read_apart(name: str, data: bytes, time_limit_s: float) -> Document:
+    async with to_process.current_default_process_limiter():  # as many as there are cores; waiting is not reading
         try:
-            async with asyncio.timeout(TIME_LIMIT_S):
-                return await asyncio.to_thread(read_document, name, data)
-        except TimeoutError as error:
+            async with asyncio.timeout(time_limit_s):
+                return await to_process.run_sync(
+                    _read_bounded, name, data, cancellable=True, limiter=CapacityLimiter(1)
+                )
+        except (TimeoutError, BrokenWorkerProcess, MemoryError) as error:
             raise UnreadableDocument(
-                f"{name[:80]!r} took longer than {TIME_LIMIT_S:.0f} s to read: send it as text, or in parts.", "file"
+                f"{name[:80]!r} takes too long or too much memory to read: send it as text, or in parts.", "file"
             ) from error
 
 
+def _read_bounded(name: str, data: bytes) -> Document:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    return read_document(name, data)
+
+
 def _clean(name: str, text: str) -> str:
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    text = text.encode("utf-8", "replace").decode().replace("\0", "")  # pdf fonts can map glyphs to anything
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")).strip()
     if len(text) > MAX_CHARACTERS:
         raise TooLarge(f"{name!r} holds more than {MAX_CHARACTERS} characters: send it in parts.", "file")
     if not any(char.isalnum() for char in text):

@@ -15,18 +15,21 @@ _MAGIC = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\
 _CONTROLS = frozenset(map(chr, range(32))) - set("\t\n\r\f\v\x1b")
 
 
-def decode(name: str, data: bytes) -> str:
+def decode(name: str, data: bytes, declared: str = "utf-8") -> str:
     """Return a text file's text.
 
+    Args:
+        declared: the encoding that the file claims; a byte-order mark outweighs it.
+
     Raises:
-        UnreadableDocument: it is no text, or neither UTF-8 nor marked.
+        UnreadableDocument: it is no text, or neither marked nor in the encoding declared.
     """
     if data.startswith(_MAGIC):
         raise UnreadableDocument(f"{name!r} is not a text file: give it the ending of what it is.", "file")
-    encoding = next((one for mark, one in _MARKS if data.startswith(mark)), "utf-8")
+    encoding = next((one for mark, one in _MARKS if data.startswith(mark)), declared)
     try:
         text = data.decode(encoding)
-    except UnicodeDecodeError as error:
+    except (UnicodeError, LookupError) as error:
         raise UnreadableDocument(f"{name!r} is not in UTF-8: save it as UTF-8 and send it again.", "file") from error
     if _CONTROLS & set(text):
         raise UnreadableDocument(f"{name!r} holds binary data: send a text file, or give it its real ending.", "file")
