@@ -1,9 +1,11 @@
 """supervisord as a child process, and what it says of the parts."""
 
+import http.client
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,9 +16,10 @@ from supervisor.xmlrpc import SupervisorTransport
 from app.errors import StartupError
 from app.processes import adopt_orphans
 from app.settings import Settings
-from app.supervise.parts import DIE_WITH_PARENT, STOP_S, configuration, environment, parts_of
+from app.supervise.parts import DIE_WITH_PARENT, STOP_S, Part, configuration, environment
 
 BROKEN = {"BACKOFF", "FATAL", "EXITED"}
+_NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error)
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,14 @@ class Daemon:
     """Starts and stops supervisord; leaves nothing behind."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket: str) -> None:
-        self._process = process
-        transport = SupervisorTransport(None, None, serverurl=f"unix://{socket}")
-        self._rpc: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        self._process, self._socket = process, socket
 
     @classmethod
-    def start(cls, settings: Settings, inherited: dict[str, str]) -> Self:
-        """Start supervisord with every part stopped.
-
-        Raises:
-            StartupError: it did not start.
-        """
+    def start(cls, settings: Settings, parts: Sequence[Part], inherited: Mapping[str, str]) -> Self:
+        """Start supervisord with every part stopped; `wait` before anything else."""
         adopt_orphans()
         config = settings.run_folder / "supervisord.conf"
-        config.write_text(configuration(settings, parts_of(settings)))
+        config.write_text(configuration(settings, parts))
         socket = settings.run_folder / "supervisor.sock"
         socket.unlink(missing_ok=True)
         process = subprocess.Popen(
@@ -55,14 +52,19 @@ class Daemon:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        daemon = cls(process, str(socket))
+        return cls(process, str(socket))
+
+    def wait(self, settings: Settings) -> None:
+        """Wait until supervisord takes orders.
+
+        Raises:
+            StartupError: it did not start.
+        """
         until = time.monotonic() + 15
-        while not daemon._answers():
-            if process.poll() is not None or time.monotonic() > until:
-                daemon.stop()
+        while not self._answers():
+            if not self.alive or time.monotonic() > until:
                 raise StartupError(f"supervisord did not start: see {settings.home}/logs/supervisord.log.")
             time.sleep(0.05)
-        return daemon
 
     @property
     def alive(self) -> bool:
@@ -71,14 +73,14 @@ class Daemon:
 
     def begin(self, name: str) -> None:
         """Start one part, without waiting for it."""
-        with suppress(xmlrpc.client.Fault):
-            self._rpc.startProcess(name, False)
+        with suppress(*_NO_ANSWER):  # the next look at the statuses tells
+            self._ask("startProcess", name, False)
 
     def statuses(self) -> list[Status]:
         """Return what supervisord says of each part; empty when it does not answer."""
         try:
-            return [Status(one["name"], one["statename"], one["pid"]) for one in self._rpc.getAllProcessInfo()]
-        except (OSError, xmlrpc.client.Error):
+            return [Status(one["name"], one["statename"], one["pid"]) for one in self._ask("getAllProcessInfo")]
+        except _NO_ANSWER:
             return []
 
     def stop(self) -> None:
@@ -96,6 +98,15 @@ class Daemon:
 
     def _answers(self) -> bool:
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
-        except (OSError, xmlrpc.client.Error):
+            return bool(self._ask("getState")["statename"] == "RUNNING")
+        except _NO_ANSWER:
             return False
+
+    def _ask(self, method: str, *arguments: object) -> Any:
+        """Call supervisord over a connection of its own: one that broke once cannot be used again."""
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
+        try:
+            server: Any = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(server.supervisor, method)(*arguments)
+        finally:
+            transport.close()

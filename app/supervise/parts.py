@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def registry_command(settings: Settings) -> list[str]:
     return [str(get_binary_path()), *[part for pair in options.items() for part in pair]]
 
 
-def configuration(settings: Settings, parts: list[Part]) -> str:
+def configuration(settings: Settings, parts: Sequence[Part]) -> str:
     """Return the text of supervisord's configuration."""
     home, run = settings.home.resolve(), settings.run_folder
     sections = [
@@ -89,13 +89,13 @@ def _program(part: Part, home: Path, order: int) -> str:
             "priority": str(order),
             "autostart": "false",
             "autorestart": "true",
-            "startsecs": "3",
+            "startsecs": "10",  # death before that is answered with a pause, each a second longer than the last
             "startretries": "10",
             "stopwaitsecs": str(STOP_S),
             "stopasgroup": "true",
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": home / "logs" / f"{part.name}.log",
+            "stdout_logfile": str(home / "logs" / f"{part.name}.log").replace("%", "%%"),  # it is expanded twice
             "stdout_logfile_maxbytes": "10MB",
             "stdout_logfile_backups": "3",
         },

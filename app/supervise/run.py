@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import httpx
 import redis
+import rq
 from filelock import FileLock, Timeout
 from rich.console import Console
 
@@ -21,18 +22,22 @@ from app.stores.redis import connect
 from app.supervise.board import Board
 from app.supervise.checks import check_start, make_folders
 from app.supervise.daemon import BROKEN, Daemon, Status
-from app.supervise.parts import parts_of
+from app.supervise.parts import Part, parts_of
 
-START_S = 900.0
+SPARE_S = 60.0  # what a start may take beside the engine's own
 RETRY_S = 30.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
     """The user asked to stop."""
 
 
-def up(settings: Settings, console: Console) -> None:
+def up(settings: Settings, console: Console, parts: Sequence[Part] | None = None) -> None:
     """Run everything until Ctrl-C or SIGTERM.
+
+    Args:
+        parts: what to run instead of the settings' own parts, under the same names.
 
     Raises:
         StartupError: something cannot start; nothing is left running.
@@ -43,67 +48,56 @@ def up(settings: Settings, console: Console) -> None:
             check_start(settings)
             admin_key(settings)
             engine_key(settings)
-            _supervise(settings, console)
+            _supervise(settings, console, parts or parts_of(settings))
+    except Stopped:
+        console.print("Stopped.")
     except Timeout as error:
         raise StartupError(
             f"Lorekeep already runs on {settings.home.resolve()}: stop it, or set LOREKEEP_HOME to another folder."
         ) from error
 
 
-def _supervise(settings: Settings, console: Console) -> None:
-    daemon = Daemon.start(settings, dict(os.environ))
+def _supervise(settings: Settings, console: Console, parts: Sequence[Part]) -> None:
+    daemon = Daemon.start(settings, parts, os.environ)
     try:
-        _start(settings, daemon, console)
+        daemon.wait(settings)
+        _start(settings, daemon, console, [part.name for part in parts])
         _greet(settings, console)
         _watch(daemon, console)
     except Stopped:
         console.print("Stopping …")
+        raise
     finally:
         with _deaf():
             daemon.stop()
-    console.print("Stopped.")
 
 
-def _start(settings: Settings, daemon: Daemon, console: Console) -> None:
+def _start(settings: Settings, daemon: Daemon, console: Console, names: list[str]) -> None:
     """Start the registry, then the rest side by side, until /readyz says that all is there."""
-    names = [part.name for part in parts_of(settings)]
-    tests: dict[str, Callable[[Settings], bool]] = {
-        "registry": _registry_answers,
-        "engine": _engine_reports,
-        "gateway": _gateway_answers,
-    }
+    until = time.monotonic() + settings.engine_start_timeout.total_seconds() + SPARE_S
     with Board(console, names) as board:
-        if "registry" in names:
-            daemon.begin("registry")
-            board.begin("registry")
-            _wait(settings, daemon, board, {"registry": tests["registry"]})
-        rest = [name for name in names if name != "registry"]
-        for name in rest:
-            daemon.begin(name)
-            board.begin(name)
-        _wait(settings, daemon, board, {name: tests.get(name, lambda _: True) for name in rest})
+        for together in (
+            [name for name in names if name == "registry"],
+            [name for name in names if name != "registry"],
+        ):
+            for name in together:
+                daemon.begin(name)
+                board.begin(name)
+            waiting = set(together)
+            while waiting:
+                statuses = _pause(settings, daemon, board, until)
+                for name in [one.name for one in statuses if one.name in waiting and _is_up(settings, one)]:
+                    board.end(name)
+                    waiting.remove(name)
         while not _is_ready(settings):
-            _pause(settings, daemon, board)
+            _pause(settings, daemon, board, until)
 
 
-def _wait(settings: Settings, daemon: Daemon, board: Board, tests: dict[str, Callable[[Settings], bool]]) -> None:
-    waiting = dict(tests)
-    until = time.monotonic() + START_S
-    while waiting:
-        running = _pause(settings, daemon, board)
-        for name in list(waiting):
-            if running.get(name) == "RUNNING" and waiting[name](settings):
-                board.end(name)
-                del waiting[name]
-        if time.monotonic() > until:
-            raise StartupError(f"{', '.join(waiting)} did not start within {START_S:.0f} s: see {settings.home}/logs.")
-
-
-def _pause(settings: Settings, daemon: Daemon, board: Board) -> dict[str, str]:
-    """Wait a moment; return each part's state.
+def _pause(settings: Settings, daemon: Daemon, board: Board, until: float) -> list[Status]:
+    """Wait a moment; return how each part is.
 
     Raises:
-        StartupError: a part cannot start; the text ends with the last lines of its log.
+        StartupError: it is too late, or a part cannot start; the text ends with the last lines of its log.
     """
     board.refresh()
     time.sleep(0.25)
@@ -113,37 +107,44 @@ def _pause(settings: Settings, daemon: Daemon, board: Board) -> dict[str, str]:
             raise StartupError(f"The {status.name} does not start. Its log ends with:\n{_tail(settings, status.name)}")
     if not daemon.alive:
         raise StartupError(f"supervisord died: see {settings.home}/logs/supervisord.log.")
-    return {status.name: status.state for status in statuses}
+    if time.monotonic() > until:
+        raise StartupError(f"Not all parts are ready, and it took too long: see {settings.home}/logs.")
+    return statuses
+
+
+def _is_up(settings: Settings, status: Status) -> bool:
+    """Say whether a part does its work; supervisord calls it `STARTING` for its first seconds whatever it does."""
+    return status.state in {"STARTING", "RUNNING"} and TESTS[status.name](settings, status.pid)
 
 
 def _greet(settings: Settings, console: Console) -> None:
     where = "LOREKEEP_ADMIN_KEY" if settings.admin_key else str(settings.home / "admin.key")
-    console.print(f"\nLorekeep is ready at [bold]http://{settings.host}:{settings.port}[/bold]", highlight=False)
+    console.print(
+        f"\nLorekeep is ready at [bold]http://{settings.host}:{settings.port}[/bold]", highlight=False, soft_wrap=True
+    )
     console.print(f"Admin key ({where}): {admin_key(settings).get_secret_value()}", highlight=False, soft_wrap=True)
-    console.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops everything.", highlight=False)
+    console.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops everything.", highlight=False, soft_wrap=True)
 
 
 def _watch(daemon: Daemon, console: Console) -> None:
     """Say what dies and comes back; start again what supervisord has given up on."""
-    before = {status.name: status for status in daemon.statuses()}
+    pids = {status.name: status.pid for status in daemon.statuses()}
     retry_at: dict[str, float] = {}
     while daemon.alive:
         time.sleep(1)
         for status in daemon.statuses():
-            _report(before.get(status.name), status, console)
-            before[status.name] = status
-            if status.state in {"FATAL", "EXITED"} and time.monotonic() > retry_at.get(status.name, 0.0):
+            if status.pid and status.pid != pids.get(status.name):
+                pids[status.name] = status.pid
+                _say(console, f"The {status.name} died and was started again; its log says why.")
+            if status.state == "FATAL" and time.monotonic() > retry_at.get(status.name, 0.0):
                 retry_at[status.name] = time.monotonic() + RETRY_S
+                _say(console, f"The {status.name} does not stay up: trying again; its log says why.")
                 daemon.begin(status.name)
     raise StartupError("supervisord died, so everything was stopped: see its log, then start again.")
 
 
-def _report(old: Status | None, new: Status, console: Console) -> None:
-    now = time.strftime("%H:%M:%S")
-    if new.state in BROKEN and (old is None or old.state not in BROKEN):
-        console.print(f"{now} The {new.name} does not stay up: trying again. Its log says why.", highlight=False)
-    elif old is not None and new.state == "RUNNING" and new.pid != old.pid:
-        console.print(f"{now} The {new.name} died and was started again.", highlight=False)
+def _say(console: Console, sentence: str) -> None:
+    console.print(f"{time.strftime('%H:%M:%S')} {sentence}", highlight=False, soft_wrap=True)
 
 
 def _tail(settings: Settings, name: str) -> str:
@@ -152,7 +153,7 @@ def _tail(settings: Settings, name: str) -> str:
     return "\n".join(lines[-8:])
 
 
-def _registry_answers(settings: Settings) -> bool:
+def _registry_answers(settings: Settings, _pid: int) -> bool:
     try:
         with redis.Redis.from_url(settings.registry_url) as client:
             return bool(client.ping())
@@ -160,8 +161,16 @@ def _registry_answers(settings: Settings) -> bool:
         return False
 
 
-def _engine_reports(settings: Settings) -> bool:
+def _engine_reports(settings: Settings, _pid: int) -> bool:
     return asyncio.run(_live(settings)) > 0
+
+
+def _trainer_waits_for_jobs(settings: Settings, pid: int) -> bool:
+    try:
+        with redis.Redis.from_url(settings.registry_url) as client:
+            return any(worker.pid == pid for worker in rq.Worker.all(connection=client))
+    except redis.RedisError:
+        return False
 
 
 async def _live(settings: Settings) -> int:
@@ -172,7 +181,7 @@ async def _live(settings: Settings) -> int:
         await client.aclose()
 
 
-def _gateway_answers(settings: Settings) -> bool:
+def _gateway_answers(settings: Settings, _pid: int) -> bool:
     return _status(settings, "/healthz") == httpx.codes.OK
 
 
@@ -188,6 +197,14 @@ def _status(settings: Settings, path: str) -> int:
         return 0
 
 
+TESTS: Mapping[str, Callable[[Settings, int], bool]] = {
+    "registry": _registry_answers,
+    "engine": _engine_reports,
+    "trainer": _trainer_waits_for_jobs,
+    "gateway": _gateway_answers,
+}
+
+
 @contextmanager
 def _signals() -> Iterator[None]:
     """Turn the signals that mean `stop` into `Stopped`."""
@@ -195,7 +212,7 @@ def _signals() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -206,7 +223,7 @@ def _signals() -> Iterator[None]:
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Let no second Ctrl-C interrupt the stopping."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:
