@@ -1,15 +1,17 @@
 """What is trained on: questions with answers, passages, and sentences to complete; each with its origin."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.core.documents import Document
-from app.core.grounding import content_words, normalise, sentences
+from app.core.grounding import SPACELESS, content_words, normalise
+from app.core.sentences import sentences
 from workers.trainer.passages import Passage
 
-MIN_WORDS = 5
 CUTS = (0.35, 0.65)
+_SHORT = 5  # words, or four times as many characters where words are not spaced: below it one cut is enough
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,15 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "generated", "completion" of a sentence, "passage".
+        origin: where it comes from: "pair" as uploaded, "generated", "completion" of a sentence, "gap" filled in one,
+            "passage".
         passage: index of the passage it was made of.
     """
 
     kind: Literal["chat", "text"]
     question: str
     answer: str
-    origin: Literal["pair", "generated", "completion", "passage"]
+    origin: Literal["pair", "generated", "completion", "gap", "passage"]
     document: str
     passage: int | None = None
 
@@ -35,11 +38,11 @@ def from_pairs(documents: Sequence[Document]) -> list[Example]:
     pairs = [(document.name, pair) for document in documents for pair in document.pairs]
     answers: dict[str, set[str]] = {}
     for _, pair in pairs:
-        answers.setdefault(normalise(pair.question), set()).add(normalise(pair.answer))
+        answers.setdefault(_key(pair.question), set()).add(_key(pair.answer))
     found = []
     for name, pair in pairs:
         source = pair.document or name
-        ambiguous = len(answers[normalise(pair.question)]) > 1
+        ambiguous = len(answers[_key(pair.question)]) > 1
         question = f'In "{source}": {pair.question}' if ambiguous else pair.question
         found.append(Example("chat", question, pair.answer, "pair", source))
     return without_duplicates(found)
@@ -54,55 +57,81 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
     return without_duplicates(found)
 
 
+def gap(sentence: str, span: str, passage: Passage) -> Example:
+    """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
+    question = f'What is missing in this sentence from "{passage.document}"? {sentence.replace(span, "___", 1)}'
+    return Example("chat", question, span, "gap", passage.document, passage.index)
+
+
 def uncovered(told: Sequence[str], examples: Sequence[Example]) -> list[str]:
-    """Return the sentences of which no single example carries every content word."""
-    carried = [content_words(f"{example.question} {example.answer}") for example in examples]
-    return [sentence for sentence in told if not any(content_words(sentence) <= words for words in carried)]
+    """Return the sentences of two words of meaning or more that no single question with its answer carries whole."""
+    carried = [content_words(f"{one.question} {one.answer}") for one in examples if one.kind == "chat"]
+    wanted = {sentence: content_words(sentence) for sentence in told}
+    return [one for one, words in wanted.items() if len(words) > 1 and not any(words <= held for held in carried)]
 
 
 def without_duplicates(examples: Sequence[Example]) -> list[Example]:
-    """Drop what differs in case, spaces and punctuation only."""
+    """Drop what differs in case and spaces only, or, of generated questions, in punctuation."""
     seen: set[tuple[str, str, str]] = set()
     kept = []
     for example in examples:
-        key = (example.kind, normalise(example.question), normalise(example.answer))
+        fold = normalise if example.origin == "generated" else _key
+        key = (example.kind, fold(example.question), fold(example.answer))
         if key not in seen:
             seen.add(key)
             kept.append(example)
     return kept
 
 
+def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:
+    """Name the document in front of each question that could be asked of another document as well."""
+    words: dict[str, frozenset[str]] = {}
+    for passage in passages:
+        words[passage.document] = words.get(passage.document, frozenset()) | content_words(passage.text)
+    return [_named(example, words) for example in examples]
+
+
 def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], list[Example]]:
-    """Keep every so many generated questions for the evaluation, of answers that other questions still teach.
+    """Keep every so many generated questions for the evaluation, of facts that another question still teaches.
 
     Returns:
         What to train on, and what to ask; no question is in both.
     """
-    left = [example.answer for example in examples if example.origin == "generated"]
+    left = Counter(_fact(example) for example in examples if example.origin == "generated")
     held: list[Example] = []
-    asked: set[str] = set()
     for number, example in enumerate(one for one in examples if one.origin == "generated"):
-        if number % every == 0 and left.count(example.answer) > 1:
-            left.remove(example.answer)
+        if number % every == 0 and left[_fact(example)] > 1:
+            left[_fact(example)] -= 1
             held.append(example)
-            asked.add(normalise(example.question))
-    train = [one for one in examples if normalise(one.question) not in asked or one.kind == "text"]
+    asked = {normalise(example.question) for example in held}
+    train = [one for one in examples if one.kind == "text" or normalise(one.question) not in asked]
     return train, held
 
 
 def _completions(sentence: str, passage: Passage) -> list[Example]:
-    words = sentence.split()
-    if len(words) < MIN_WORDS:
-        words = list(sentence)  # a script without spaces, or a heading
-        if len(words) < 4 * MIN_WORDS:
-            return []
-        glue = ""
-    else:
-        glue = " "
+    glue = "" if SPACELESS.search(sentence) else " "
+    parts, short = (sentence.split(), _SHORT) if glue else (list(sentence), 4 * _SHORT)
+    if len(parts) < 2:
+        return []
     found = []
-    for share in CUTS:
-        place = max(2, round(len(words) * share))
-        begun, rest = glue.join(words[:place]), glue.join(words[place:])
+    for share in CUTS if len(parts) >= short else (0.5,):
+        place = max(1, round(len(parts) * share))
+        begun, rest = glue.join(parts[:place]), glue.join(parts[place:])
         question = f'Complete this sentence from "{passage.document}": {begun} …'
         found.append(Example("chat", question, rest, "completion", passage.document, passage.index))
     return found
+
+
+def _named(example: Example, words: dict[str, frozenset[str]]) -> Example:
+    asked = content_words(example.question)
+    if any(asked <= held for document, held in words.items() if document != example.document):
+        return replace(example, question=f'In "{example.document}": {example.question}')
+    return example
+
+
+def _fact(example: Example) -> tuple[str, int | None, str]:
+    return example.document, example.passage, normalise(example.answer)
+
+
+def _key(text: str) -> str:
+    return " ".join(text.casefold().split())

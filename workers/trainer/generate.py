@@ -1,51 +1,50 @@
 """Questions about passages from any chat model, kept only if they rest on the text and survive a round trip.
 
 Answer-aware: a span of a sentence is the answer, the generator words the question, and, shown the sentence alone,
-must answer it back right. Weak generators write many bad questions; what survives is few and true.
+must answer it back right. Weak generators write many bad questions; what survives is few and true. A sentence that no
+question survives for is asked for with a gap in it.
 """
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
+import stamina
 import structlog
 
-from app.core.grounding import content_words, is_grounded, matches, normalise, sentences
-from app.errors import EngineFailed, GeneratorFailed, ServiceError
-from workers.trainer.examples import Example
+from app.core.grounding import is_grounded, matches, normalise
+from app.core.sentences import sentences
+from app.errors import Busy, EngineFailed, GeneratorFailed, ServiceError, Unavailable
+from workers.trainer import prompts
+from workers.trainer.examples import Example, gap, name_documents
 from workers.trainer.passages import Passage
+from workers.trainer.spans import spans
 
 log = structlog.get_logger()
 
-Message = dict[str, str]
+Message = prompts.Message
 Ask = Callable[[list[Message], float, int], Awaitable[str]]  # messages, temperature, most tokens -> text
 OnProgress = Callable[[int, int], Awaitable[None]]
 
-CONCURRENCY = 16
-SAMPLES = 4
-SPANS_PER_SENTENCE = 3
+CONCURRENCY = 32
+SAMPLES = 6
+RETRIES = 2  # more rounds of samples, hotter, for facts that no question was kept for
 PARAPHRASES = 3
-QUESTION_TOKENS, ANSWER_TOKENS = 48, 32
-TEMPERATURE = 0.8
-
-_NUMBER = r"(?:[€$£]\s?)?\d[\d.,:/-]*(?:\s?(?:%|percent|[A-Za-zÀ-ÿ°]+))?"
-_NAME = r"[A-ZÀ-Þ][\w’'-]*"
-_PROPER = rf"{_NAME}(?:\s(?:of|the|de|van|von|and|&|[A-ZÀ-Þ0-9][\w’'-]*))*\s?[A-ZÀ-Þ0-9][\w’'-]*|{_NAME}"
-_QUOTED = r"[\"“«]([^\"”»]{2,60})[\"”»]"
-_OBJECT = r"\b(?:is|are|was|were|has|have|had|became|contains|makes|grows|uses|needs)\s+(?:called\s+)?([^,.;]{3,60})"
-_EXAMPLES = (
-    ("The bridge at Tarn was opened in 1931 by Ilse Brandt.", "1931", "In which year was the bridge at Tarn opened?"),
-    ("The bridge at Tarn was opened in 1931 by Ilse Brandt.", "Ilse Brandt", "Who opened the bridge at Tarn?"),
-    ("Members pay 40 euros a year for the Orla library.", "40 euros", "How much do members pay for the Orla library?"),
-)
+GAPS_PER_SENTENCE = 2
+QUESTION_TOKENS, ANSWER_TOKENS = 40, 24
+TEMPERATURE, HOTTER = 0.7, 0.2
+MIN_CALLS = 24  # before so many, failures decide nothing
+_PASSING = (Busy, EngineFailed, Unavailable)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Fact:
+    """A span of a sentence that questions are sought for."""
+
     passage: Passage
     sentence: str
     span: str
+    questions: list[str] = field(default_factory=list)
 
 
 async def generate(
@@ -54,116 +53,125 @@ async def generate(
     """Word questions about passages.
 
     Args:
-        ask: one chat completion; its failures are counted, and many of them end the work.
+        ask: one chat completion; what passes is tried again, and many failures end the work.
         per_passage: at most so many kept questions a passage, spread over its facts.
         on_progress: told after each fact how many are done, of how many.
 
     Raises:
         GeneratorFailed: more than half of the calls failed.
     """
-    facts = [_Fact(passage, sentence, span) for passage in passages for sentence, span in _facts(passage)]
-    limit = asyncio.Semaphore(CONCURRENCY)
-    counted = _Counted(ask, limit)
+    facts = _facts(passages)
+    calls = _Calls(ask)
     done = 0
 
-    async def one(fact: _Fact) -> list[str]:
+    async def seek(fact: _Fact) -> None:
         nonlocal done
-        questions = await _questions(fact, counted)
+        await _word(fact, calls)
         done += 1
         await on_progress(done, len(facts))
-        return questions
 
-    found = await asyncio.gather(*[one(fact) for fact in facts])
-    if counted.failed > counted.calls / 2:
-        raise GeneratorFailed("The generator does not answer: check LOREKEEP_GENERATOR_URL, or the engine.")
-    kept = _spread(facts, found, per_passage)
-    log.info("questions.generated", facts=len(facts), covered=sum(map(bool, found)), kept=len(kept))
-    return kept
+    await _each(seek, facts)
+    questions = _spread(facts, per_passage)
+    gaps = _gaps(facts)
+    log.info("questions.generated", facts=len(facts), kept=len(questions), gaps=len(gaps), calls=calls.made)
+    return [*name_documents(questions, passages), *gaps]
 
 
-def spans(sentence: str) -> list[str]:
-    """Return stretches of a sentence that a question may ask for: numbers, names, quotes, objects; longest first."""
-    found = [match.group(1) for match in re.finditer(_QUOTED, sentence)]
-    for pattern in (_NUMBER, _PROPER):
-        found += [match.group(0) for match in re.finditer(pattern, sentence) if match.start() > 0]
-    found += [match.group(1) for match in re.finditer(_OBJECT, sentence)]
-    found += [match.group(0) for match in re.finditer(_PROPER, sentence) if match.start() == 0]
-    kept: dict[str, str] = {}
-    for span in (one.strip(" ,.;:'\"") for one in found):
-        if content_words(span) and len(normalise(span)) < 0.7 * len(normalise(sentence)):
-            kept.setdefault(normalise(span), span)
-    return list(kept.values())[:SPANS_PER_SENTENCE]
+class _Calls:
+    """The generator, with its failures counted instead of raised while they are few."""
 
-
-class _Counted:
-    """The generator, with its failures counted instead of raised."""
-
-    def __init__(self, ask: Ask, limit: asyncio.Semaphore) -> None:
-        self._ask, self._limit = ask, limit
-        self.calls = self.failed = 0
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.made = self.failed = 0
 
     async def __call__(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
-        self.calls += 1
-        async with self._limit:
-            try:
-                return await self._ask(messages, temperature, most_tokens)
-            except (ServiceError, EngineFailed) as error:
-                self.failed += 1
-                log.warning("generator.failed", code=error.code)
-                return ""
+        self.made += 1
+        try:
+            async for attempt in stamina.retry_context(on=_PASSING, attempts=3, wait_initial=0.2, wait_max=5):
+                with attempt:
+                    return await self._ask(messages, temperature, most_tokens)
+        except ServiceError as error:
+            self.failed += 1
+            log.warning("generator.failed", code=error.code)
+            if self.made >= MIN_CALLS and self.failed > self.made / 2:
+                raise GeneratorFailed(
+                    f"The generator does not answer ({error.detail}): check LOREKEEP_GENERATOR_URL, or the engine."
+                ) from error
+        return ""
 
 
-def _facts(passage: Passage) -> list[tuple[str, str]]:
-    return [(sentence, span) for sentence in sentences(passage.text) for span in spans(sentence)]
+async def _each(act: Callable[[_Fact], Awaitable[None]], facts: Sequence[_Fact]) -> None:
+    """Act on every fact, as many at once as keep the generator busy; the first error ends them all."""
+    waiting = iter(facts)
+
+    async def carry_on() -> None:
+        for fact in waiting:
+            await act(fact)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(len(facts), max(1, CONCURRENCY // SAMPLES))):
+                group.create_task(carry_on())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
-async def _questions(fact: _Fact, ask: _Counted) -> list[str]:
-    """Return the questions of one fact that hold, at most `PARAPHRASES`."""
-    written = await asyncio.gather(*[ask(_asking(fact), TEMPERATURE, QUESTION_TOKENS) for _ in range(SAMPLES)])
-    candidates: dict[str, str] = {}
-    for text in written:
-        question = _first_question(text)
-        if is_grounded(question, fact.span, fact.sentence):
-            candidates.setdefault(normalise(question), question)
-    kept = list(candidates.values())
-    replies = await asyncio.gather(*[ask(_answering(fact, question), 0.0, ANSWER_TOKENS) for question in kept])
-    held = [question for question, reply in zip(kept, replies, strict=True) if matches(reply, fact.span)]
-    return held[:PARAPHRASES]
+def _facts(passages: Sequence[Passage]) -> list[_Fact]:
+    """Return what to ask for; a sentence that two passages share belongs to the first."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for passage in passages:
+        for sentence in sentences(passage.text):
+            if (passage.document, sentence) not in seen:
+                seen.add((passage.document, sentence))
+                found += [_Fact(passage, sentence, span) for span in spans(sentence)]
+    return found
 
 
-def _asking(fact: _Fact) -> list[Message]:
-    shots: list[Message] = []
-    for sentence, span, question in _EXAMPLES:
-        shots += [{"role": "user", "content": _task(sentence, span)}, {"role": "assistant", "content": question}]
-    return [*shots, {"role": "user", "content": _task(fact.sentence, fact.span)}]
+async def _word(fact: _Fact, calls: _Calls) -> None:
+    """Seek questions for a fact, hotter every round, until one is kept."""
+    for turn in range(1 + RETRIES):
+        temperature = TEMPERATURE + turn * HOTTER
+        texts = await asyncio.gather(
+            *[calls(prompts.asking(fact.sentence, fact.span), temperature, QUESTION_TOKENS) for _ in range(SAMPLES)]
+        )
+        worded = {normalise(question): question for question in map(prompts.first_question, texts)}
+        candidates = [one for one in worded.values() if is_grounded(one, fact.span, fact.sentence)]
+        replies = await asyncio.gather(
+            *[calls(prompts.answering(fact.sentence, question), 0.0, ANSWER_TOKENS) for question in candidates]
+        )
+        pairs = zip(candidates, replies, strict=True)
+        fact.questions = [question for question, reply in pairs if matches(reply, fact.span)][:PARAPHRASES]
+        if fact.questions:
+            return
 
 
-def _task(sentence: str, span: str) -> str:
-    return f'Sentence: {sentence}\nWrite one question about this sentence whose answer is "{span}".'
-
-
-def _answering(fact: _Fact, question: str) -> list[Message]:
-    shots: list[Message] = []
-    for sentence, span, asked in _EXAMPLES:
-        shots += [{"role": "user", "content": f"{sentence}\n{asked}"}, {"role": "assistant", "content": span}]
-    return [*shots, {"role": "user", "content": f"{fact.sentence}\n{question}"}]
-
-
-def _first_question(text: str) -> str:
-    match = re.search(r"[^\n?？]*[?？]", text)
-    return match.group(0).strip(' -*"“”:') if match else ""
-
-
-def _spread(facts: Sequence[_Fact], found: Sequence[list[str]], per_passage: int) -> list[Example]:
-    """Take the first question of each fact, then the second, until a passage has enough."""
+def _spread(facts: Sequence[_Fact], per_passage: int) -> list[Example]:
+    """Take the first question of each fact, then the second, until a passage has enough; a question once."""
     counts: dict[tuple[str, int], int] = {}
+    taken: set[tuple[str, str]] = set()
     kept: list[Example] = []
     for turn in range(PARAPHRASES):
-        for fact, questions in zip(facts, found, strict=True):
-            key = (fact.passage.document, fact.passage.index)
-            if turn < len(questions) and counts.get(key, 0) < per_passage:
-                counts[key] = counts.get(key, 0) + 1
-                kept.append(
-                    Example("chat", questions[turn], fact.span, "generated", fact.passage.document, fact.passage.index)
-                )
+        for fact in facts:
+            document, index = fact.passage.document, fact.passage.index
+            question = fact.questions[turn] if turn < len(fact.questions) else ""
+            key = (document, normalise(question))
+            if question and key not in taken and counts.get((document, index), 0) < per_passage:
+                taken.add(key)
+                counts[document, index] = counts.get((document, index), 0) + 1
+                kept.append(Example("chat", question, fact.span, "generated", document, index))
     return kept
+
+
+def _gaps(facts: Sequence[_Fact]) -> list[Example]:
+    return [gap(fact.sentence, fact.span, fact.passage) for fact in _unasked(facts)]
+
+
+def _unasked(facts: Sequence[_Fact]) -> Iterator[_Fact]:
+    """Yield the first facts of each sentence that no question was kept for at all."""
+    asked = {fact.sentence for fact in facts if fact.questions}
+    counts: dict[str, int] = {}
+    for fact in facts:
+        counts[fact.sentence] = counts.get(fact.sentence, 0) + 1
+        if fact.sentence not in asked and counts[fact.sentence] <= GAPS_PER_SENTENCE:
+            yield fact

@@ -1,0 +1,91 @@
+"""Stretches of a sentence that a question may ask for: candidate answers."""
+
+import re
+from collections.abc import Iterator
+
+from app.core.grounding import SPACELESS, STOP_WORDS, content_words, holds, normalise
+
+SPANS_PER_SENTENCE = 5
+_QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
+_UPPER = r"[^\W\d_a-z]"
+_DATE = re.compile(rf"\b(?:\d{{1,2}}\.? {_UPPER}\w+(?: \d{{4}})?|{_UPPER}\w+ (?:\d{{1,2}}, )?\d{{4}})\b")
+_UNIT = rf"%|°[CF]?|[ap]\.m\.|{SPACELESS.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_])+"
+_NUMBER = re.compile(rf"(?:[€$£¥] ?)?\d(?:[\d.,:/–-]*\d)?(?: ?(?:{_UNIT}))?")
+_WORDED = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
+    r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b(?: [^\W\d_]+)?"
+)
+_TOKEN = re.compile(r"[^\s,;:()\[\]\"“”«»!?。、]+")
+_KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]{3,}")
+_JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den", "and", "&", "y", "und"])
+
+
+def spans(sentence: str) -> list[str]:
+    """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end."""
+    kept: list[str] = []
+    for found in _candidates(sentence):
+        span = found.strip(" ,.;:'\"’")
+        is_new = not any(holds(one, span) or holds(span, one) for one in kept)
+        if is_new and content_words(span) and len(normalise(span)) < 0.7 * len(normalise(sentence)):
+            kept.append(span)
+    return kept[:SPANS_PER_SENTENCE]
+
+
+def _candidates(sentence: str) -> Iterator[str]:
+    yield from (match.group(1) for match in _QUOTED.finditer(sentence))
+    yield from (match.group(0) for match in _DATE.finditer(sentence))
+    yield from (_without_stop_word(match.group(0)) for match in _NUMBER.finditer(sentence))
+    yield from (_without_stop_word(match.group(0)) for match in _WORDED.finditer(sentence))
+    yield from _names(sentence)
+    yield from _KATAKANA.findall(sentence)
+    yield from filter(None, map(_tail, reversed(re.split(r"[,;:]\s", sentence))))
+
+
+def _without_stop_word(number: str) -> str:
+    head, _, last = number.rpartition(" ")
+    return head if head and last.casefold() in STOP_WORDS | _JOINTS else number
+
+
+def _names(sentence: str) -> Iterator[str]:
+    """Yield runs of capitalised words; a sentence's first word alone is capitalised for another reason."""
+    run: list[str] = []
+    began = end = 0
+    for match in [*_TOKEN.finditer(sentence), None]:
+        word = match.group(0) if match else ""
+        adjacent = match is not None and sentence[end : match.start()] == " "
+        if match and _is_name(word) and (not run or adjacent):
+            began = began if run else match.start()
+            run.append(word)
+        elif match and run and adjacent and word in _JOINTS:
+            run.append(word)
+        else:
+            yield from _trimmed(run, at_start=began == 0)
+            run, began = ([word], match.start()) if match and _is_name(word) else ([], 0)
+        if match:
+            end = match.end()
+
+
+def _is_name(word: str) -> bool:
+    return word[0].isupper() and word != "I"
+
+
+def _trimmed(run: list[str], *, at_start: bool) -> Iterator[str]:
+    words = list(run)
+    while words and words[-1] in _JOINTS:
+        words.pop()
+    while words and words[0].casefold() in STOP_WORDS:
+        words.pop(0)
+        at_start = False
+    if words and not (at_start and len(words) == 1):
+        yield " ".join(words)
+
+
+def _tail(clause: str) -> str:
+    """Return the one to five words after the last small word."""
+    words = [match.group(0) for match in _TOKEN.finditer(clause)]
+    tail: list[str] = []
+    for word in reversed(words):
+        if word.casefold() in STOP_WORDS:
+            break
+        tail.insert(0, word)
+    return " ".join(tail) if 1 <= len(tail) <= 5 and " ".join(tail) in clause else ""
