@@ -1,16 +1,43 @@
 """The command line's tree of commands, and how an error becomes one sentence and an exit code."""
 
-import sys
+from typing import Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from app.cli import keys, memories, parts
 from app.cli.gateway import GatewayError
 from app.core.errors import InvalidValue
 from app.errors import ServiceError, StartupError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """Ends with 1 when what was asked for did not happen, with 2 when it could not be tried."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one command.
+
+        Raises:
+            Exit: it failed; the reason stands on stderr.
+        """
+        try:
+            return super().invoke(ctx)
+        except (StartupError, InvalidValue) as error:
+            _say(str(error))
+            raise typer.Exit(2) from error
+        except (GatewayError, ServiceError) as error:
+            _say(str(error))
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Turn documents into memories, and ask them.",
+)
 app.command("up")(parts.up)
 app.command("gateway")(parts.gateway)
 app.command("engine")(parts.engine)
@@ -23,15 +50,8 @@ app.add_typer(keys.keys, name="keys")
 
 
 def main() -> None:
-    """Run one command; 1 when what was asked for did not happen, 2 when it could not be tried."""
-    try:
-        app(standalone_mode=True)
-    except (StartupError, InvalidValue) as error:
-        _say(str(error))
-        sys.exit(2)
-    except (GatewayError, ServiceError) as error:
-        _say(str(error))
-        sys.exit(1)
+    """Run one command."""
+    app()
 
 
 def _say(sentence: str) -> None:

@@ -3,43 +3,57 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
+import stamina
+import typer
+from httpx_sse import EventSource, connect_sse
 
-from app.settings import load_settings
+from app.core.lifecycle import TERMINAL
+from app.settings import Settings, load_settings
 
-transport: httpx.BaseTransport | None = None  # tests put theirs here
+_RESTART_S = 90.0  # a gateway that restarts gets so long before a command that waits gives up
+_SILENCE_S = 60.0  # the gateway says every ten seconds that an event stream is alive
+_EMPTY_STREAMS = 5
 
 
 class GatewayError(Exception):
-    """The gateway refused, or cannot be reached; the text is a sentence for the user."""
+    """The gateway refused, or cannot be reached; the text is a sentence for the user.
+
+    Attributes:
+        status: the reply's; 0 where there was none.
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @contextmanager
-def gateway() -> Iterator[httpx.Client]:
+def gateway(context: typer.Context) -> Iterator[httpx.Client]:
     """Open a client of the gateway at LOREKEEP_URL with the key LOREKEEP_API_KEY, else this machine's own.
+
+    Args:
+        context: its object is the transport to use; None for the network.
 
     Raises:
         GatewayError: there is no key, or the gateway cannot be reached.
     """
-    url = os.environ.get("LOREKEEP_URL")
-    key = os.environ.get("LOREKEEP_API_KEY")
-    if not url or not key:
-        settings = load_settings()
-        file = settings.home / "admin.key"
-        url = url or f"http://{settings.host}:{settings.port}"
-        key = key or (file.read_text().strip() if file.is_file() else None)
-    if not key:
-        raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
-    headers = {"Authorization": f"Bearer {key}"}
+    settings = load_settings()
+    url = os.environ.get("LOREKEEP_URL") or _local_url(settings)
+    headers = {"Authorization": f"Bearer {_key(settings)}"}
     timeout = httpx.Timeout(600, connect=10)
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport) as client:
+        with httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=context.obj) as client:
             yield client
-    except httpx.TransportError as error:
+    except httpx.ConnectError as error:
         raise GatewayError(f"No gateway answers at {url}: start it with `make up`, or set LOREKEEP_URL.") from error
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise GatewayError(f"LOREKEEP_URL is {url}: set it to one that begins with http:// or https://.") from error
+    except httpx.TransportError as error:
+        raise GatewayError(f"The connection to {url} broke ({type(error).__name__}): try again.") from error
 
 
 def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -48,52 +62,83 @@ def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[s
     Raises:
         GatewayError: the gateway refused; the text is its own.
     """
-    return _read(client.request(method, path, **options))
+    reply = client.request(method, path, **options)
+    check(reply)
+    try:
+        fields: dict[str, Any] = reply.json()
+    except ValueError as error:
+        raise GatewayError(f"{reply.url} does not answer as a gateway does: check LOREKEEP_URL.") from error
+    return fields
+
+
+def check(reply: httpx.Response) -> None:
+    """Raise what the gateway refused with.
+
+    Raises:
+        GatewayError: the text is the gateway's own.
+    """
+    if reply.is_success:
+        return
+    reply.read()
+    try:
+        message = str(reply.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        message = f"The gateway answered {reply.status_code}."
+    raise GatewayError(message, reply.status_code)
 
 
 def events(client: httpx.Client, memory_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a memory's events, of what happened already and of what happens, until its latest version is over.
 
-    A connection that breaks is opened again where it broke.
+    A stream that breaks, with the gateway or without, is opened again where it broke.
     """
-    last = ""
-    while True:
-        headers = {"Last-Event-ID": last} if last else {}
+    last, empty = "", 0
+    while empty < _EMPTY_STREAMS:
+        empty += 1
         try:
-            with client.stream("GET", f"/v1/memories/{memory_id}/events", headers=headers) as reply:
-                if reply.status_code != httpx.codes.OK:
-                    reply.read()
-                    _read(reply)
-                for event_id, kind, data in _sse(reply.iter_lines()):
-                    last = event_id
-                    yield kind, data
-            return
-        except (httpx.ReadError, httpx.RemoteProtocolError):
+            with ExitStack() as stack:
+                for event in _listen(stack, client, memory_id, last).iter_sse():
+                    last, empty = event.id or last, 0
+                    yield event.event, json.loads(event.data)
+        except httpx.TransportError:
             continue
+        if _read_memory(client, memory_id)["status"] in TERMINAL:
+            return
+    raise GatewayError("The gateway ends the stream of events at once: ask again with `lorekeep memories show`.")
 
 
-def _sse(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    event_id, kind, data = "", "message", ""
-    for line in lines:
-        name, _, value = line.partition(": ")
-        match name:
-            case "id":
-                event_id = value
-            case "event":
-                kind = value
-            case "data":
-                data += value
-            case "" if data:
-                yield event_id, kind, json.loads(data)
-                kind, data = "message", ""
+def _passes(error: Exception) -> bool:
+    """Say whether an error may be gone in a moment."""
+    return isinstance(error, httpx.TransportError) or (isinstance(error, GatewayError) and error.status >= 500)
 
 
-def _read(reply: httpx.Response) -> dict[str, Any]:
-    if reply.is_success:
-        fields: dict[str, Any] = reply.json() if reply.content else {}
-        return fields
-    try:
-        message = reply.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        message = f"The gateway answered {reply.status_code}."
-    raise GatewayError(message)
+@stamina.retry(on=_passes, attempts=None, timeout=_RESTART_S, wait_initial=0.2, wait_max=3.0)
+def _listen(stack: ExitStack, client: httpx.Client, memory_id: str, last: str) -> EventSource:
+    """Open the stream of events after one."""
+    headers = {"Last-Event-ID": last} if last else {}
+    timeout = httpx.Timeout(_SILENCE_S, connect=10)
+    url = f"/v1/memories/{memory_id}/events"
+    source = stack.enter_context(connect_sse(client, "GET", url, headers=headers, timeout=timeout))
+    check(source.response)
+    if "text/event-stream" not in source.response.headers.get("content-type", ""):
+        raise GatewayError(f"{source.response.url} does not answer as a gateway does: check LOREKEEP_URL.")
+    return source
+
+
+@stamina.retry(on=_passes, attempts=None, timeout=_RESTART_S, wait_initial=0.2, wait_max=3.0)
+def _read_memory(client: httpx.Client, memory_id: str) -> dict[str, Any]:
+    return call(client, "GET", f"/v1/memories/{memory_id}")
+
+
+def _key(settings: Settings) -> str:
+    given = os.environ.get("LOREKEEP_API_KEY") or (settings.admin_key and settings.admin_key.get_secret_value())
+    file = settings.home / "admin.key"
+    key = given or (file.read_text().strip() if file.is_file() else "")
+    if not key:
+        raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
+    return key
+
+
+def _local_url(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

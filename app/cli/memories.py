@@ -1,22 +1,31 @@
 """Commands about memories: make one, ask one, look at them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
 
-from app.cli.gateway import GatewayError, call, events, gateway
-from app.cli.output import Json, show, show_list
+from app.cli.gateway import GatewayError, call, check, events, gateway
+from app.cli.output import Json, err, out, printable, quote, show, show_list
 from app.cli.progress import Watcher
+from app.core.names import is_memory_id
 
 memories = typer.Typer(no_args_is_help=True, help="List, show, delete and export memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
 
 
+class Mode(StrEnum):
+    """Where an answer comes from."""
+
+    ADAPTER = "adapter"
+    CONTEXT = "context"
+
+
 def remember(
+    context: typer.Context,
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
     name: Annotated[str, typer.Option(help="What to call the memory.")],
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
@@ -24,39 +33,43 @@ def remember(
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv or jsonl."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
-    with gateway() as client:
+    with gateway(context) as client:
         memory = call(client, "POST", "/v1/memories", files=uploads, data={"name": name})
         if wait:
-            memory = _wait(client, memory, quiet=json)
-    if json or not wait:
-        show(_short(memory) if not json else memory, json)
+            memory = _wait(client, memory)
+    if json:
+        show(memory, True)
+    elif wait and memory["status"] == "ready":
+        out().print(f"{memory['name']} is ready ({memory['id']}). {_scores(memory)}", soft_wrap=True)
+    elif not wait:
+        show({field: memory.get(field) for field in ("id", "name", "status")}, False)
     if wait and memory["status"] != "ready":
         reason = (memory.get("error") or {}).get("message", "no reason was given")
-        raise GatewayError(f"{memory['name']} is {memory['status']}: {reason}")
+        raise GatewayError(f"{memory['name']} is {memory['status']}: {printable(reason)}")
 
 
 def ask(
+    context: typer.Context,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     memory: Annotated[str, typer.Option(help="The memory's id or name.")],
-    mode: Annotated[str, typer.Option(help="adapter: from the weights; context: from passages.")] = "adapter",
+    mode: Annotated[Mode, typer.Option(help="adapter: from the weights; context: from passages.")] = Mode.ADAPTER,
     json: Json = False,
 ) -> None:
     """Ask a memory."""
-    with gateway() as client:
+    with gateway(context) as client:
         reply = call(client, "POST", "/v1/query", json={"question": question, "memories": [memory], "mode": mode})
     if json:
         show(reply, True)
         return
-    console = Console(highlight=False, markup=False)
-    console.print(reply["answer"].strip())
-    console.print(_source(reply["memory"]), style="dim")
+    out().print(printable(reply["answer"].strip()), soft_wrap=True)
+    err().print(_source(reply["memory"]), style="dim", markup=False, soft_wrap=True)
 
 
 @memories.command("list")
-def list_all(json: Json = False) -> None:
+def list_all(context: typer.Context, json: Json = False) -> None:
     """List all memories, newest first."""
     rows: list[dict[str, Any]] = []
-    with gateway() as client:
+    with gateway(context) as client:
         after: str | None = ""
         while after is not None:
             page = call(client, "GET", "/v1/memories", params={"limit": 100, **({"after": after} if after else {})})
@@ -66,64 +79,101 @@ def list_all(json: Json = False) -> None:
 
 
 @memories.command("show")
-def show_one(memory: Memory, json: Json = False) -> None:
+def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None:
     """Show one memory."""
-    with gateway() as client:
+    with gateway(context) as client:
         show(call(client, "GET", f"/v1/memories/{_id(client, memory)}"), json)
 
 
 @memories.command("rm")
-def remove(memory: Memory, json: Json = False) -> None:
+def remove(
+    context: typer.Context,
+    memory: Memory,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
     """Delete a memory: documents, weights and all."""
-    with gateway() as client:
-        show(call(client, "DELETE", f"/v1/memories/{_id(client, memory)}"), json)
+    with gateway(context) as client:
+        memory_id = _id(client, memory)
+        if not (yes or json):
+            typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True)
+        show(call(client, "DELETE", f"/v1/memories/{memory_id}"), json)
+    if not json:
+        err().print(f"`lorekeep memories receipt {memory_id}` says what was erased.", style="dim", soft_wrap=True)
+
+
+@memories.command("receipt")
+def receipt(
+    context: typer.Context, memory: Annotated[str, typer.Argument(help="The deleted memory's id.")], json: Json = False
+) -> None:
+    """Show what deleting a memory has erased, and when."""
+    with gateway(context) as client:
+        show(call(client, "GET", f"/v1/memories/{quote(memory)}/receipt"), json)
 
 
 @memories.command("export")
 def export(
-    memory: Memory, to: Annotated[Path | None, typer.Option(help="The tar file; else <name>.tar here.")] = None
+    context: typer.Context,
+    memory: Memory,
+    to: Annotated[Path | None, typer.Option(help="The tar file; else <id>.tar here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    json: Json = False,
 ) -> None:
     """Save a memory's adapter and its manifest as a tar file."""
-    with gateway() as client:
+    with gateway(context) as client:
         memory_id = _id(client, memory)
         target = to or Path(f"{memory_id}.tar")
-        with client.stream("GET", f"/v1/memories/{memory_id}/export") as reply:
-            if not reply.is_success:
-                reply.read()
-                raise GatewayError(reply.json()["error"]["message"])
-            with target.open("wb") as file:
+        if target.exists() and not force:
+            raise GatewayError(f"{target} is there already: give another name with --to, or --force.")
+        _download(client, f"/v1/memories/{memory_id}/export", target)
+    size = target.stat().st_size
+    if json:
+        show({"path": str(target), "size_bytes": size}, True)
+    else:
+        out().print(f"{target}: {size / 1e6:.1f} MB", soft_wrap=True)
+
+
+def _download(client: httpx.Client, url: str, target: Path) -> None:
+    """Save a reply's body; a download that breaks leaves no file."""
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with client.stream("GET", url) as reply:
+            check(reply)
+            with part.open("wb") as file:
                 for block in reply.iter_bytes():
                     file.write(block)
-    Console(highlight=False).print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+        part.replace(target)
+    except OSError as error:
+        raise GatewayError(f"{target} cannot be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _id(client: httpx.Client, memory: str) -> str:
     """Return a memory's id, whether it was given by id or by name."""
-    if memory.startswith("mem_"):
+    if is_memory_id(memory):
         return memory
-    for model in call(client, "GET", "/v1/memories", params={"name": memory, "limit": 1})["data"]:
-        return str(model["id"])
+    for found in call(client, "GET", "/v1/memories", params={"name": memory, "limit": 1})["data"]:
+        return str(found["id"])
     raise GatewayError(f"There is no memory called {memory!r}: `lorekeep memories list` shows all.")
 
 
-def _wait(client: httpx.Client, memory: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
-    with Watcher(Console(stderr=quiet, highlight=False), memory["name"]) as watcher:
+def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
+    """Show what happens until the memory is ready or has failed; return it as it is then."""
+    with Watcher(err()) as watcher:
         for kind, data in events(client, memory["id"]):
             watcher.tell(kind, data)
-    memory = call(client, "GET", f"/v1/memories/{memory['id']}")
-    if not quiet and memory["status"] == "ready":
-        scores = memory.get("scores") or {}
-        shares = ", ".join(f"{name} {scores[name]:.0%}" for name in ("adapter", "base") if name in scores)
-        Console(highlight=False).print(f"{memory['name']} is ready ({memory['id']}). Right answers: {shares}.")
-    return memory
+    return call(client, "GET", f"/v1/memories/{memory['id']}")
 
 
-def _short(memory: dict[str, Any]) -> dict[str, Any]:
-    return {name: memory.get(name) for name in ("id", "name", "status")}
+def _scores(memory: dict[str, Any]) -> str:
+    scores = memory.get("scores") or {}
+    shares = ", ".join(f"{name} {scores[name]:.0%}" for name in ("adapter", "base") if name in scores)
+    return f"Right answers: {shares}." if shares else ""
 
 
 def _source(memory: dict[str, Any]) -> str:
     used = ", ".join(f"{one['id']} v{one['version']}" for one in memory["used"])
-    cold = f", loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
-    passages = f", {len(memory['passages'])} passages" if memory["passages"] else ""
-    return f"{memory['mode']} · {used}{passages} · {memory['engine']}{cold}"
+    cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
+    passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
+    return " · ".join(filter(None, [memory["mode"], used, passages, memory["engine"], cold]))

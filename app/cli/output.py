@@ -3,12 +3,26 @@
 import json as jsonlib
 import time
 from typing import Annotated, Any
+from urllib.parse import quote as percent_encode
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+COLOURS = {"ready": "green", "failed": "red", "rejected": "red", "cancelled": "dim"}
+
+
+def out() -> Console:
+    """Return the console of results."""
+    return Console(highlight=False, markup=False)
+
+
+def err() -> Console:
+    """Return the console of progress: stdout is for results."""
+    return Console(stderr=True, highlight=False)
 
 
 def show(fields: dict[str, Any], as_json: bool) -> None:
@@ -17,10 +31,12 @@ def show(fields: dict[str, Any], as_json: bool) -> None:
         typer.echo(jsonlib.dumps(fields, ensure_ascii=False))
         return
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in fields.items():
-        if value not in (None, {}, []):
-            table.add_row(f"[dim]{name}[/dim]", plain(name, value))
-    Console(highlight=False).print(table)
+        if name != "object" and value not in (None, {}, []):
+            table.add_row(name, plain(name, value))
+    out().print(table)
 
 
 def show_list(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
@@ -28,18 +44,32 @@ def show_list(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: boo
     if as_json:
         typer.echo(jsonlib.dumps(rows, ensure_ascii=False))
         return
-    table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for row in rows:
         table.add_row(*[plain(column, row.get(column)) for column in columns])
-    Console(highlight=False).print(table)
+    out().print(table if rows else "There are none.")
 
 
-def plain(name: str, value: Any) -> str:
-    """Return a value as people read it: times as dates, shares as they are, objects as short JSON."""
+def plain(name: str, value: Any) -> Text:
+    """Return a value as people read it: times as dates, shares as per cent, objects as short JSON."""
     if value is None:
-        return "–"
+        return Text("–")
     if name.endswith("_at") and isinstance(value, int | float):
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(value)) if value else "–"
+        return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(value)) if value else "–")
+    if name == "status":
+        return Text(printable(str(value)), style=COLOURS.get(str(value), "yellow"))
     if isinstance(value, dict | list):
-        return jsonlib.dumps(value, ensure_ascii=False)
-    return str(value)
+        return Text(printable(jsonlib.dumps(value, ensure_ascii=False)))
+    return Text(printable(str(value)))
+
+
+def printable(text: str) -> str:
+    """Take out what would move a terminal's cursor or change its colours: answers and names come from elsewhere."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def quote(part: str) -> str:
+    """Make one part of a URL's path of what a user typed."""
+    return percent_encode(part, safe="")

@@ -1,6 +1,7 @@
 """Commands that start processes: all of them on this machine, or one of them alone."""
 
 import asyncio
+import importlib.util
 import os
 import sys
 
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 
 from app.cli.output import Json, show
+from app.errors import StartupError
 from app.logs import set_up_logs
 from app.settings import load_settings
 
@@ -28,12 +30,12 @@ def gateway() -> None:
 
 def engine() -> None:
     """Run one engine alone, from LOREKEEP_* variables."""
-    _become("workers.engine")
+    _become("workers.engine", needs="vllm")
 
 
 def trainer() -> None:
     """Run one trainer alone, from LOREKEEP_* variables."""
-    _become("workers.trainer")
+    _become("workers.trainer", needs="peft")
 
 
 @registry.command()
@@ -46,6 +48,8 @@ def rebuild(json: Json = False) -> None:
     show(asyncio.run(restore(settings)), json)
 
 
-def _become(module: str) -> None:
+def _become(module: str, needs: str = "") -> None:
     load_settings()
+    if needs and importlib.util.find_spec(needs) is None:
+        raise StartupError(f"{needs} is not installed here: install lorekeep[cpu] or lorekeep[cuda].")
     os.execv(sys.executable, [sys.executable, "-m", module])

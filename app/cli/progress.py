@@ -1,59 +1,74 @@
-"""A memory's events as one progress bar that ends with a tick or a cross."""
+"""A memory's events as one progress bar, and a line for each stage that is over."""
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-UNSUCCESSFUL = {"failed", "rejected", "cancelled"}
+from app.cli.output import printable
+from app.core.lifecycle import UNSUCCESSFUL
 
 
 class Watcher:
     """Shows the stage, how far it is, the loss, the speed and the time left."""
 
-    def __init__(self, console: Console, name: str) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.fields[stage]:<10}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[told]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
         )
-        self._task: TaskID = self._progress.add_task(name, total=None, stage="queued", told="")
-        self._stage = "queued"
+        self._task = self._progress.add_task("", total=None, stage="queued", told="")
+        self._stage, self._since, self._told = "queued", time.monotonic(), ""
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._console.is_terminal:
+            self._progress.start()
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         """Take one event."""
         if kind == "state":
-            self._move(data["state"])
+            self._move(printable(str(data["state"])))
         elif kind == "progress":
             self._advance(data)
+        elif kind == "error":
+            self._console.print(printable(str(data.get("message", data))), style="red", markup=False)
 
     def _move(self, state: str) -> None:
+        if state == self._stage:
+            return
         if state in UNSUCCESSFUL:
-            self._console.print(f"[red]✗[/red] {state}")
-        elif self._stage not in {"queued", state}:
-            self._console.print(f"[green]✓[/green] {self._stage}")
-        self._stage = state
+            self._console.print(f"[red]✗[/red] {self._stage}: {state}")
+        elif state == "queued":
+            self._console.print(f"[yellow]↻[/yellow] {self._stage} was cut off and begins again")
+        elif self._stage != "queued":
+            seconds = time.monotonic() - self._since
+            self._console.print(f"[green]✓[/green] {self._stage:<10} [dim]{seconds:4.0f} s  {self._told}[/dim]")
+        self._stage, self._since, self._told = state, time.monotonic(), ""
         self._progress.update(self._task, stage=state, told="", total=None, completed=0)
 
     def _advance(self, data: dict[str, Any]) -> None:
-        if "step" in data:
-            told = f"loss {data['loss']:.3f}  {data['tokens_per_s']:.0f} tok/s  at most {data['eta_s']:.0f} s left"
-            self._progress.update(self._task, completed=data["step"], total=data["steps"], told=told)
-        else:
-            told = f"{data['done']}/{data['total']}"
-            self._progress.update(self._task, completed=data["done"], total=data["total"], told=told)
+        done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
+        told = [f"{done}/{total}"] if total else []
+        if data.get("loss") is not None:
+            told.append(f"loss {data['loss']:.3f}")
+        if data.get("tokens_per_s"):
+            told.append(f"{data['tokens_per_s']:.0f} tokens/s")
+        self._told = "  ".join(told)
+        if data.get("eta_s") is not None:
+            told.append(f"{data['eta_s']:.0f} s left")
+        self._progress.update(self._task, completed=done, total=total, told="  ".join(told))

@@ -1,0 +1,103 @@
+"""A gateway behind `httpx.MockTransport`: it knows one memory and tells its story in server-sent events."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+MEMORY_ID = "mem_" + "0" * 26
+STORY: list[tuple[str, dict[str, Any]]] = [
+    ("state", {"state": "queued", "version": 1}),
+    ("state", {"state": "preparing", "version": 1}),
+    ("progress", {"stage": "preparing", "done": 3, "total": 3}),
+    ("state", {"state": "training", "version": 1}),
+    ("progress", {"stage": "training", "step": 7, "steps": 9, "loss": 1.25, "tokens_per_s": 512.0, "eta_s": 3}),
+    ("state", {"state": "evaluating", "version": 1}),
+    ("state", {"state": "ready", "version": 1}),
+]
+
+
+class FakeGateway:
+    """Answers what the command line asks, and remembers what that was.
+
+    Attributes:
+        breaks: after how many events a stream breaks, for each stream in turn; the last one runs to the end.
+        refusals: how many requests for a stream are answered with 503 first.
+    """
+
+    def __init__(self, status: str = "ready", error: dict[str, str] | None = None) -> None:
+        self.status, self.error = status, error
+        self.breaks: list[int] = []
+        self.refusals = 0
+        self.requests: list[httpx.Request] = []
+        self._told = True  # the story, to its end
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """The transport to give to the command line."""
+        return httpx.MockTransport(self._answer)
+
+    def asked(self, method: str, path: str) -> list[httpx.Request]:
+        """Return the requests of one kind."""
+        return [one for one in self.requests if (one.method, one.url.path) == (method, path)]
+
+    def memory(self, status: str) -> dict[str, Any]:
+        """Return the memory as the API shows it."""
+        scores = {"kind": "recall", "questions": 4, "base": 0.0, "adapter": 0.975}
+        shown = {"id": MEMORY_ID, "object": "memory", "name": "phone book", "status": status, "version": 1}
+        return {**shown, "scores": scores, "error": self.error, "created_at": 1.7e9, "metadata": {"a": "[red]b"}}
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if request.headers["Authorization"] != "Bearer lk_test":
+            return refused(401, "This API key is unknown: send a valid one.")
+        memory = f"/v1/memories/{MEMORY_ID}"
+        deleted = {"id": MEMORY_ID, "object": "memory.deleted", "status": "erasing"}
+        routes: dict[tuple[str, str], Callable[[], httpx.Response]] = {
+            ("POST", "/v1/memories"): lambda: httpx.Response(202, json=self.memory("queued")),
+            ("GET", "/v1/memories"): lambda: self._page(request.url.params),
+            ("GET", f"{memory}/events"): lambda: self._events(request),
+            ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
+            ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
+            ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
+            ("POST", "/v1/query"): lambda: httpx.Response(200, json=answer(json.loads(request.content))),
+            ("POST", "/v1/keys"): lambda: httpx.Response(201, json={"id": "key_1", **json.loads(request.content)}),
+        }
+        missing = refused(404, "There is no such thing.")
+        return routes.get((request.method, request.url.path), lambda: missing)()
+
+    def _page(self, params: httpx.QueryParams) -> httpx.Response:
+        if params.get("name", "phone book") != "phone book":
+            return httpx.Response(200, json={"data": [], "has_more": False, "next": None})
+        first = "after" not in params and "name" not in params
+        page = {"data": [self.memory(self.status)], "has_more": first, "next": MEMORY_ID if first else None}
+        return httpx.Response(200, json=page)
+
+    def _events(self, request: httpx.Request) -> httpx.Response:
+        if self.refusals:
+            self.refusals -= 1
+            return refused(503, "The registry cannot be reached.")
+        seen = int(request.headers.get("Last-Event-ID", "0-0").partition("-")[0])
+        end = self.breaks.pop(0) if self.breaks else len(STORY)
+        self._told = end == len(STORY)
+        lines = [f"id: {n}-0\r\nevent: {kind}\r\ndata: {json.dumps(data)}\r\n" for n, (kind, data) in story(seen, end)]
+        body = "\r\n".join([": still here\r\n", *lines, ""])
+        return httpx.Response(200, text=body, headers={"content-type": "text/event-stream"})
+
+
+def story(seen: int, end: int) -> list[tuple[int, tuple[str, dict[str, Any]]]]:
+    """Return the numbered events after one, up to another."""
+    return list(enumerate(STORY, 1))[seen:end]
+
+
+def answer(body: dict[str, Any]) -> dict[str, Any]:
+    """Answer a query with its own question."""
+    used = [{"id": MEMORY_ID, "version": 1, "score": None}]
+    memory = {"mode": body["mode"], "used": used, "passages": [], "engine": "one", "cold": True, "load_ms": 41.2}
+    return {"answer": f"{body['question']} \x1b[31m[b]42", "memory": memory, "usage": None}
+
+
+def refused(status: int, message: str) -> httpx.Response:
+    """Return an error as the gateway words it."""
+    return httpx.Response(status, json={"error": {"message": message, "type": "x", "code": "y", "param": None}})

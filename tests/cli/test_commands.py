@@ -1,0 +1,200 @@
+"""The command line against a gateway: what it sends, shows and ends with."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stamina
+from typer.testing import CliRunner, Result
+
+from app.cli.commands import app
+from tests.cli.fake_gateway import MEMORY_ID, FakeGateway
+
+ENVIRONMENT = {"LOREKEEP_URL": "http://gateway", "LOREKEEP_API_KEY": "lk_test", "COLUMNS": "100"}
+
+
+@pytest.fixture(autouse=True)
+def impatient() -> Iterator[None]:
+    """Retry without waiting."""
+    with stamina.set_testing(True, attempts=5, cap=True):
+        yield
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> str:
+    """A file to remember."""
+    path = tmp_path / "book.csv"
+    path.write_text("question,answer\na,b\n")
+    return str(path)
+
+
+def run(gateway: FakeGateway, *arguments: str, **environment: str | None) -> Result:
+    env: dict[str, str | None] = {**ENVIRONMENT, **environment}
+    return CliRunner(env=env).invoke(app, arguments, obj=gateway.transport)
+
+
+def test_remember_uploads_the_files_and_says_what_became_of_them(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "remember", document, "--name", "phone book")
+    [sent] = gateway.asked("POST", "/v1/memories")
+
+    assert result.exit_code == 0
+    assert b'filename="book.csv"' in sent.content
+    assert b"phone book" in sent.content
+    assert MEMORY_ID in result.stdout
+    assert "queued" in result.stdout
+
+
+def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:
+    result = run(FakeGateway(), "remember", document, "--name", "phone book", "--wait")
+
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"phone book is ready ({MEMORY_ID}). Right answers: adapter 98%, base 0%."
+    assert [line.split()[1] for line in result.stderr.splitlines()] == ["preparing", "training", "evaluating"]
+    assert "7/9  loss 1.250  512 tokens/s" in result.stderr
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected", "cancelled"])
+def test_waiting_for_a_memory_that_does_not_become_ready_ends_with_one_and_the_reason(
+    document: str, status: str
+) -> None:
+    gateway = FakeGateway(status, {"code": "x", "message": "It did not beat the base."})
+    result = run(gateway, "remember", document, "--name", "phone book", "--wait")
+
+    assert result.exit_code == 1
+    assert f"phone book is {status}: It did not beat the base." in result.stderr
+
+
+def test_a_stream_that_ends_early_is_taken_up_where_it_ended(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.breaks, gateway.refusals = [2, 4], 2
+    result = run(gateway, "remember", document, "--name", "phone book", "--wait")
+    streams = gateway.asked("GET", f"/v1/memories/{MEMORY_ID}/events")
+
+    assert result.exit_code == 0
+    assert [one.headers.get("Last-Event-ID") for one in streams] == [None, None, None, "2-0", "4-0"]
+    assert result.stderr.count("✓ training") == 1
+
+
+def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.breaks = [0] * 20
+    result = run(gateway, "remember", document, "--name", "phone book", "--wait")
+
+    assert result.exit_code == 1
+    assert "ends the stream of events at once" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["remember", "{document}", "--name", "n"], "status", "queued"),
+        (["remember", "{document}", "--name", "n", "--wait"], "status", "ready"),
+        (["ask", "who?", "--memory", "phone book"], "usage", None),
+        (["memories", "show", "phone book"], "id", MEMORY_ID),
+        (["memories", "rm", "phone book"], "status", "erasing"),
+        (["memories", "export", "phone book", "--to", "{target}"], "size_bytes", 3000),
+        (["keys", "create", "--tenant", "acme"], "role", "writer"),
+    ],
+)
+def test_json_is_one_object_on_stdout(
+    arguments: list[str], field: str, value: Any, document: str, tmp_path: Path
+) -> None:
+    filled = [one.format(document=document, target=tmp_path / "x.tar") for one in arguments]
+    result = run(FakeGateway(), *filled, "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)[field] == value
+
+
+def test_ask_prints_the_answer_alone_on_stdout_and_where_it_is_from_beside_it() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "ask", "who?", "--memory", "phone book", "--mode", "context")
+    [sent] = gateway.asked("POST", "/v1/query")
+
+    assert json.loads(sent.content) == {"question": "who?", "memories": ["phone book"], "mode": "context"}
+    assert result.stdout == "who? \N{REPLACEMENT CHARACTER}[31m[b]42\n"
+    assert result.stderr == f"context · {MEMORY_ID} v1 · one · loaded in 41 ms\n"
+
+
+def test_list_follows_the_pages() -> None:
+    result = run(FakeGateway(), "memories", "list", "--json")
+
+    assert [one["id"] for one in json.loads(result.stdout)] == [MEMORY_ID, MEMORY_ID]
+
+
+def test_a_table_fits_a_terminal_of_100_columns() -> None:
+    result = run(FakeGateway(), "memories", "list")
+
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert MEMORY_ID in result.stdout
+
+
+def test_brackets_in_what_users_wrote_are_shown_as_they_are() -> None:
+    assert "[red]b" in run(FakeGateway(), "memories", "show", MEMORY_ID).stdout
+
+
+def test_a_name_nobody_knows_is_said_to_be_unknown() -> None:
+    result = run(FakeGateway(), "memories", "show", "nothing")
+
+    assert result.exit_code == 1
+    assert "no memory called 'nothing'" in result.stderr
+
+
+def test_deleting_asks_first() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "memories", "rm", "phone book")
+
+    assert result.exit_code == 1
+    assert gateway.asked("DELETE", f"/v1/memories/{MEMORY_ID}") == []
+
+
+def test_export_writes_over_nothing_unless_forced(tmp_path: Path) -> None:
+    target = tmp_path / "book.tar"
+    target.write_text("mine")
+    refused = run(FakeGateway(), "memories", "export", "phone book", "--to", str(target))
+    kept = target.read_text()
+    forced = run(FakeGateway(), "memories", "export", "phone book", "--to", str(target), "--force")
+
+    assert (refused.exit_code, forced.exit_code) == (1, 0)
+    assert kept == "mine"
+    assert target.stat().st_size == 3000
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_gateways_refusal_is_shown_in_its_own_words() -> None:
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY="wrong")
+
+    assert result.exit_code == 1
+    assert result.stderr == "This API key is unknown: send a valid one.\n"
+
+
+def test_without_a_key_it_says_which_variable_to_set(tmp_path: Path) -> None:
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert "set LOREKEEP_API_KEY" in result.stderr
+
+
+def test_beside_a_running_installation_its_own_key_is_used(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_text("lk_test\n")
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 0
+
+
+def test_no_gateway_at_the_address_is_one_sentence() -> None:
+    environment: dict[str, str | None] = {**ENVIRONMENT, "LOREKEEP_URL": "http://127.0.0.1:1"}
+    result = CliRunner(env=environment).invoke(app, ["memories", "list"])
+
+    assert result.exit_code == 1
+    assert result.stderr == "No gateway answers at http://127.0.0.1:1: start it with `make up`, or set LOREKEEP_URL.\n"
+
+
+def test_a_misspelt_setting_ends_with_two() -> None:
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_PORT="many")
+
+    assert result.exit_code == 2
+    assert "LOREKEEP_PORT" in result.stderr
