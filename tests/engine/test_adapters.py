@@ -232,6 +232,17 @@ async def test_weights_that_nobody_knows_are_removed(world: World) -> None:
     assert world.engine.held_by_id == {}
 
 
+async def test_vllm_is_asked_for_its_list_at_most_twice_a_minute(world: World) -> None:
+    await world.adapters.listing()
+    world.engine.held_by_id[99] = "left over"
+    await world.adapters.listing()
+    assert world.engine.held_by_id == {99: "left over"}
+
+    world.now += 30
+    await world.adapters.listing()
+    assert world.engine.held_by_id == {}
+
+
 async def test_pins_are_listed_and_taken_back(world: World) -> None:
     name = world.write(1)
     await world.adapters.load(name)

@@ -5,6 +5,7 @@ is loaded in place, and never more adapters are held than vLLM can: it would evi
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from workers.engine.vllm_engine import Engine
 log = structlog.get_logger()
 
 _LIST_S = 2.0
+_LIST_EVERY_S = 30.0  # a vLLM worker spins for a second after each call: asking every second would cost a core
 
 
 @dataclass(eq=False)
@@ -76,6 +78,7 @@ class AdapterSet:
         self._capacity = capacity
         self._patience = patience
         self._clock = clock
+        self._listed_at = -math.inf
         self._held: dict[str, _Held] = {}
         self._moving: dict[str, int] = {}  # name -> id of what is loading or draining: it takes a slot too
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -171,14 +174,17 @@ class AdapterSet:
     async def listing(self) -> tuple[dict[str, Residency], frozenset[str]]:
         """Return what the engine holds, by name, and which of them are pinned.
 
-        Trusts vLLM's own list, unless its engine is too busy to give one in time: what it dropped by itself is
-        forgotten, what it kept of a failed load is removed.
+        Now and then, vLLM's own list is asked for, unless its engine is too busy to give one in time: what it
+        dropped by itself is forgotten, what it kept of a failed load is removed.
         """
-        try:
-            async with asyncio.timeout(_LIST_S):
-                await self._match_engine()
-        except TimeoutError:
-            log.info("engine.slow_to_list")
+        now = self._clock()
+        if not 0 <= now - self._listed_at < _LIST_EVERY_S:
+            self._listed_at = now
+            try:
+                async with asyncio.timeout(_LIST_S):
+                    await self._match_engine()
+            except TimeoutError:
+                log.info("engine.slow_to_list")
         residency = {
             name: Residency(held.loaded_at, round(held.load_ms, 1), held.used_at, held.active)
             for name, held in self._held.items()
