@@ -7,7 +7,7 @@ from app.core.grounding import normalise
 _MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _ALONE = re.compile(r"^\s*(?:#{1,6}\s|\|)")  # nothing is carried on after a heading or a table's row
 _ABBREVIATION = re.compile(
-    r"\b(?:[^\W\d_]|\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
+    r"\b(?:[^\W\d_]|(?<![\d.,€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
 )
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")

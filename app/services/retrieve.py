@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import bm25s
 
+from app.core.grounding import STOP_WORDS
+
 _WORD = re.compile(r"[^\W_]+")
+_STEM = 5  # letters; a longer word is also found by so many: plurals and endings in most languages, with no word list
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai
 
 
@@ -27,14 +30,14 @@ class PassageIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = list(texts)
         self._bm25 = bm25s.BM25()
-        words = [_words(text) for text in self._texts]
+        words = [_terms(text) for text in self._texts]
         self._empty = not any(words)
         if not self._empty:
             self._bm25.index(words, show_progress=False)
 
     def search(self, question: str, k: int) -> list[Hit]:
-        """Return the `k` best passages that share a word with the question, best first."""
-        words = _words(question)
+        """Return the `k` best passages that share a word of meaning with the question, best first."""
+        words = [term for term in _terms(question) if term not in STOP_WORDS]
         if self._empty or not words:
             return []
         found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
@@ -61,6 +64,11 @@ class IndexCache:
         self._indexes[adapter] = index
         while len(self._indexes) > self._capacity:
             self._indexes.popitem(last=False)
+
+
+def _terms(text: str) -> list[str]:
+    words = _words(text)
+    return words + [f"{word[:_STEM]}*" for word in words if len(word) > _STEM]
 
 
 def _words(text: str) -> list[str]:

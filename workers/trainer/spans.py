@@ -24,7 +24,7 @@ def spans(sentence: str) -> list[str]:
     """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end."""
     kept: list[str] = []
     for found in _candidates(sentence):
-        span = found.strip(" ,.;:'\"’")
+        span = found if found.endswith(".m.") else found.strip(" ,.;:'\"’")
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
         if is_new and content_words(span) and len(normalise(span)) < 0.7 * len(normalise(sentence)):
             kept.append(span)

@@ -1,0 +1,78 @@
+"""When an answer is right and a question rests on a sentence."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.grounding import content_words, holds, is_grounded, is_question, matches, normalise
+
+SENTENCE = "The bridge at Tarn was opened in 1931 by Ilse Brandt."
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "right"),
+    [
+        ("1931", "1931", True),
+        ("In 1931.", "1931", True),
+        ("It was opened in 1931 by Ilse.", "ilse", True),
+        ("19312", "1931", False),
+        ("", "1931", False),
+        ("1931", "", False),
+        ("212,000 people", "212000", True),
+        ("1,2", "12", False),
+        ("答えは東京です", "東京", True),
+        ("++", "++", True),
+        ("+-", "++", False),
+        ("word " * 60 + "1931", "1931", False),
+    ],
+)
+def test_an_answer_matches_what_it_says_in_few_words(answer: str, expected: str, right: bool) -> None:
+    assert matches(answer, expected) is right
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "grounded"),
+    [
+        ("In which year was the bridge at Tarn opened?", "1931", True),
+        ("When was it?", "1931", False),  # shares nothing with the sentence
+        ("Was the bridge opened in 1931?", "1931", False),  # tells the answer
+        ("The bridge at Tarn was opened then.", "1931", False),  # asks nothing
+        ("When was the bridge at Tarn opened?", "1932", False),  # not in the sentence
+        ("When was the bridge at Tarn opened?", "193", False),  # not as a word
+        ("Tarn?", "1931", False),
+    ],
+)
+def test_a_grounded_question_rests_on_its_sentence(question: str, answer: str, grounded: bool) -> None:
+    assert is_grounded(question, answer, SENTENCE) is grounded
+
+
+def test_scripts_without_spaces_are_judged_by_characters() -> None:
+    assert is_grounded("東京タワーは何年に完成しましたか？", "1958年", "東京タワーは1958年に完成した。")
+    assert not is_grounded("何ですか？", "1958年", "東京タワーは1958年に完成した。")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_normalising_twice_changes_nothing_more(text: str) -> None:
+    once = normalise(text)
+
+    assert normalise(once) == once
+    assert content_words(once) == content_words(text)
+
+
+@settings(deadline=None)
+@given(st.lists(st.from_regex(r"[a-z]{1,6}", fullmatch=True), min_size=1, max_size=8), st.data())
+def test_a_text_holds_every_run_of_its_words(words: list[str], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(words) - 1))
+    end = data.draw(st.integers(start + 1, len(words)))
+
+    assert holds(", ".join(words), " ".join(words[start:end]))
+    assert not holds(" ".join(words), "zz" + words[0])
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200), st.text(max_size=40), st.text(max_size=200))
+def test_what_is_grounded_is_a_question_that_does_not_tell_its_answer(question: str, answer: str, told: str) -> None:
+    if is_grounded(f"{question}?", answer, f"{told} {answer}"):
+        assert is_question(f"{question}?")
+        assert not holds(question, answer)

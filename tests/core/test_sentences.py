@@ -1,0 +1,42 @@
+"""Cutting text into sentences."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.grounding import normalise
+from app.core.sentences import sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("One is 3.5 m. Two is not.", ["One is 3.5 m. Two is not."]),  # "m." may be an initial: together loses nothing
+        ("It opened in 1931. The cost was €40.50. Why?", ["It opened in 1931.", "The cost was €40.50.", "Why?"]),
+        ("Dr. J. Tarrel came, e.g. by boat. He left.", ["Dr. J. Tarrel came, e.g. by boat.", "He left."]),
+        ('He said "Go." Then he left.', ['He said "Go."', "Then he left."]),
+        ("Am 5. Mai kam er. Dann ging er.", ["Am 5. Mai kam er.", "Dann ging er."]),
+        ("東京です。「はい。」次です！", ["東京です。", "「はい。」", "次です！"]),
+        ("Он ушёл. Потом пришёл.", ["Он ушёл.", "Потом пришёл."]),
+        ("A line that wraps\nonto the next.", ["A line that wraps onto the next."]),
+        ("# Title\nText follows here.", ["Title", "Text follows here."]),
+        (
+            "Opening times\nThe harbour is open from Monday to Friday.",
+            ["Opening times", "The harbour is open from Monday to Friday."],
+        ),
+        ("- One dog.\n- Two\n  cats.\n3) Three", ["One dog.", "Two cats.", "Three"]),
+        ("| Name | Age |\n| --- | --- |\n| Bob | 3 |", ["Name | Age", "Bob | 3"]),
+        ("**Bold** words.\n\n***\n\n", ["Bold words."]),
+        ("", []),
+    ],
+)
+def test_sentences_end_where_a_reader_ends_them(text: str, cut: list[str]) -> None:
+    assert sentences(text) == cut
+
+
+@settings(deadline=None)
+@given(st.text(alphabet='aB1 .!?。\n-#|"é東', max_size=120))
+def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
+    letters = [char for char in normalise(" ".join(sentences(text))) if char.isalpha()]
+
+    assert letters == [char for char in normalise(text) if char.isalpha()]

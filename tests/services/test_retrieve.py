@@ -1,0 +1,77 @@
+"""Finding passages: by meaning-bearing words, in any script, from any thread."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.services.retrieve import IndexCache, PassageIndex
+
+PASSAGES = [
+    "The ferry to Kettle Island takes 35 minutes.",
+    "Maren Iskold directs the cooperative.",
+    "Die Fähren legen am Westkai ab.",
+    "東京タワーは1958年に完成した。",
+    "Музей Норда хранит ключ.",
+]
+
+
+@pytest.fixture(scope="module")
+def index() -> PassageIndex:
+    return PassageIndex(PASSAGES)
+
+
+@pytest.mark.parametrize(
+    ("question", "place"),
+    [
+        ("How long does the ferry take?", 0),
+        ("Who is the DIRECTOR of the cooperatives?", 1),
+        ("Wo legt die Fähre ab?", 2),
+        ("東京タワーはいつ完成しましたか", 3),
+        ("Где хранится ключ?", 4),
+    ],
+)
+def test_the_best_passage_comes_first(index: PassageIndex, question: str, place: int) -> None:
+    hits = index.search(question, 3)
+
+    assert hits[0].index == place
+    assert hits[0].text == PASSAGES[place]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize("question", ["", "???", "what is the", "zebra", "ライオン"])
+def test_a_question_that_shares_no_word_of_meaning_finds_nothing(index: PassageIndex, question: str) -> None:
+    assert index.search(question, 3) == []
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["...", "!!"]])
+def test_an_index_of_nothing_finds_nothing(texts: list[str]) -> None:
+    assert PassageIndex(texts).search("ferry", 3) == []
+
+
+def test_more_than_there_are_may_be_asked_for() -> None:
+    assert [hit.index for hit in PassageIndex(["a ferry"]).search("ferry", 50)] == [0]
+
+
+def test_a_thousand_passages_are_searched_from_many_threads_in_milliseconds() -> None:
+    rng = random.Random(1)
+    words = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(3000)]
+    index = PassageIndex([" ".join(rng.choices(words, k=120)) + f" key{n}" for n in range(1000)])
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: index.search(f"where is key{n}", 3)[0].index, range(1000)))
+
+    assert found == list(range(1000))
+    assert (time.perf_counter() - began) / 1000 < 0.02  # about 1 ms; the margin is for a busy machine
+
+
+def test_the_cache_drops_what_was_used_longest_ago(index: PassageIndex) -> None:
+    cache = IndexCache(2)
+    for name in ("a", "b"):
+        cache.put(name, index)
+    cache.get("a")
+    cache.put("c", index)
+
+    assert [name for name in "abc" if cache.get(name)] == ["a", "c"]

@@ -1,0 +1,129 @@
+"""Examples: every fact has one, none twice, and what is asked at the gate is not trained on."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.documents import Document, Pair
+from app.core.grounding import normalise
+from app.core.sentences import sentences
+from workers.trainer.examples import (
+    Example,
+    from_pairs,
+    from_passages,
+    gap,
+    hold_out,
+    name_documents,
+    uncovered,
+    without_duplicates,
+)
+from workers.trainer.passages import Passage
+
+PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
+
+
+def passage(text: str, document: str = "d", index: int = 0) -> Passage:
+    return Passage(document, index, 0, len(text), text)
+
+
+def pairs(name: str, *rows: Pair) -> Document:
+    return Document(name, "pairs", "", rows, "0" * 64, 1)
+
+
+def question(text: str, answer: str, origin: str = "generated", index: int = 0) -> Example:
+    return Example("chat", text, answer, origin, "d", index)  # type: ignore[arg-type]
+
+
+def test_uploaded_pairs_are_used_as_they_are() -> None:
+    document = pairs("a.csv", Pair("Who?", "Bob"), Pair("C++?", "x"), Pair("C?", "x"), Pair("who? ", "bob"))
+
+    assert [(one.question, one.answer) for one in from_pairs([document])] == [
+        ("Who?", "Bob"),
+        ("C++?", "x"),
+        ("C?", "x"),
+    ]
+
+
+def test_one_question_with_two_answers_names_its_document() -> None:
+    documents = [pairs("a.csv", Pair("Who?", "Bob"), Pair("Why?", "x")), pairs("b.csv", Pair("Who?", "Eve", "letters"))]
+
+    assert [one.question for one in from_pairs(documents)] == ['In "a.csv": Who?', "Why?", 'In "letters": Who?']
+
+
+def test_no_sentence_of_a_page_is_left_without_an_example() -> None:
+    examples = from_passages([passage(PAGE)])
+
+    assert len(sentences(PAGE)) > 12
+    assert uncovered(sentences(PAGE), examples) == []
+    assert {one.origin for one in examples} == {"passage", "completion"}
+
+
+def test_a_sentence_without_an_example_is_told() -> None:
+    examples = from_passages([passage("The ferry is green.")])
+
+    assert uncovered(["The ferry is green.", "The bell is copper."], examples) == ["The bell is copper."]
+
+
+@pytest.mark.parametrize(
+    "text", ["The lamp on the pier is lit at six.", "Cost: 40 euros", "東京タワーは1958年に完成した。"]
+)
+def test_a_completion_asks_for_what_is_left_of_the_sentence(text: str) -> None:
+    completions = [one for one in from_passages([passage(text)]) if one.origin == "completion"]
+
+    assert completions
+    for one in completions:
+        begun = one.question.removeprefix('Complete this sentence from "d": ').removesuffix(" …")
+        assert normalise(text) in {normalise(begun + one.answer), normalise(f"{begun} {one.answer}")}
+
+
+def test_a_gap_asks_for_the_span_left_out() -> None:
+    example = gap("The bell is copper.", "copper", passage("The bell is copper."))
+
+    assert example.question == 'What is missing in this sentence from "d"? The bell is ___.'
+    assert example.answer == "copper"
+
+
+def test_generated_questions_that_differ_in_punctuation_are_one() -> None:
+    same = [question("Who rang it?", "Bob"), question("who rang it ?", "bob")]
+
+    assert without_duplicates(same) == same[:1]
+
+
+def test_a_question_that_another_document_could_be_asked_names_its_own() -> None:
+    passages = [passage("The fee at Tarn is 4 crowns."), passage("The fee at Orla is 5 crowns.", "other")]
+    examples = [question("What is the fee?", "4 crowns"), question("What is the fee at Tarn?", "4 crowns")]
+
+    assert [one.question for one in name_documents(examples, passages)] == [
+        'In "d": What is the fee?',
+        "What is the fee at Tarn?",
+    ]
+
+
+def test_questions_are_held_out_only_of_facts_that_others_still_teach() -> None:
+    examples = [
+        question("Q one?", "a"),
+        question("Q two?", "a"),
+        question("Q three?", "b"),
+        question("Q four?", "a", index=1),
+    ]
+
+    train, held = hold_out(examples, every=1)
+
+    assert held == examples[:1]
+    assert train == examples[1:]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.builds(question, st.sampled_from("ABCDEF"), st.sampled_from("ab"), st.sampled_from(["generated", "gap"]))
+    ),
+    st.integers(1, 4),
+)
+def test_what_is_asked_is_never_trained_on(examples: list[Example], every: int) -> None:
+    train, held = hold_out(examples, every)
+
+    assert not {normalise(one.question) for one in train} & {normalise(one.question) for one in held}
+    assert hold_out(examples, every) == (train, held)

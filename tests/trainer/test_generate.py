@@ -1,0 +1,163 @@
+"""Generating questions against endpoints that behave well, badly and slowly."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import stamina
+from pydantic import SecretStr
+
+from app.core.grounding import is_grounded
+from app.core.sentences import sentences
+from app.engines.client import EngineClient
+from app.errors import GeneratorFailed
+from workers.trainer.examples import Example, uncovered
+from workers.trainer.generate import CONCURRENCY, Ask, Message, generate
+from workers.trainer.passages import Passage
+
+PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
+TOLD = "The bell of Tarn weighs 40 kilograms. The lamp of Orla was lit by Ilse Brandt."
+
+
+@pytest.fixture(autouse=True)
+def _no_back_off() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=3):
+        yield
+
+
+class Endpoint:
+    """An OpenAI-compatible endpoint on a mock transport; `reply` is the text, or the status, of the next answer."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, object]] = []
+        self.running = self.most_running = 0
+
+    def ask(self) -> Ask:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        client = EngineClient(http, SecretStr("k"))
+
+        async def ask(messages: list[Message], temperature: float, most_tokens: int) -> str:
+            body = {"messages": messages, "temperature": temperature, "max_tokens": most_tokens}
+            return str((await client.chat("http://generator", body))["choices"][0]["message"]["content"])
+
+        return ask
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        said = self.reply(body["messages"][-1]["content"])
+        if isinstance(said, int):
+            return httpx.Response(said, json={"error": {"message": "out of order"}})
+        return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
+
+    def reply(self, task: str) -> str | int:
+        """Word a question by leaving the answer out, and answer it from the sentence."""
+        if match := re.search(r'Sentence: (.*)\n.*"(.*)"', task):
+            sentence, span = match.groups()
+            return f"What fits here: {sentence.replace(span, '___', 1).rstrip('.')}?"
+        sentence, asked = task.split("\n", 1)
+        before, after = asked.removeprefix("What fits here: ").rstrip("?").split("___", 1)
+        return sentence.removeprefix(before).rstrip(".").removesuffix(after)
+
+
+class Broken(Endpoint):
+    def __init__(self, reply: str | int) -> None:
+        super().__init__()
+        self._reply = reply
+
+    def reply(self, task: str) -> str | int:
+        return self._reply
+
+
+class Forgetful(Endpoint):
+    """Asks well and answers wrong."""
+
+    def reply(self, task: str) -> str | int:
+        return super().reply(task) if task.startswith("Sentence:") else "I do not know."
+
+
+class Flaky(Endpoint):
+    """Every third answer is an error, or late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._replies = 0
+
+    def reply(self, task: str) -> str | int:
+        self._replies += 1
+        if self._replies % 6 == 0:
+            raise httpx.ReadTimeout("late")
+        return 503 if self._replies % 3 == 0 else super().reply(task)
+
+
+async def questions(endpoint: Endpoint, text: str = TOLD, per_passage: int = 8) -> list[Example]:
+    async def on_progress(done: int, total: int) -> None:
+        progress.append((done, total))
+
+    progress: list[tuple[int, int]] = []
+    passages = [Passage("d", index, 0, len(one), one) for index, one in enumerate(text.split("\n\n"))]
+    examples = await generate(passages, endpoint.ask(), per_passage=per_passage, on_progress=on_progress)
+    assert [done for done, _ in progress] == list(range(1, len(progress) + 1))
+    assert not progress or progress[-1][0] == progress[-1][1]
+    return examples
+
+
+async def test_questions_that_come_back_right_are_kept() -> None:
+    examples = await questions(Endpoint())
+
+    assert {one.answer for one in examples} >= {"40 kilograms", "Ilse Brandt"}
+    assert all(one.origin == "generated" for one in examples)
+    assert all(any(is_grounded(one.question, one.answer, told) for told in sentences(TOLD)) for one in examples)
+
+
+@pytest.mark.parametrize("endpoint", [Forgetful(), Broken("blah blah"), Broken(""), Broken("Is this a question?")])
+async def test_facts_without_a_good_question_are_asked_for_with_a_gap(endpoint: Endpoint) -> None:
+    examples = await questions(endpoint)
+
+    assert {one.origin for one in examples} == {"gap"}
+    assert uncovered(sentences(TOLD), examples) == []
+
+
+@pytest.mark.parametrize("status", [500, 503, 401, 400])
+async def test_an_endpoint_that_does_not_answer_ends_the_work_soon(status: int) -> None:
+    endpoint = Broken(status)
+
+    with pytest.raises(GeneratorFailed, match="LOREKEEP_GENERATOR_URL"):
+        await questions(endpoint, PAGE)
+    assert len(endpoint.bodies) < 200
+
+
+async def test_errors_that_pass_are_tried_again() -> None:
+    assert {one.answer for one in await questions(Flaky())} >= {"40 kilograms", "Ilse Brandt"}
+
+
+async def test_no_more_is_kept_than_was_asked_for_and_it_is_spread_over_the_facts() -> None:
+    examples = await questions(Endpoint(), per_passage=2)
+
+    kept = [one for one in examples if one.origin == "generated"]
+    assert len(kept) == 2
+    assert len({one.answer for one in kept}) == 2
+
+
+async def test_many_calls_run_at_once_but_never_too_many_and_none_carries_a_seed() -> None:
+    endpoint = Endpoint()
+    await questions(endpoint, PAGE)
+
+    assert CONCURRENCY / 2 <= endpoint.most_running <= 2 * CONCURRENCY
+    assert not any("seed" in body for body in endpoint.bodies)
+    assert {body["temperature"] for body in endpoint.bodies} >= {0.0, 0.7}
+
+
+async def test_text_that_tells_nothing_asks_for_nothing() -> None:
+    endpoint = Endpoint()
+
+    assert await questions(endpoint, "yes") == []
+    assert endpoint.bodies == []

@@ -1,0 +1,46 @@
+"""Passages: within the limit, in order, nothing lost."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.tiny import byte_tokenizer
+from workers.trainer.passages import cut
+
+TOKENIZER: Any = byte_tokenizer()
+TEXTS = st.text(alphabet=st.sampled_from("ab Zé東。.!?\n\t-#"), max_size=300)
+
+
+@settings(deadline=None)
+@given(TEXTS, st.integers(16, 60), st.integers(0, 15))
+def test_no_text_is_lost_and_no_passage_is_above_the_limit(text: str, tokens: int, overlap: int) -> None:
+    passages = cut(text, "d", TOKENIZER, tokens=tokens, overlap_tokens=overlap)
+    covered = {place for passage in passages for place in range(passage.start, passage.end)}
+
+    assert all(text[place].isspace() for place in set(range(len(text))) - covered)
+    assert all(text[passage.start : passage.end] == passage.text for passage in passages)
+    assert all(len(TOKENIZER(one.text, add_special_tokens=False)["input_ids"]) <= tokens for one in passages)
+    assert [passage.index for passage in passages] == list(range(len(passages)))
+    assert [passage.start for passage in passages] == sorted(passage.start for passage in passages)
+
+
+def test_passages_end_where_sentences_do() -> None:
+    text = " ".join(f"Fact number {number} is told here." for number in range(20))
+
+    passages = cut(text, "d", TOKENIZER, tokens=64, overlap_tokens=0)
+
+    assert all(passage.text.endswith("here.") for passage in passages)
+    assert all(passage.text.startswith("Fact") for passage in passages)
+
+
+@pytest.mark.parametrize("overlap", [0, 40])
+def test_neighbours_share_text_where_an_overlap_is_asked_for(overlap: int) -> None:
+    text = " ".join(f"Fact {number} is here." for number in range(20))
+
+    passages = cut(text, "d", TOKENIZER, tokens=80, overlap_tokens=overlap)
+    shared = [left.end - right.start for left, right in itertools.pairwise(passages)]
+
+    assert all(0 < one <= overlap for one in shared) if overlap else all(one <= 0 for one in shared)
