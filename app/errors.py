@@ -27,6 +27,7 @@
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
     ├── EngineFailed 502 engine_failed
+    │   └── EngineTimeout 504 engine_timeout
     ├── DivergedError 500 training_diverged
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
@@ -171,6 +172,12 @@ class AdapterRejected(ServiceError):
 
 class EngineFailed(ServiceError):
     status, code = 502, "engine_failed"
+
+
+class EngineTimeout(EngineFailed):
+    """An engine took the request and did not answer in time: it is not asked for twice."""
+
+    status, code = 504, "engine_timeout"
 
 
 class Unavailable(ServiceError):

@@ -1,41 +1,35 @@
 """OpenAI's own endpoints, and `/v1/query` for people with no OpenAI client."""
 
-import json
-from typing import Any
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.api.context import GatewayDep, Reader
+from app.api.bodies import read_object
+from app.api.context import GatewayDep, Reader, bearer
 from app.api.failures import RESPONSES
-from app.api.schemas import ModelList, ModelView, QueryBody, QueryReply
-from app.api.uploads import read_body
+from app.api.gateway import Gateway
+from app.api.replies import ModelList, ModelView, OpenAiReply, QueryReply
+from app.api.requests import CHAT_BODY, TEXT_BODY, QueryBody
+from app.api.tasks import end
 from app.core.names import BASE
-from app.errors import InvalidRequest
-from app.services.answer import CHAT, TEXT, Stream
+from app.errors import InvalidRequest, ModelNotFound
+from app.services.answer import CHAT, TEXT, Provenance, Stream
 
-router = APIRouter(prefix="/v1", tags=["answers"], responses=RESPONSES)
-MAX_BODY_BYTES = 16 * 2**20
-
-
-def _openai_body(needed: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {"model": {"type": "string"}, needed: schema, "stream": {"type": "boolean"}}
-    properties["memory"] = {"type": "object", "description": "ids, mode: see docs/api.md"}
-    body = {"type": "object", "required": ["model", needed], "properties": properties, "additionalProperties": True}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
-
-
-MESSAGES = {"type": "array", "items": {"type": "object"}}
-CHAT_BODY = _openai_body("messages", MESSAGES)
-TEXT_BODY = _openai_body("prompt", {"type": "string"})
+router = APIRouter(prefix="/v1", tags=["answers"], responses=RESPONSES, dependencies=[bearer])
+Result = TypeVar("Result")
+CLIENT_LEFT = 499
 
 
 class SeatedStream(StreamingResponse):
     """A streamed answer that gives its seat back exactly once, however it ends."""
 
-    def __init__(self, stream: Stream) -> None:
-        super().__init__(stream.events, media_type="text/event-stream", headers=stream.provenance.headers())
+    def __init__(self, stream: Stream, events: AsyncIterator[bytes]) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=stream.provenance.headers())
         self._close = stream.close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,35 +40,38 @@ class SeatedStream(StreamingResponse):
             await self._close()
 
 
-@router.post("/chat/completions", openapi_extra=CHAT_BODY, response_model=None)
+@router.post("/chat/completions", openapi_extra=CHAT_BODY, response_model=None, responses={200: {"model": OpenAiReply}})
 async def chat(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
     """Complete a chat, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
     return await _complete(request, CHAT, caller.tenant, gateway)
 
 
-@router.post("/completions", openapi_extra=TEXT_BODY, response_model=None)
+@router.post("/completions", openapi_extra=TEXT_BODY, response_model=None, responses={200: {"model": OpenAiReply}})
 async def complete(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
     """Complete a text, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
     return await _complete(request, TEXT, caller.tenant, gateway)
 
 
 @router.post("/query", response_model=QueryReply)
-async def query(body: QueryBody, response: Response, caller: Reader, gateway: GatewayDep) -> QueryReply:
+async def query(request: Request, body: QueryBody, caller: Reader, gateway: GatewayDep) -> Response:
     """Ask one memory one question, greedily."""
     names = [body.memories] if isinstance(body.memories, str) else body.memories
-    extension: dict[str, Any] = {"ids": "auto" if names == ["auto"] else names, "mode": body.mode}
-    extension["language"] = body.language
+    if not names:
+        raise InvalidRequest("Name the memory to ask.", "memories")
     sent = {
         "model": BASE,
         "messages": [{"role": "user", "content": body.question}],
-        "memory": extension,
+        "memory": {"ids": "auto" if names == ["auto"] else names, "mode": body.mode, "language": body.language},
         "temperature": 0,
         "max_tokens": body.max_tokens,
     }
-    reply, provenance = await gateway.answerer.answer(caller.tenant, CHAT, sent)
-    response.headers.update(provenance.headers())
-    text = reply["choices"][0]["message"]["content"] or ""
-    return QueryReply(answer=text, memory=reply["memory"], usage=reply.get("usage"))
+    found = await _unless_gone(request, gateway.answerer.answer(caller.tenant, CHAT, sent))
+    if found is None:
+        return Response(status_code=CLIENT_LEFT)
+    reply, provenance = found
+    _count(gateway, provenance)
+    answer = {"answer": reply["choices"][0]["message"]["content"] or "", "memory": reply["memory"]}
+    return JSONResponse({**answer, "usage": reply.get("usage")}, headers=provenance.headers())
 
 
 @router.get("/models", response_model=ModelList)
@@ -93,21 +90,84 @@ async def models(caller: Reader, gateway: GatewayDep) -> ModelList:
     return ModelList(data=found)
 
 
-async def _complete(request: Request, path: str, tenant: str, gateway: GatewayDep) -> Response:
-    body = _object(await read_body(request, MAX_BODY_BYTES))
-    if body.get("stream") is True:
-        return SeatedStream(await gateway.answerer.stream(tenant, path, body))
-    reply, provenance = await gateway.answerer.answer(tenant, path, body)
+@router.get("/models/{model}", response_model=ModelView)
+async def get_model(model: str, caller: Reader, gateway: GatewayDep) -> ModelView:
+    """Show one model."""
+    if model == BASE:
+        return ModelView(id=BASE, created=0, owned_by="lorekeep")
+    memory = await gateway.memories.find(caller.tenant, model)
+    if not memory.current:
+        raise ModelNotFound(f"Memory {memory.name!r} cannot answer yet.", "model")
+    return ModelView(id=model, created=int(memory.created_at), owned_by=memory.tenant, name=memory.name)
+
+
+async def _complete(request: Request, path: str, tenant: str, gateway: Gateway) -> Response:
+    body = await read_object(request)
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise InvalidRequest("`stream` must be true or false.", "stream")
+    if stream:
+        return await _stream(request, path, tenant, gateway, body)
+    found = await _unless_gone(request, gateway.answerer.answer(tenant, path, body))
+    if found is None:
+        return Response(status_code=CLIENT_LEFT)
+    reply, provenance = found
+    _count(gateway, provenance)
     return JSONResponse(reply, headers=provenance.headers())
 
 
-def _object(data: bytes) -> dict[str, Any]:
+async def _stream(request: Request, path: str, tenant: str, gateway: Gateway, body: dict[str, Any]) -> Response:
+    begun = await _unless_gone(request, gateway.answerer.stream(tenant, path, body), drop=_close)
+    if begun is None:
+        return Response(status_code=CLIENT_LEFT)
+    _count(gateway, begun.provenance)
+    return SeatedStream(begun, _timed(gateway, begun.events, request.state.began))
+
+
+async def _close(stream: Stream) -> None:
+    await stream.close()
+
+
+async def _timed(gateway: Gateway, events: AsyncIterator[bytes], began: float) -> AsyncIterator[bytes]:
+    """Note when the first token came: the second event, for the first one only opens the answer."""
+    count = 0
+    async for event in events:
+        count += 1
+        if count == 2:
+            gateway.metrics.first_token.observe(time.perf_counter() - began)
+        yield event
+
+
+def _count(gateway: Gateway, provenance: Provenance) -> None:
+    seat = provenance.seat
+    gateway.metrics.seated(cold=seat.cold, load_ms=seat.load_ms, waited_s=seat.waited_s)
+
+
+async def _unless_gone(
+    request: Request,
+    work: Coroutine[Any, Any, Result],
+    drop: Callable[[Result], Awaitable[None]] | None = None,
+) -> Result | None:
+    """Do the work, but stop it, and the engine's, when the client leaves; None then.
+
+    Args:
+        drop: gets rid of a result that came too late.
+    """
+    doing = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnected(request))
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("The body is not valid JSON.") from error
-    if not isinstance(body, dict):
-        raise InvalidRequest("The body must be a JSON object.")
-    if not isinstance(body.get("stream", False), bool | None):
-        raise InvalidRequest("`stream` must be true or false.", "stream")
-    return body
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+    finally:
+        await end([leaving])
+        if not doing.done():
+            await end([doing])
+            if drop and not doing.cancelled() and not doing.exception():
+                await drop(doing.result())
+    return None
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue

@@ -1,24 +1,35 @@
-"""Every failure in the one shape that OpenAI clients parse."""
+"""Every failure in the one shape that OpenAI clients parse; none shows a stack trace."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import InvalidValue
-from app.errors import InvalidRequest, RegistryUnavailable, ServiceError
+from app.errors import InvalidRequest, RegistryUnavailable, ServiceError, Unavailable
 
 log = structlog.get_logger()
 
 
 class ErrorBody(BaseModel):
     """What went wrong, and what to do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "message": "There is no memory 'mem_01…'.",
+                "type": "not_found_error",
+                "code": "memory_not_found",
+                "param": None,
+            }
+        }
+    )
 
     message: str
     type: str
@@ -46,67 +57,92 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         429: "Busy: try again after `Retry-After` seconds.",
         502: "An engine failed.",
         503: "Something the gateway needs is away: try again after `Retry-After` seconds.",
+        504: "An engine did not answer in time.",
     }.items()
 }
 
-
-_UNFORESEEN = "The gateway failed unexpectedly: its log says where, under this X-Request-Id."
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+_SENTENCES = {
+    404: "There is nothing at this address: GET /openapi.json lists what there is.",
+    405: "This address does not take that method: GET /openapi.json lists what it takes.",
+}
+_SAID = {"extra_forbidden": "is not a field of this request", "missing": "is missing"}
+_PLACES = {"body", "query", "path", "header"}
 
 
 def install_handlers(app: FastAPI) -> None:
     """Render every exception in one shape."""
-    app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(InvalidValue, _invalid_value)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(RedisError, _redis_error)
-    app.add_exception_handler(Exception, _unforeseen)
+    for kind in (ServiceError, InvalidValue, RequestValidationError, HTTPException, RedisError, OSError, Exception):
+        app.add_exception_handler(kind, _handle)
 
 
-def to_response(error: ServiceError) -> JSONResponse:
-    """Return the reply that tells a client of an error."""
-    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
-    if error.status == 401:
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    return to_response(error, request.state.request_id)
+
+
+def to_response(error: Exception, request_id: str) -> JSONResponse:
+    """Return the reply that tells of an error; one that nobody foresaw is a 500 with the request's id."""
+    known = translate(error)
+    if known is None:
+        log.error("request.failed", exc_info=error)
+        known = ServiceError(f"The gateway failed unexpectedly: its log says where, under {request_id}.")
+    headers = {"X-Request-Id": request_id}
+    if known.retry_after_s is not None:
+        headers["Retry-After"] = str(known.retry_after_s)
+    if known.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _reply(error.status, error.detail, error.code, error.param, headers)
+    kind = _TYPES.get(known.status, "invalid_request_error" if known.status < 500 else "server_error")
+    body = ErrorReply(error=ErrorBody(message=known.detail, type=kind, code=known.code, param=known.param))
+    return JSONResponse(body.model_dump(), known.status, headers)
 
 
-async def _service_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ServiceError)
-    return to_response(error)
+def translate(error: Exception) -> ServiceError | None:
+    """Return the error of ours that an exception means; None where nobody foresaw it."""
+    found: ServiceError | None = None
+    match error:
+        case ServiceError():
+            found = error
+        case InvalidValue():
+            found = InvalidRequest(str(error))
+        case RequestValidationError() | ValidationError():
+            found = invalid(error.errors())
+        case HTTPException():
+            found = _of_http(error)
+        case RedisError():
+            log.warning("registry.unreachable", error=type(error).__name__)
+            found = RegistryUnavailable("The registry cannot be reached: try again in a moment.")
+        case OSError():
+            log.error("artifacts.broken", exc_info=error)
+            found = Unavailable("The artifact store does not work: try again in a moment.")
+    return found
 
 
-async def _invalid_value(_: Request, error: Exception) -> JSONResponse:
-    return to_response(InvalidRequest(str(error)))
+def invalid(problems: Sequence[Any], under: str = "") -> InvalidRequest:
+    """Return what pydantic found as one sentence that names the field.
+
+    Args:
+        under: the field that was parsed on its own.
+    """
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return InvalidRequest(f"{under or 'The body'} is not valid JSON.", under or None)
+    place = [str(part) for part in first["loc"]]
+    if place and place[0] in _PLACES:
+        place = place[1:]
+    name = ".".join([under, *place] if under else place)[:128].encode("utf-8", "replace").decode() or None
+    said = _SAID.get(first["type"], str(first["msg"])[:300])
+    return InvalidRequest(f"{name or 'The body'}: {said}.", name)
 
 
-async def _validation_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    what = "The body is not valid JSON" if first["type"] == "json_invalid" else str(first["msg"])
-    return to_response(InvalidRequest(f"{place}: {what}." if place else f"{what}.", place or None))
-
-
-async def _http_exception(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    texts = {404: "There is nothing at this address.", 405: "This address does not answer to this method."}
-    codes = {404: "not_found", 405: "method_not_allowed"}
-    text = texts.get(error.status_code, str(error.detail))
-    return _reply(error.status_code, text, codes.get(error.status_code, "invalid_request"), None, error.headers or {})
-
-
-async def _redis_error(_: Request, error: Exception) -> JSONResponse:
-    log.warning("registry.unreachable", error=type(error).__name__)
-    return to_response(RegistryUnavailable("The registry cannot be reached: try again in a moment."))
-
-
-async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.failed", path=request.url.path, exc_info=error)
-    return _reply(500, _UNFORESEEN, "internal", None, {})
-
-
-def _reply(status: int, message: str, code: str, param: str | None, headers: Mapping[str, str]) -> JSONResponse:
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    body = ErrorReply(error=ErrorBody(message=message, type=kind, code=code, param=param))
-    return JSONResponse(body.model_dump(), status, headers=dict(headers))
+def _of_http(error: HTTPException) -> ServiceError:
+    status = error.status_code
+    kind = type("HttpError", (ServiceError,), {"status": status, "code": _CODES.get(status, "invalid_request")})
+    found: ServiceError = kind(_SENTENCES.get(status, str(error.detail)))
+    return found

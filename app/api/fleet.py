@@ -1,19 +1,19 @@
 """`/v1/adapters` and `/v1/engines`: what is resident where."""
 
 import dataclasses
-import time
 from typing import Any
 
 from fastapi import APIRouter
 
-from app.api.context import Admin, Gateway, GatewayDep, Reader, Writer
+from app.api.context import Admin, GatewayDep, Reader, Writer, bearer
 from app.api.failures import RESPONSES
-from app.api.schemas import AdapterList, AdapterView, Done, EngineList
+from app.api.gateway import Gateway
+from app.api.replies import AdapterList, AdapterView, Done, EngineList, Warm
 from app.core.names import AdapterName
 from app.errors import NotFound
 from app.stores.keys import ApiKey
 
-router = APIRouter(prefix="/v1", tags=["engines"], responses=RESPONSES)
+router = APIRouter(prefix="/v1", tags=["engines"], responses=RESPONSES, dependencies=[bearer])
 
 
 @router.get("/engines", response_model=EngineList)
@@ -64,12 +64,11 @@ async def unpin(adapter: str, caller: Writer, gateway: GatewayDep) -> Done:
     return Done(id=adapter)
 
 
-@router.post("/adapters/{adapter}/warm", response_model=Done)
-async def warm(adapter: str, caller: Writer, gateway: GatewayDep) -> Done:
+@router.post("/adapters/{adapter}/warm", response_model=Warm)
+async def warm(adapter: str, caller: Writer, gateway: GatewayDep) -> Warm:
     """Load an adapter on the engine that would answer for it."""
     async with gateway.fleet.seat(await _own(adapter, caller, gateway)) as seat:
-        await gateway.engines.desire(seat.engine.id, adapter, time.time())
-    return Done(id=adapter)
+        return Warm(id=adapter, engine=seat.engine.id, cold=seat.cold, load_ms=seat.load_ms)
 
 
 async def _own(adapter: str, caller: ApiKey, gateway: Gateway) -> str:

@@ -1,18 +1,26 @@
 """`/v1/keys`: who may ask."""
 
+import time
+
 from fastapi import APIRouter
 
-from app.api.context import Admin, GatewayDep
+from app.api.context import Admin, GatewayDep, bearer
 from app.api.failures import RESPONSES
-from app.api.schemas import Done, KeyBody, KeyList, KeyView
+from app.api.replies import KeyList, KeyView, Revoked
+from app.api.requests import KeyBody
+from app.errors import Conflict, InvalidRequest
+from app.stores.keys import ADMIN_KEY_ID
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/keys", tags=["keys"], responses=RESPONSES, dependencies=[bearer])
 
 
 @router.post("", status_code=201, response_model=KeyView)
 async def create(body: KeyBody, caller: Admin, gateway: GatewayDep) -> KeyView:
     """Make a key for a tenant; its secret is shown this once."""
-    key, secret = await gateway.keys.create(body.tenant, body.role, expires_at=body.expires or 0.0)
+    expires_at = body.expires.timestamp() if body.expires else 0.0
+    if body.expires and expires_at <= time.time():
+        raise InvalidRequest("expires lies in the past: name a later time.", "expires")
+    key, secret = await gateway.keys.create(body.tenant, body.role, expires_at=expires_at)
     return KeyView.of(key, secret)
 
 
@@ -22,8 +30,10 @@ async def list_keys(caller: Admin, gateway: GatewayDep) -> KeyList:
     return KeyList(data=[KeyView.of(key) for key in await gateway.keys.all()])
 
 
-@router.delete("/{key_id}", response_model=Done)
-async def revoke(key_id: str, caller: Admin, gateway: GatewayDep) -> Done:
+@router.delete("/{key_id}", response_model=Revoked)
+async def revoke(key_id: str, caller: Admin, gateway: GatewayDep) -> Revoked:
     """Revoke a key; it opens nothing from the next request on."""
+    if key_id == ADMIN_KEY_ID:
+        raise Conflict("This is the installation's own admin key: change LOREKEEP_ADMIN_KEY and restart instead.")
     await gateway.keys.revoke(key_id)
-    return Done(id=key_id)
+    return Revoked(id=key_id)

@@ -1,89 +1,48 @@
 """`/v1/memories`: make, look at, change, delete."""
 
 import asyncio
-import io
-import json
 import re
-import tarfile
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 
-from app.api.context import Gateway, GatewayDep, ReadableMemory, Reader, WritableMemory, Writer
+from app.api.context import GatewayDep, ReadableMemory, Reader, WritableMemory, Writer, bearer
+from app.api.events import Narrator
+from app.api.export import tar_of
 from app.api.failures import RESPONSES
-from app.api.schemas import (
-    Deleted,
-    MemoryList,
-    MemoryView,
-    PatchBody,
-    Receipt,
-    RetryBody,
-    VersionList,
-    VersionView,
-)
-from app.api.uploads import receive
-from app.core.lifecycle import TERMINAL, State
+from app.api.gateway import Gateway
+from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
+from app.api.requests import MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
+from app.api.uploads import read_more_documents, read_new_memory, recipe_of
 from app.core.memory import Memory
-from app.core.names import AdapterName, check_memory_name
-from app.core.recipe import Recipe
+from app.core.names import AdapterName, is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
-from app.services.remember import to_record
 
-router = APIRouter(prefix="/v1/memories", tags=["memories"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/memories", tags=["memories"], responses=RESPONSES, dependencies=[bearer])
 
-UPLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                        "name": {"type": "string"},
-                        "options": {"type": "string", "description": "JSON: recipe, metadata, allow_duplicate, pinned"},
-                    },
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["documents"],
-                    "properties": {
-                        "name": {"type": "string"},
-                        "documents": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "required": ["name", "text"],
-                                "properties": {"name": {"type": "string"}, "text": {"type": "string"}},
-                            },
-                        },
-                        "options": {"type": "object"},
-                    },
-                }
-            },
-        },
-    }
+IdempotencyKey = Annotated[
+    str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
+]
+_EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+_TAR: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
 }
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
-@router.post("", status_code=202, response_model=MemoryView, openapi_extra=UPLOAD)
+@router.post("", status_code=202, response_model=MemoryView, openapi_extra=NEW_MEMORY)
 async def remember(
     request: Request, response: Response, caller: Writer, gateway: GatewayDep, idempotency_key: IdempotencyKey = None
 ) -> MemoryView:
     """Make a memory of documents; readable at once, `ready` when it is trained and has passed its gate."""
-    received = await receive(request, gateway.settings.max_upload_bytes, named=True)
+    new = await read_new_memory(request)
     memory_id = await gateway.rememberer.remember(
-        caller.tenant, received.name, received.uploads, received.options, key=idempotency_key
+        caller.tenant, new.name, new.uploads, new.options, key=idempotency_key
     )
     response.headers["Location"] = f"/v1/memories/{memory_id}"
-    return await _view(gateway, await gateway.memories.get(caller.tenant, memory_id))
+    return await _view(gateway, caller.tenant, memory_id)
 
 
 @router.get("", response_model=MemoryList)
@@ -95,57 +54,43 @@ async def list_memories(
     name: Annotated[str | None, Query(max_length=128)] = None,
 ) -> MemoryList:
     """List memories, newest first; `name` finds the one called so."""
+    if after and not is_memory_id(after):
+        raise InvalidRequest("`after` is not a memory's id: send the `next` of the page before.", "after")
     if name is not None:
-        try:
-            found, more = [await gateway.memories.find(caller.tenant, name)], False
-        except MemoryNotFound:
-            found, more = [], False
+        found, more = await _named(gateway, caller.tenant, name), False
     else:
         found, more = await gateway.memories.page(caller.tenant, limit=limit, after=after)
-    latest = await gateway.versions.many([(memory, memory.latest) for memory in found])
-    by_id = {version.memory_id: version for version in latest}
-    views = [MemoryView.of(memory, by_id[memory.id]) for memory in found if memory.id in by_id]
-    return MemoryList(data=views, has_more=more, next=found[-1].id if more else None)
+    return MemoryList(data=await _views(gateway, found), has_more=more, next=found[-1].id if more and found else None)
 
 
 @router.get("/{memory_id}", response_model=MemoryView)
 async def get_memory(memory: ReadableMemory, gateway: GatewayDep) -> MemoryView:
     """Show one memory."""
-    return await _view(gateway, memory)
+    return (await _views(gateway, [memory]))[0]
 
 
 @router.patch("/{memory_id}", response_model=MemoryView)
 async def patch_memory(memory: WritableMemory, body: PatchBody, gateway: GatewayDep) -> MemoryView:
     """Change a memory's name, metadata or pin, or the version that serves."""
-    fields: dict[str, Any] = {}
-    if body.version is not None:
-        version = await gateway.versions.get(memory.tenant, memory.id, body.version)
-        if version.state is not State.READY:
-            raise MemoryNotReady(f"Version {body.version} is {version.state}: only one that is ready can serve.")
-        fields["current"] = body.version
-    if body.metadata is not None:
-        fields["metadata"] = dict(body.metadata)
-    if body.pinned is not None:
-        fields["pinned"] = body.pinned
-        await _pin(gateway, memory, body.pinned)
-    if body.name is not None and body.name != memory.name:
-        await gateway.memories.rename(memory.tenant, memory.id, check_memory_name(body.name))
+    fields = {name: value for name, value in body.model_dump().items() if value is not None}
+    rollback = fields.pop("version", None)
+    if rollback is not None:
+        version = await gateway.versions.get(memory.tenant, memory.id, rollback)
+        if version.state != "ready":
+            raise MemoryNotReady(f"Version {rollback} is {version.state}: only one that is ready can serve.", "version")
+        fields["current"] = rollback
     if fields:
-        await gateway.memories.update(memory.tenant, memory.id, fields)
-    memory = await gateway.memories.get(memory.tenant, memory.id)
-    latest = await gateway.versions.get(memory.tenant, memory.id, memory.latest)
-    record = to_record(memory, latest)
-    await asyncio.to_thread(gateway.artifacts.write_memory, memory.tenant, memory.id, record)
-    return MemoryView.of(memory, latest)
+        await gateway.rememberer.change(memory, fields, rollback=rollback is not None)
+        await _pin(gateway, memory.tenant, memory.id)
+    return await _view(gateway, memory.tenant, memory.id)
 
 
-@router.post("/{memory_id}/documents", status_code=202, response_model=MemoryView, openapi_extra=UPLOAD)
+@router.post("/{memory_id}/documents", status_code=202, response_model=MemoryView, openapi_extra=MORE_DOCUMENTS)
 async def add_documents(request: Request, memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
     """Add documents: a new version of all of them; the old one serves until the new one has passed its gate."""
-    received = await receive(request, gateway.settings.max_upload_bytes, named=False)
-    recipe = received.options.recipe if received.recipe_given else None
-    await gateway.rememberer.add_documents(memory, received.uploads, recipe)
-    return await _view(gateway, await gateway.memories.get(memory.tenant, memory.id))
+    more = await read_more_documents(request)
+    await gateway.rememberer.add_documents(memory, more.uploads, more.recipe)
+    return await _view(gateway, memory.tenant, memory.id)
 
 
 @router.get("/{memory_id}/versions", response_model=VersionList)
@@ -155,7 +100,7 @@ async def list_versions(memory: ReadableMemory, gateway: GatewayDep) -> VersionL
     return VersionList(data=[VersionView.of(version, memory.current) for version in versions])
 
 
-@router.get("/{memory_id}/events", response_class=EventSourceResponse)
+@router.get("/{memory_id}/events", response_class=EventSourceResponse, responses=_STREAM)
 async def follow_events(
     memory: ReadableMemory,
     gateway: GatewayDep,
@@ -163,25 +108,26 @@ async def follow_events(
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)] = None,
 ) -> EventSourceResponse:
     """Follow what happens to a memory, from its beginning or after an event, until its newest version is over."""
-    start = last_event_id or after or "0"
-    if not re.fullmatch(r"\d{1,19}(-\d{1,19})?", start):
-        raise InvalidRequest("Last-Event-ID is not the id of an event: send one as it was received.", "Last-Event-ID")
-    return EventSourceResponse(_events(gateway, memory, start), ping=15)
+    param, start = ("Last-Event-ID", last_event_id) if last_event_id is not None else ("after", after)
+    if start is not None and not _EVENT_ID.fullmatch(start):
+        raise InvalidRequest(f"{param} is not the id of an event: send one as it was received.", param)
+    narrator = Narrator(gateway.events, gateway.memories, gateway.versions)
+    return EventSourceResponse(narrator.tell(memory, start or "0"), ping=0)
 
 
 @router.post("/{memory_id}/cancel", response_model=MemoryView)
 async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
     """Stop the newest version's training; what serves goes on serving."""
     await gateway.rememberer.cancel(await gateway.versions.get(memory.tenant, memory.id, memory.latest))
-    return await _view(gateway, memory)
+    return await _view(gateway, memory.tenant, memory.id)
 
 
 @router.post("/{memory_id}/retry", status_code=202, response_model=MemoryView)
 async def retry(memory: WritableMemory, gateway: GatewayDep, body: RetryBody | None = None) -> MemoryView:
     """Train the newest version again after it failed, was rejected or was cancelled."""
-    recipe = Recipe.from_dict(body.recipe) if body and body.recipe else None
+    recipe = recipe_of(body.recipe if body else None)
     await gateway.rememberer.retry(await gateway.versions.get(memory.tenant, memory.id, memory.latest), recipe)
-    return await _view(gateway, memory)
+    return await _view(gateway, memory.tenant, memory.id)
 
 
 @router.delete("/{memory_id}", status_code=202, response_model=Deleted)
@@ -197,48 +143,47 @@ async def receipt(memory_id: str, caller: Reader, gateway: GatewayDep) -> Receip
     return Receipt(**await gateway.erasures.tombstone(caller.tenant, memory_id))
 
 
-@router.get("/{memory_id}/export", response_class=StreamingResponse)
+@router.get("/{memory_id}/export", response_class=StreamingResponse, responses=_TAR)
 async def export(memory: ReadableMemory, gateway: GatewayDep) -> StreamingResponse:
     """Download the serving version as a tar of safetensors and manifest."""
     if not memory.current:
         raise MemoryNotReady(f"Memory {memory.name!r} has no version that serves yet.")
     version = await gateway.versions.get(memory.tenant, memory.id, memory.current)
-    adapter = AdapterName.parse(version.adapter)
-    packed = await asyncio.to_thread(_pack, gateway, adapter)
-    headers = {"Content-Disposition": f'attachment; filename="{memory.id}.v{version.number}.tar"'}
-    return StreamingResponse(packed, media_type="application/x-tar", headers=headers)
+    folder = await asyncio.to_thread(gateway.artifacts.local_folder, AdapterName.parse(version.adapter))
+    name = f"{memory.id}.v{version.number}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
+    return StreamingResponse(tar_of(folder, name), media_type="application/x-tar", headers=headers)
 
 
-async def _view(gateway: Gateway, memory: Memory) -> MemoryView:
-    return MemoryView.of(memory, await gateway.versions.get(memory.tenant, memory.id, memory.latest))
+async def _named(gateway: Gateway, tenant: str, name: str) -> list[Memory]:
+    try:
+        return [await gateway.memories.find(tenant, name)]
+    except MemoryNotFound:
+        return []
 
 
-async def _events(gateway: Gateway, memory: Memory, after: str) -> AsyncIterator[ServerSentEvent]:
-    async for event in gateway.events.follow(memory.tenant, memory.id, after):
-        if event is not None:
-            yield ServerSentEvent(id=event.id, event=event.kind, data=json.dumps(event.data, ensure_ascii=False))
-        if event is None or event.kind == "state":
-            try:
-                now = await gateway.memories.get(memory.tenant, memory.id)
-            except MemoryNotFound:
-                return
-            latest = await gateway.versions.get(now.tenant, now.id, now.latest)
-            over = event is None or (event.data["version"], event.data["state"]) == (latest.number, latest.state)
-            if latest.state in TERMINAL and over:
-                return
+async def _view(gateway: Gateway, tenant: str, memory_id: str) -> MemoryView:
+    return (await _views(gateway, [await gateway.memories.get(tenant, memory_id)]))[0]
 
 
-async def _pin(gateway: Gateway, memory: Memory, pinned: bool) -> None:
-    if memory.current:
-        version = await gateway.versions.get(memory.tenant, memory.id, memory.current)
-        await (gateway.engines.pin if pinned else gateway.engines.unpin)(version.adapter)
+async def _views(gateway: Gateway, memories: list[Memory]) -> list[MemoryView]:
+    """Join memories with their newest and their serving versions, in one round trip."""
+    wanted = {
+        (memory.id, number): memory for memory in memories for number in (memory.latest, memory.current) if number
+    }
+    versions = await gateway.versions.many([(memory, number) for (_, number), memory in wanted.items()])
+    by_key = {(version.memory_id, version.number): version for version in versions}
+    return [
+        MemoryView.of(memory, latest, by_key.get((memory.id, memory.current)))
+        for memory in memories
+        if (latest := by_key.get((memory.id, memory.latest)))
+    ]
 
 
-def _pack(gateway: Gateway, adapter: AdapterName) -> io.BufferedIOBase:
-    folder = gateway.artifacts.local_folder(adapter)
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, arcname=f"{adapter.memory_id}.v{adapter.version}/{path.name}")
-    file.seek(0)
-    return file
+async def _pin(gateway: Gateway, tenant: str, memory_id: str) -> None:
+    """Pin what serves where the memory is pinned, and nothing else of it."""
+    memory = await gateway.memories.get(tenant, memory_id)
+    for version in await gateway.versions.of(memory):
+        if version.adapter:
+            keep = memory.pinned and version.number == memory.current
+            await (gateway.engines.pin if keep else gateway.engines.unpin)(version.adapter)

@@ -1,17 +1,16 @@
-"""Uploads as they come: a form with files, or JSON with texts; never more than the limit is read."""
+"""Uploads as they come: a form with files, or JSON with texts. The edge has limited their size."""
 
-import json
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 
-from app.api.schemas import DocumentsBody, OptionsBody, RememberBody
+from app.api.failures import invalid
+from app.api.requests import DocumentsBody, MoreOptionsBody, OptionsBody, RememberBody
 from app.core.recipe import Recipe
-from app.errors import InvalidRequest, TooLarge, UnsupportedDocument
+from app.errors import InvalidRequest, UnsupportedDocument
 from app.services.remember import Options, Upload
 
 MAX_FILES = 1000
@@ -19,74 +18,78 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Received:
-    """What an upload holds."""
+class NewMemory:
+    """What an upload of a new memory holds."""
 
     name: str | None
     uploads: list[Upload]
     options: Options
-    recipe_given: bool
 
 
-async def receive(request: Request, limit: int, *, named: bool) -> Received:
+@dataclass(frozen=True)
+class MoreDocuments:
+    """What an upload of more documents holds; no recipe means the latest version's."""
+
+    uploads: list[Upload]
+    recipe: Recipe | None
+
+
+async def read_new_memory(request: Request) -> NewMemory:
     """Read an upload.
 
-    Args:
-        limit: the most bytes that the body may have.
-        named: whether the upload may name the memory.
-
     Raises:
-        TooLarge, UnsupportedDocument, InvalidRequest: the text says what to do.
+        UnsupportedDocument, InvalidRequest: the text says what to do.
     """
+    if _is_form(request):
+        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
+            _check_fields(form, {"file", "name", "options"})
+            options = _parse(OptionsBody, _text(form, "options") or "{}", "options")
+            return NewMemory(_text(form, "name"), await _files(form), _options(options))
+    body = _parse(RememberBody, await request.body())
+    return NewMemory(body.name, [Upload(one.name, one.text.encode()) for one in body.documents], _options(body.options))
+
+
+async def read_more_documents(request: Request) -> MoreDocuments:
+    """Read an upload; raises what `read_new_memory` does."""
+    if _is_form(request):
+        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
+            _check_fields(form, {"file", "options"})
+            options = _parse(MoreOptionsBody, _text(form, "options") or "{}", "options")
+            return MoreDocuments(await _files(form), recipe_of(options.recipe))
+    body = _parse(DocumentsBody, await request.body())
+    return MoreDocuments(
+        [Upload(one.name, one.text.encode()) for one in body.documents], recipe_of(body.options.recipe)
+    )
+
+
+def recipe_of(fields: dict[str, bool | int | float | str] | None) -> Recipe | None:
+    """Return the recipe that a request asks for, if it does."""
+    return Recipe.from_dict(fields) if fields is not None else None
+
+
+def _is_form(request: Request) -> bool:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    body = await read_body(request, limit)
-    if kind == "multipart/form-data":
-        return await _from_form(request, body)
-    if kind in {"application/json", ""}:
-        return _from_json(body, RememberBody if named else DocumentsBody)
-    raise UnsupportedDocument("Send multipart/form-data with `file`, or application/json with `documents`.")
+    if kind not in {"multipart/form-data", "application/json"}:
+        raise UnsupportedDocument("Send multipart/form-data with `file`, or application/json with `documents`.")
+    return kind == "multipart/form-data"
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body.
-
-    Raises:
-        TooLarge: it is above the limit; the rest is not read.
-    """
-    declared = request.headers.get("content-length", "0")
-    body = bytearray()
-    if not declared.isdigit() or int(declared) <= limit:
-        async for block in request.stream():
-            body += block
-            if len(body) > limit:
-                break
-        else:
-            return bytes(body)
-    raise TooLarge(f"The upload is above {limit / 2**20:.0f} MiB: send fewer or smaller documents.")
+def _check_fields(form: FormData, known: set[str]) -> None:
+    for name in form:
+        if name not in known:
+            raise InvalidRequest(
+                f"{name[:64]!r} is not a field of this form: {', '.join(sorted(known))} are.", name[:64]
+            )
+    for name in known - {"file"}:
+        if len(form.getlist(name)) > 1:
+            raise InvalidRequest(f"`{name}` is there twice.", name)
 
 
-async def _from_form(request: Request, body: bytes) -> Received:
-    async def replay() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    try:
-        form = await Request(request.scope, replay).form(max_files=MAX_FILES, max_fields=10)
-    except HTTPException as error:
-        raise InvalidRequest(f"The form cannot be read: {error.detail}.") from error
-    unknown = set(form) - {"file", "name", "options"}
-    if unknown:
-        raise InvalidRequest(f"The form has a field {sorted(unknown)[0][:64]!r}: fields are file, name, options.")
-    files = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
-    uploads = [Upload(one.filename or "", await one.read()) for one in files]
-    options = _options(_text(form, "options"))
-    return Received(_text(form, "name"), uploads, _to_options(options), options.recipe is not None)
-
-
-def _from_json(body: bytes, shape: type[RememberBody | DocumentsBody]) -> Received:
-    read = _parse(shape, body, "")
-    uploads = [Upload(one.name, one.text.encode("utf-8", "replace")) for one in read.documents]
-    options = read.options
-    return Received(getattr(read, "name", None), uploads, _to_options(options), options.recipe is not None)
+async def _files(form: FormData) -> list[Upload]:
+    files = form.getlist("file")
+    if not all(isinstance(one, UploadFile) for one in files):
+        raise InvalidRequest("`file` must be a file, with a file name.", "file")
+    return [Upload(one.filename or "", await one.read()) for one in files if isinstance(one, UploadFile)]
 
 
 def _text(form: FormData, name: str) -> str | None:
@@ -96,21 +99,13 @@ def _text(form: FormData, name: str) -> str | None:
     return value
 
 
-def _options(text: str | None) -> OptionsBody:
-    return _parse(OptionsBody, text.encode("utf-8", "replace"), "options") if text else OptionsBody()
-
-
-def _to_options(body: OptionsBody) -> Options:
-    recipe = Recipe.from_dict(body.recipe) if body.recipe else Recipe()
+def _options(body: OptionsBody) -> Options:
+    recipe = recipe_of(body.recipe) or Recipe()
     return Options(recipe, dict(body.metadata), body.allow_duplicate, body.pinned)
 
 
-def _parse(shape: type[Shape], body: bytes, where: str) -> Shape:
+def _parse(shape: type[Shape], data: str | bytes, under: str = "") -> Shape:
     try:
-        return shape.model_validate(json.loads(body))
+        return shape.model_validate_json(data, strict=False)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(filter(None, [where, *map(str, first["loc"])]))
-        raise InvalidRequest(f"{place or 'body'}: {first['msg']}.", place or None) from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{where or 'The body'} is not valid JSON.", where or None) from error
+        raise invalid(error.errors(include_url=False, include_input=False), under) from error

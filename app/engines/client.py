@@ -18,6 +18,7 @@ from app.errors import (
     Busy,
     Conflict,
     EngineFailed,
+    EngineTimeout,
     InvalidRequest,
     ModelNotFound,
     ServiceError,
@@ -165,8 +166,10 @@ class EngineClient:
                 with attempt:
                     request = self._http.build_request(method, url, json=body, headers=self._headers)
                     return await self._http.send(request, stream=stream)
+        except httpx.ConnectTimeout as error:
+            raise EngineFailed("An engine cannot be reached.") from error
         except httpx.TimeoutException as error:
-            raise EngineFailed("An engine did not answer in time.") from error
+            raise EngineTimeout("An engine did not answer in time.") from error
         except httpx.TransportError as error:
             raise EngineFailed("An engine cannot be reached.") from error
         raise AssertionError("unreachable: the last attempt returns or raises")

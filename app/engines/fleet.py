@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
@@ -39,11 +40,13 @@ class Seat:
     Attributes:
         cold: the adapter had to be loaded for it.
         load_ms: how long that took; 0 when it was there.
+        waited_s: how long the request stood in line.
     """
 
     engine: EngineRecord
     cold: bool
     load_ms: float
+    waited_s: float = 0.0
 
 
 class Fleet:
@@ -61,7 +64,7 @@ class Fleet:
         self._known: dict[str, dict[str, int]] = {}  # engine -> adapter -> epoch of the engine when it was loaded
         self._suspect_until: dict[str, float] = {}
         self._touched: dict[tuple[str, str], float] = {}
-        self._loading: dict[tuple[str, str], asyncio.Lock] = {}
+        self._loading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._queue: list[asyncio.Event] = []
 
     @property
@@ -88,6 +91,8 @@ class Fleet:
             epoch = self._engines[engine_id].epoch if engine_id in self._engines else -1
             for name in [name for name, loaded_in in adapters.items() if loaded_in != epoch]:
                 del adapters[name]
+        stale = time.time() - TOUCH_S
+        self._touched = {pair: at for pair, at in self._touched.items() if at > stale}
         self._wake()
 
     @asynccontextmanager
@@ -99,7 +104,9 @@ class Fleet:
             Busy: no adapter slot became free in time.
             AdapterRejected, ModelNotFound, EngineFailed: the adapter could not be loaded.
         """
+        began = time.monotonic()
         view = await self._admit(adapter)
+        waited_s = time.monotonic() - began
         load = self._loads.setdefault(view.id, _Load())
         load.in_flight += 1
         if adapter:
@@ -107,7 +114,7 @@ class Fleet:
         try:
             engine = self._engines[view.id]
             cold, load_ms = await self._bring_in(engine, adapter) if adapter else (False, 0.0)
-            yield Seat(engine, cold, load_ms)
+            yield Seat(engine, cold, load_ms, waited_s)
         except EngineFailed:
             self.suspect(view.id)
             raise
@@ -169,15 +176,17 @@ class Fleet:
 
     async def _bring_in(self, engine: EngineRecord, adapter: str) -> tuple[bool, float]:
         """Make sure that the engine holds the adapter, loading it once however many ask."""
-        await self._touch(engine.id, adapter)
         if self._holds(engine.id, adapter):
+            await self._touch(engine.id, adapter)
             return False, 0.0
-        async with self._loading.setdefault((engine.id, adapter), asyncio.Lock()):
+        lock = self._loading.setdefault((engine.id, adapter), asyncio.Lock())
+        async with lock:
             if self._holds(engine.id, adapter):
                 return False, 0.0
+            self._touched.pop((engine.id, adapter), None)  # an agent unloads what nobody desires
+            await self._touch(engine.id, adapter)
             loaded = await self._client.load(engine.url, adapter)
             self._known.setdefault(engine.id, {})[adapter] = engine.epoch
-        self._loading.pop((engine.id, adapter), None)
         return loaded.cold, loaded.load_ms if loaded.cold else 0.0
 
     def _holds(self, engine_id: str, adapter: str) -> bool:

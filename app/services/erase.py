@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
-from app.core.memory import Memory
+from app.core.lifecycle import OPEN, State
+from app.core.memory import Memory, Version
 from app.engines.client import EngineClient
-from app.errors import ServiceError
+from app.errors import MemoryNotFound, ServiceError, StateConflict
 from app.services.remember import Rememberer
 from app.stores.artifacts import ArtifactStore
 from app.stores.engines import EngineStore
@@ -23,89 +26,112 @@ log = structlog.get_logger()
 LOOK_S = 1.0
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where parts of a memory are."""
+
+    memories: MemoryStore
+    versions: VersionStore
+    events: EventStore
+    erasures: ErasureStore
+    engines: EngineStore
+    artifacts: ArtifactStore
+    client: EngineClient
+
+
 class Eraser:
     """Buries memories and settles what is owed."""
 
     def __init__(
-        self,
-        stores: tuple[MemoryStore, VersionStore, EventStore, ErasureStore, EngineStore],
-        artifacts: ArtifactStore,
-        client: EngineClient,
-        *,
-        grace_s: float,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        self, places: Places, *, grace_s: float, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         """Build an eraser.
 
         Args:
             grace_s: between unloading an adapter and erasing its files; an engine may still be reading them.
         """
-        self._memories, self._versions, self._events, self._erasures, self._engines = stores
-        self._artifacts, self._client, self._grace_s, self._pause = artifacts, client, grace_s, pause
+        self._at, self._grace_s, self._pause = places, grace_s, pause
         self._wake = asyncio.Event()
 
     async def bury(self, memory: Memory, rememberer: Rememberer) -> None:
-        """Delete a memory for every reader and kill its training; the rest follows in the background."""
-        versions = await self._versions.of(memory)
-        tombstone = {
-            "id": memory.id,
-            "name": memory.name,
-            "status": "erasing",
-            "deleted_at": time.time(),
-            "versions": memory.latest,
-            "adapters": [version.adapter for version in versions if version.adapter],
-            "documents": len({ref.digest for version in versions for ref in version.documents}),
-        }
-        await self._memories.bury(memory, tombstone)
-        for version in versions:
+        """Delete a memory for every reader and end its training; the rest follows in the background."""
+        versions = await self._at.versions.of(memory)
+        training = [version for version in versions if version.state in OPEN]
+        for version in training:
+            with suppress(StateConflict, MemoryNotFound):  # it ended, or somebody else deletes too
+                await self._at.versions.change(version, State.CANCELLED)
+        # before the burial, for afterwards another gateway may be erasing already
+        await asyncio.to_thread(self._at.artifacts.write_memory, memory.tenant, memory.id, {"deleted_at": time.time()})
+        await self._at.memories.bury(memory, _tombstone(memory, versions, training))
+        for version in training:
             await rememberer.stop(Job(memory.tenant, memory.id, version.number))
         self._wake.set()
 
     async def run(self) -> None:
         """Settle what is owed, for ever; what fails is tried again."""
         while True:
-            try:
-                for debt in await self._erasures.owed():
-                    await self.settle(debt)
-            except (RedisError, ServiceError, OSError) as error:
-                log.warning("erasure.postponed", error=type(error).__name__)
+            with suppress(RedisError, OSError):
+                for debt in await self._at.erasures.owed():
+                    await self._try(debt)
             self._wake.clear()
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
+
+    async def _try(self, debt: Debt) -> None:
+        try:
+            await self.settle(debt)
+        except (RedisError, ServiceError, OSError) as error:
+            log.warning("erasure.postponed", memory_id=debt.memory_id, error=type(error).__name__)
 
     async def settle(self, debt: Debt) -> None:
         """Erase one memory and write its receipt.
 
         Raises:
             AdapterBusy: requests for it are still running; nothing is erased.
+            EngineFailed: an engine cannot be asked to unload it; nothing is erased.
         """
-        tombstone = await self._erasures.tombstone(debt.tenant, debt.memory_id)
+        tombstone = await self._at.erasures.tombstone(debt.tenant, debt.memory_id)
+        await self._pause(max(0.0, tombstone["trained_until"] - time.time()))
         adapters = await self._adapters(debt, tombstone)
         engines = await self._unload(adapters)
         await self._pause(self._grace_s)
-        files, size = await asyncio.to_thread(self._artifacts.erase_memory, debt.tenant, debt.memory_id)
-        await self._events.erase(debt.tenant, debt.memory_id)
-        await self._versions.erase(debt.tenant, debt.memory_id, tombstone["versions"])
-        receipt: dict[str, Any] = {"status": "erased", "adapters": adapters, "engines": engines}
-        if files:  # none the second time, after a crash between erasing and the receipt
-            receipt |= {"files": files, "bytes": size}
-        await self._erasures.settle(debt, receipt)
-        log.info("memory.erased", memory_id=debt.memory_id, files=files)
+        if "files" not in tombstone:  # counted before, for a crash in the middle of erasing would lose the count
+            files, size = await asyncio.to_thread(self._at.artifacts.measure_memory, debt.tenant, debt.memory_id)
+            noted: dict[str, Any] = {"files": files, "bytes": size, "adapters": adapters, "engines": engines}
+            await self._at.erasures.note(debt, noted)
+        await asyncio.to_thread(self._at.artifacts.erase_memory, debt.tenant, debt.memory_id)
+        await self._at.events.erase(debt.tenant, debt.memory_id)
+        await self._at.versions.erase(debt.tenant, debt.memory_id, tombstone["versions"])
+        await self._at.erasures.settle(debt, {"status": "erased"})
+        log.info("memory.erased", memory_id=debt.memory_id)
 
     async def _adapters(self, debt: Debt, tombstone: dict[str, Any]) -> list[str]:
         """List every adapter of the memory, those of a training that was just killed included."""
-        kept = await asyncio.to_thread(self._artifacts.versions, debt.tenant, debt.memory_id)
+        kept = await asyncio.to_thread(self._at.artifacts.versions, debt.tenant, debt.memory_id)
         return sorted({*tombstone["adapters"], *map(str, kept)})
 
     async def _unload(self, adapters: list[str]) -> list[str]:
         """Take the adapters from every engine, once their requests have ended; return the engines that held one."""
         for adapter in adapters:
-            await self._engines.forget(adapter)
-        held: list[str] = []
-        for engine in await self._engines.live():
-            removed = [await self._client.remove(engine.url, adapter) for adapter in adapters]
-            held += [engine.id] * any(removed)
-        return held
+            await self._at.engines.forget(adapter)
+        engines = await self._at.engines.live()
+        held = await asyncio.gather(*[self._remove(engine.url, adapters) for engine in engines])
+        return [engine.id for engine, one in zip(engines, held, strict=True) if one]
+
+    async def _remove(self, url: str, adapters: list[str]) -> bool:
+        return any([await self._at.client.remove(url, adapter) for adapter in adapters])
+
+
+def _tombstone(memory: Memory, versions: list[Version], training: list[Version]) -> dict[str, Any]:
+    return {
+        "id": memory.id,
+        "name": memory.name,
+        "status": "erasing",
+        "deleted_at": time.time(),
+        "versions": memory.latest,
+        "adapters": [version.adapter for version in versions if version.adapter],
+        "documents": len({ref.digest for version in versions for ref in version.documents}),
+        # a trainer may write until then: it learns of the deletion when it next renews its lease
+        "trained_until": max((version.lease_until for version in training), default=0.0),
+    }

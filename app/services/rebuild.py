@@ -1,12 +1,13 @@
 """The registry from the artifacts: what was accepted, what was published; the rest is queued again."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import AdapterName
-from app.errors import DuplicateContent, MemoryNotFound, NameTaken
+from app.errors import MemoryNotFound, NameTaken
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import MemoryStore
@@ -18,69 +19,89 @@ async def rebuild(settings: Settings) -> dict[str, Any]:
     """Restore every memory that the artifact store holds and the registry does not; return how many of what."""
     redis = connect(settings.registry_url)
     try:
-        store = ArtifactStore.open(settings)
-        return await restore(store, MemoryStore(redis), VersionStore(redis))
+        return await Rebuilder(ArtifactStore.open(settings), MemoryStore(redis), VersionStore(redis)).run()
     finally:
         await redis.aclose()
 
 
-async def restore(store: ArtifactStore, memories: MemoryStore, versions: VersionStore) -> dict[str, Any]:
-    """Do it on open stores. What the registry holds already is left alone."""
-    done = {"restored": 0, "ready": 0, "queued": 0, "already_there": 0, "refused": 0}
-    for tenant, memory_id in await asyncio.to_thread(lambda: list(store.memories())):
-        try:
-            await memories.get(tenant, memory_id)
-            done["already_there"] += 1
-            continue
-        except MemoryNotFound:
-            record = await asyncio.to_thread(store.read_memory, tenant, memory_id)
-        try:
-            ready = await _restore_one(store, memories, versions, record)
-        except (NameTaken, DuplicateContent):
-            done["refused"] += 1
-            continue
-        done["restored"] += 1
-        done["ready" if ready else "queued"] += 1
-    return done
+@dataclass(frozen=True)
+class _Published:
+    name: AdapterName
+    manifest: dict[str, Any]
+    note: dict[str, Any]
 
-
-async def _restore_one(
-    store: ArtifactStore, memories: MemoryStore, versions: VersionStore, record: dict[str, Any]
-) -> bool:
-    memory, last = Memory(**record["memory"]), _version(record["version"])
-    published = await asyncio.to_thread(_published, store, memory)
-    await memories.create(memory, last, unique_content=False)
-    for name, manifest, note in published:
-        fields = {
-            "adapter": str(name),
-            "digest": manifest["digest"],
-            "size_bytes": manifest["size_bytes"],
-            "scores": note["scores"],
-        }
-        row = Version(
-            memory_id=memory.id,
-            tenant=memory.tenant,
-            number=name.version,
+    def to_version(self) -> Version:
+        return Version(
+            memory_id=self.name.memory_id,
+            tenant=self.name.tenant,
+            number=self.name.version,
             state=State.READY,
-            recipe=manifest["recipe"],
-            documents=tuple(DocumentRef(**ref) for ref in manifest["documents"]),
-            created_at=manifest["created_at"],
-            updated_at=note["published_at"],
-            **fields,
+            recipe=self.manifest["recipe"],
+            documents=tuple(DocumentRef(**ref) for ref in self.manifest["documents"]),
+            created_at=self.manifest["created_at"],
+            updated_at=self.note["published_at"],
+            adapter=str(self.name),
+            digest=self.manifest["digest"],
+            size_bytes=self.manifest["size_bytes"],
+            scores=self.note["scores"],
         )
-        await versions.restore(row)
-    if published:
-        await memories.update(memory.tenant, memory.id, {"current": max(name.version for name, _, _ in published)})
-    return bool(published) and published[-1][0].version == last.number
 
 
-def _published(store: ArtifactStore, memory: Memory) -> list[tuple[AdapterName, dict[str, Any], dict[str, Any]]]:
-    found = []
-    for name in store.versions(memory.tenant, memory.id):
-        note = store.read_published(name)
-        if note:
-            found.append((name, store.read_manifest(name), note))
-    return found
+class Rebuilder:
+    """Restores on open stores. What the registry holds already is left alone."""
+
+    def __init__(self, artifacts: ArtifactStore, memories: MemoryStore, versions: VersionStore) -> None:
+        self._artifacts, self._memories, self._versions = artifacts, memories, versions
+
+    async def run(self) -> dict[str, Any]:
+        """Restore all; return how many memories went which way.
+
+        `erased` are those whose deletion was accepted and not finished; `name_taken` keep their files and wait for
+        the name to be given up.
+        """
+        done = dict.fromkeys(("ready", "queued", "already_there", "erased", "name_taken"), 0)
+        for tenant, memory_id in await asyncio.to_thread(lambda: list(self._artifacts.memories())):
+            done[await self._one(tenant, memory_id)] += 1
+        return done
+
+    async def _one(self, tenant: str, memory_id: str) -> str:
+        try:
+            await self._memories.get(tenant, memory_id)
+        except MemoryNotFound:
+            record = await asyncio.to_thread(self._artifacts.read_memory, tenant, memory_id)
+        else:
+            return "already_there"
+        if "deleted_at" in record:
+            await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
+            return "erased"
+        try:
+            return await self._restore(Memory(**record["memory"]), _version(record["version"]), record.get("rollback"))
+        except NameTaken:
+            return "name_taken"
+
+    async def _restore(self, memory: Memory, last: Version, rollback: dict[str, Any] | None) -> str:
+        published = await asyncio.to_thread(self._published, memory)
+        await self._memories.create(memory, last, unique_content=False)
+        for one in published:
+            await self._versions.restore(one.to_version())
+        await self._memories.update(memory.tenant, memory.id, {"current": _current(published, rollback)})
+        return "ready" if any(one.name.version == last.number for one in published) else "queued"
+
+    def _published(self, memory: Memory) -> list[_Published]:
+        names = self._artifacts.versions(memory.tenant, memory.id)
+        notes = [(name, self._artifacts.read_published(name)) for name in names]
+        return [_Published(name, self._artifacts.read_manifest(name), note) for name, note in notes if note]
+
+
+def _current(published: list[_Published], rollback: dict[str, Any] | None) -> int:
+    """Return the version that served: the newest, unless an older one was chosen after it was published."""
+    if not published:
+        return 0
+    newest = max(published, key=lambda one: one.name.version)
+    numbers = {one.name.version for one in published}
+    if rollback and rollback["version"] in numbers and rollback["at"] > newest.note["published_at"]:
+        return int(rollback["version"])
+    return newest.name.version
 
 
 def _version(fields: dict[str, Any]) -> Version:

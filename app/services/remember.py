@@ -6,9 +6,10 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
@@ -20,7 +21,7 @@ from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import check_memory_name
 from app.core.recipe import Recipe
-from app.errors import DuplicateContent, InvalidName, InvalidRequest
+from app.errors import DuplicateContent, InvalidName, InvalidRequest, MemoryNotFound
 from app.services.documents import read_documents
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import Idempotency, MemoryStore
@@ -55,6 +56,7 @@ class Rememberer:
         self, memories: MemoryStore, versions: VersionStore, artifacts: ArtifactStore, queue: TrainingQueue
     ) -> None:
         self._memories, self._versions, self._artifacts, self._queue = memories, versions, artifacts, queue
+        self._growing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def remember(
         self, tenant: str, name: str | None, uploads: Sequence[Upload], options: Options, *, key: str | None = None
@@ -96,19 +98,61 @@ class Rememberer:
 
         Raises:
             DuplicateContent: nothing would change. InvalidRequest: as in `remember`.
+            StateConflict: another version was added at the same moment.
         """
-        latest = await self._versions.get(memory.tenant, memory.id, memory.latest)
-        documents = _without_twins(await _read(uploads))
-        refs = {ref.name: ref for ref in latest.documents}
-        refs |= {one.document.name: _ref(one.document) for one in documents}
-        content = _content(list(refs.values()))
-        if content == memory.content:
-            raise DuplicateContent("The memory holds these documents already: nothing would change.")
-        grown = replace(memory, latest=memory.latest + 1, content=content)
-        version = _new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
-        await asyncio.to_thread(self._keep, grown, version, documents)
-        await self._versions.add(memory, version, content=content)
+        async with self._growing.setdefault(memory.id, asyncio.Lock()):
+            latest = await self._versions.get(memory.tenant, memory.id, memory.latest)
+            documents = _without_twins(await _read(uploads))
+            refs = {ref.name: ref for ref in latest.documents}
+            refs |= {one.document.name: _ref(one.document) for one in documents}
+            content = _content(list(refs.values()))
+            if content == memory.content:
+                raise DuplicateContent("The memory holds these documents already: nothing would change.")
+            grown = replace(memory, latest=memory.latest + 1, content=content)
+            version = _new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
+            await self._grow(memory, grown, version, documents)
         await self.enqueue(Job(memory.tenant, memory.id, version.number))
+
+    async def _grow(self, memory: Memory, grown: Memory, version: Version, documents: Sequence["_Read"]) -> None:
+        await asyncio.to_thread(self._keep_documents, memory, documents)
+        try:
+            await self._versions.add(memory, version, content=grown.content)
+        except BaseException:
+            await self._drop_unused(memory, documents)
+            raise
+        await asyncio.to_thread(self._artifacts.write_memory, grown.tenant, grown.id, to_record(grown, version))
+
+    async def _drop_unused(self, memory: Memory, documents: Sequence["_Read"]) -> None:
+        """Erase what a refused version brought and no other version uses."""
+        try:
+            kept = await self._versions.of(await self._memories.get(memory.tenant, memory.id))
+        except MemoryNotFound:
+            return  # deleted meanwhile: the eraser takes all of it
+        used = {ref.digest for version in kept for ref in version.documents}
+        for digest in {one.document.digest for one in documents} - used:
+            await asyncio.to_thread(self._artifacts.erase_document, memory.tenant, memory.id, digest)
+
+    async def change(self, memory: Memory, fields: Mapping[str, Any], *, rollback: bool = False) -> None:
+        """Set fields of a memory, in the registry and in the record that restores it.
+
+        Raises:
+            NameTaken, MemoryNotFound: nothing was changed.
+        """
+        if "name" in fields:
+            await self._memories.rename(memory.tenant, memory.id, _checked_name(fields["name"]))
+        rest = {name: value for name, value in fields.items() if name != "name"}
+        if rest:
+            await self._memories.update(memory.tenant, memory.id, rest)
+        await asyncio.to_thread(self._note_change, memory, fields, rollback)
+
+    def _note_change(self, memory: Memory, fields: Mapping[str, Any], rollback: bool) -> None:
+        record = self._artifacts.read_memory(memory.tenant, memory.id)
+        if "memory" not in record:
+            return  # marked for deletion
+        record["memory"] |= fields
+        if rollback:
+            record["rollback"] = {"version": fields["current"], "at": time.time()}
+        self._artifacts.write_memory(memory.tenant, memory.id, record)
 
     async def retry(self, version: Version, recipe: Recipe | None) -> None:
         """Queue a version again that failed, was rejected or was cancelled.
@@ -147,10 +191,13 @@ class Rememberer:
 
     def _keep(self, memory: Memory, version: Version, documents: Sequence["_Read"]) -> None:
         """Write the documents, then the record that makes them a memory for a registry that is rebuilt."""
+        self._keep_documents(memory, documents)
+        self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
+
+    def _keep_documents(self, memory: Memory, documents: Sequence["_Read"]) -> None:
         for one in documents:
             content = one.document.to_dict()
             self._artifacts.write_document(memory.tenant, memory.id, one.document.digest, one.data, content)
-        self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
 
 
 def to_record(memory: Memory, version: Version) -> dict[str, Any]:

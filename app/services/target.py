@@ -70,7 +70,12 @@ class Target(BaseModel):
     @property
     def served(self) -> str:
         """The engine's name of the model that runs."""
-        return self.adapter if self.adapter and self.mode == "adapter" else BASE
+        return self.adapter_asked or BASE
+
+    @property
+    def adapter_asked(self) -> str | None:
+        """The adapter that an engine must hold; None where the base model answers."""
+        return self.adapter if self.adapter and self.mode == "adapter" else None
 
 
 class Resolver:
@@ -94,7 +99,9 @@ class Resolver:
             raise InvalidRequest(
                 "`model` and `memory.ids` name two things: leave one out or set model to base.", "model"
             )
-        if named == BASE:
+        if named == BASE and not extension.ids:
+            if extension.mode == "context":
+                raise InvalidRequest("Mode context needs a memory: name one as model or in memory.ids.", "memory.ids")
             return Target(asked=model)
         try:
             memory = await self._memories.find(tenant, named)

@@ -76,6 +76,13 @@ class ArtifactStore:
         """
         return self._get_json(f"{_memory_folder(tenant, memory_id)}/documents/{digest}.json")
 
+    def erase_document(self, tenant: str, memory_id: str, digest: str) -> None:
+        """Drop a document that no version came to use."""
+        for name in (digest, f"{digest}.json"):
+            path = f"{self._root}/{_memory_folder(tenant, memory_id)}/documents/{name}"
+            if self._fs.exists(path):
+                self._fs.rm_file(path)
+
     # memories
 
     def write_memory(self, tenant: str, memory_id: str, record: dict[str, Any]) -> None:
@@ -97,6 +104,12 @@ class ArtifactStore:
             if is_memory_id(memory_id):
                 yield tenant, memory_id
 
+    def measure_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
+        """Return how many files are kept under this id, and how many bytes they hold."""
+        folder = f"{self._root}/{_memory_folder(tenant, memory_id)}"
+        files = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
+        return len(files), sum(int(info["size"]) for info in files.values())
+
     def erase_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
         """Erase everything kept under this id; erasing again erases nothing.
 
@@ -105,13 +118,13 @@ class ArtifactStore:
         """
         folder = f"{self._root}/{_memory_folder(tenant, memory_id)}"
         cached = self._cache / _memory_folder(tenant, memory_id)
-        files = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
-        if files:
+        found = self.measure_memory(tenant, memory_id)
+        if self._fs.exists(folder):
             self._fs.rm(folder, recursive=True)
         if cached.exists():
             shutil.rmtree(cached)
         self._fs.invalidate_cache()
-        return len(files), sum(int(info["size"]) for info in files.values())
+        return found
 
     # versions
 

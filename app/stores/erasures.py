@@ -44,6 +44,10 @@ class ErasureStore:
             raise NotFound(f"There is no receipt for {memory_id[:64]!r}: it was not deleted, or never was.")
         return decode(row)
 
+    async def note(self, debt: Debt, fields: dict[str, Any]) -> None:
+        """Keep a part of the receipt before the erasure that makes it unknowable."""
+        await self._redis.hset(layout.tombstone_key(debt.tenant, debt.memory_id), mapping=encode(fields))
+
     async def settle(self, debt: Debt, receipt: dict[str, Any]) -> None:
         """Write the receipt and strike the debt, as one step."""
         key = layout.tombstone_key(debt.tenant, debt.memory_id)

@@ -11,6 +11,7 @@ from app.stores.codec import decode, encode
 from app.stores.redis import Registry
 
 _IDS = "lk:keys"
+ADMIN_KEY_ID = "key_admin"
 
 
 class Role(StrEnum):
@@ -56,7 +57,7 @@ class KeyStore:
 
     async def seed(self, secret: str, tenant: str) -> None:
         """Make sure that the admin key made at the first start is known."""
-        await self._write(ApiKey("key_admin", tenant, Role.ADMIN, time.time()), secret)
+        await self._write(ApiKey(ADMIN_KEY_ID, tenant, Role.ADMIN, time.time()), secret)
 
     async def check(self, secret: str) -> ApiKey:
         """Return the key that a secret belongs to.

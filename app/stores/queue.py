@@ -4,6 +4,7 @@ import redis
 from rq import Queue
 from rq.command import send_stop_job_command
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job as RqJob
 from rq.serializers import JSONSerializer
 
 from app.stores.versions import Job
@@ -36,8 +37,10 @@ class TrainingQueue:
         """Kill the process that works on a job; nothing where none does."""
         try:
             send_stop_job_command(self._redis, _id(job), serializer=JSONSerializer)
-        except (InvalidJobOperation, NoSuchJobError):
-            self._queue.remove(_id(job))
+        except InvalidJobOperation:
+            RqJob.fetch(_id(job), connection=self._redis, serializer=JSONSerializer).delete()
+        except NoSuchJobError:
+            return
 
     def queued(self) -> set[str]:
         """Return the jobs that wait."""

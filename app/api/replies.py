@@ -1,86 +1,11 @@
-"""What endpoints take and return."""
+"""What endpoints return."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.memory import DocumentRef, Memory, Version
 from app.stores.keys import ApiKey, Role
-
-
-class Body(BaseModel):
-    """A JSON body of ours: an unknown field is an error, not a silent no-op."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000_000)]
-Short = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Metadata = Annotated[dict[Short, Annotated[str, StringConstraints(max_length=512)]], Field(max_length=16)]
-
-
-class OptionsBody(Body):
-    """What an upload may ask for beside its documents."""
-
-    recipe: dict[str, Any] | None = None
-    metadata: Metadata = Field(default_factory=dict)
-    allow_duplicate: bool = False
-    pinned: bool = False
-
-
-class TextDocument(Body):
-    """A document sent as text; the ending of its name says how it is read."""
-
-    name: Short
-    text: Text
-
-
-class RememberBody(Body):
-    """A new memory in JSON."""
-
-    name: Short | None = None
-    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
-    options: OptionsBody = Field(default_factory=OptionsBody)
-
-
-class DocumentsBody(Body):
-    """More documents in JSON."""
-
-    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
-    options: OptionsBody = Field(default_factory=OptionsBody)
-
-
-class PatchBody(Body):
-    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
-
-    name: Short | None = None
-    metadata: Metadata | None = None
-    pinned: bool | None = None
-    version: int | None = Field(None, ge=1, le=10**9)
-
-
-class RetryBody(Body):
-    """How to train at the next try; the same recipe where none is given."""
-
-    recipe: dict[str, Any] | None = None
-
-
-class QueryBody(Body):
-    """A question for people with no OpenAI client."""
-
-    question: Text
-    memories: Short | list[Short]
-    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
-    max_tokens: int = Field(256, ge=1, le=100_000)
-    language: str | None = None
-
-
-class KeyBody(Body):
-    """A new key; `expires` is in seconds since the epoch."""
-
-    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-    role: Role = Role.WRITER
-    expires: float | None = Field(None, ge=0, le=1e12)
 
 
 class Problem(BaseModel):
@@ -110,8 +35,8 @@ class MemoryView(BaseModel):
     updated_at: float
 
     @classmethod
-    def of(cls, memory: Memory, latest: Version) -> "MemoryView":
-        """Join a memory with its newest version."""
+    def of(cls, memory: Memory, latest: Version, current: Version | None) -> "MemoryView":
+        """Join a memory with its newest version and the one that serves."""
         return cls(
             id=memory.id,
             name=memory.name,
@@ -120,7 +45,7 @@ class MemoryView(BaseModel):
             latest=memory.latest,
             progress=latest.progress,
             plan=latest.plan,
-            scores=latest.scores,
+            scores=(current or latest).scores,
             error=Problem(**latest.error) if latest.error else None,
             documents=list(latest.documents),
             metadata=memory.metadata,
@@ -294,6 +219,48 @@ class KeyList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[KeyView]
+
+
+class Revoked(BaseModel):
+    """A key that opens nothing any more."""
+
+    id: str
+    object: Literal["key.deleted"] = "key.deleted"
+    deleted: Literal[True] = True
+
+
+class Warm(BaseModel):
+    """Where an adapter is ready, and what it took."""
+
+    id: str
+    engine: str
+    cold: bool
+    load_ms: float
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether questions can be answered; `missing` says what is not there."""
+
+    status: Literal["ready", "not ready"]
+    missing: list[str]
+
+
+class OpenAiReply(BaseModel):
+    """OpenAI's reply, with the `memory` object."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    object: str
+    model: str
+    choices: list[dict[str, Any]]
+    memory: dict[str, Any]
 
 
 class Done(BaseModel):

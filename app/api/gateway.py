@@ -1,0 +1,129 @@
+"""The parts of one gateway, built once at its start and handed to the endpoints."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import structlog
+from redis.exceptions import RedisError
+
+from app.api.metrics import Metrics
+from app.api.tasks import end
+from app.engines.client import EngineClient
+from app.engines.fleet import Fleet
+from app.secret_files import admin_key, engine_key
+from app.services.answer import Answerer
+from app.services.context import Library
+from app.services.erase import Eraser, Places
+from app.services.remember import Rememberer
+from app.services.target import Resolver
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.engines import EngineStore
+from app.stores.erasures import ErasureStore
+from app.stores.events import EventStore
+from app.stores.keys import KeyStore
+from app.stores.memories import MemoryStore
+from app.stores.queue import TrainingQueue
+from app.stores.redis import Registry, connect
+from app.stores.versions import VersionStore
+
+log = structlog.get_logger()
+
+REGISTRY_RETRIES = 5  # about 3 s: a request does not wait longer for a registry that is away
+FIRST_LOOK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """What endpoints work with."""
+
+    settings: Settings
+    redis: Registry
+    memories: MemoryStore
+    versions: VersionStore
+    events: EventStore
+    erasures: ErasureStore
+    engines: EngineStore
+    keys: KeyStore
+    artifacts: ArtifactStore
+    fleet: Fleet
+    answerer: Answerer
+    rememberer: Rememberer
+    eraser: Eraser
+    metrics: Metrics
+
+
+def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifacts: ArtifactStore) -> Gateway:
+    """Put a gateway together."""
+    memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
+    events, erasures = EventStore(redis), ErasureStore(redis)
+    client = EngineClient(http, engine_key(settings))
+    fleet = Fleet(engines, client, wait_s=settings.admission_wait.total_seconds())
+    places = Places(memories, versions, events, erasures, engines, artifacts, client)
+    return Gateway(
+        settings=settings,
+        redis=redis,
+        memories=memories,
+        versions=versions,
+        events=events,
+        erasures=erasures,
+        engines=engines,
+        keys=KeyStore(redis),
+        artifacts=artifacts,
+        fleet=fleet,
+        answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
+        rememberer=Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url)),
+        eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
+        metrics=Metrics(),
+    )
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings,
+    redis: Registry | None = None,
+    http: httpx.AsyncClient | None = None,
+    artifacts: ArtifactStore | None = None,
+) -> AsyncIterator[Gateway]:
+    """Run a gateway: its watch on the engines, its eraser, its admin key. What is given is not closed here."""
+    own_redis = redis if redis is not None else connect(settings.registry_url, retries=REGISTRY_RETRIES)
+    own_http = http or _http(settings)
+    gateway = build(settings, own_redis, own_http, artifacts or ArtifactStore.open(settings))
+    tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
+    await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
+    try:
+        yield gateway
+    finally:
+        await end(tasks)
+        if http is None:
+            await own_http.aclose()
+        if redis is None:
+            await own_redis.aclose()
+
+
+def _http(settings: Settings) -> httpx.AsyncClient:
+    timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=3, pool=None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4)
+    return httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+
+
+async def _seed(gateway: Gateway) -> None:
+    """Make the admin key known, however late the registry comes up."""
+    secret = admin_key(gateway.settings).get_secret_value()
+    while True:
+        try:
+            await gateway.keys.seed(secret, gateway.settings.tenant)
+            await gateway.fleet.refresh()
+        except (RedisError, OSError) as error:
+            log.warning("registry.awaited", error=type(error).__name__)
+            await asyncio.sleep(1)
+        else:
+            return
+
+
+def _start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work)

@@ -1,0 +1,146 @@
+"""What endpoints take."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
+
+from app.stores.keys import Role
+
+
+def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
+    memory = {
+        "type": "object",
+        "properties": {
+            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
+            "mode": {"enum": ["adapter", "context"]},
+        },
+        "additionalProperties": False,
+    }
+    properties = {"model": {"type": "string"}, needed: schema, "stream": {"type": "boolean"}, "memory": memory}
+    body = {"type": "object", "required": ["model", needed], "properties": properties, "additionalProperties": True}
+    content = {"schema": body, "example": {"model": "base", needed: example}}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+CHAT_BODY = _openai_body(
+    "messages", {"type": "array", "items": {"type": "object"}}, [{"role": "user", "content": "Who is Ada?"}]
+)
+TEXT_BODY = _openai_body("prompt", {"type": "string"}, "Ada is")
+
+
+class Body(BaseModel):
+    """A JSON body of ours: an unknown field is an error, not a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000_000)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Metadata = Annotated[dict[Short, Annotated[str, StringConstraints(max_length=512)]], Field(max_length=16)]
+
+
+RecipeFields = dict[Short, StrictBool | StrictInt | Annotated[float, Field(allow_inf_nan=False, strict=True)] | Short]
+
+
+class OptionsBody(Body):
+    """What an upload may ask for beside its documents."""
+
+    recipe: RecipeFields | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    allow_duplicate: bool = False
+    pinned: bool = False
+
+
+class MoreOptionsBody(Body):
+    """What an upload of more documents may ask for."""
+
+    recipe: RecipeFields | None = None
+
+
+class TextDocument(Body):
+    """A document sent as text; the ending of its name says how it is read."""
+
+    name: Short
+    text: Text
+
+
+class RememberBody(Body):
+    """A new memory in JSON."""
+
+    name: Short | None = None
+    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
+    options: OptionsBody = Field(default_factory=OptionsBody)
+
+
+class DocumentsBody(Body):
+    """More documents in JSON."""
+
+    documents: list[TextDocument] = Field(min_length=1, max_length=1000)
+    options: MoreOptionsBody = Field(default_factory=MoreOptionsBody)
+
+
+class PatchBody(Body):
+    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
+
+    name: Short | None = None
+    metadata: Metadata | None = None
+    pinned: bool | None = None
+    version: int | None = Field(None, ge=1, le=10**9)
+
+
+class RetryBody(Body):
+    """How to train at the next try; the same recipe where none is given."""
+
+    recipe: RecipeFields | None = None
+
+
+class QueryBody(Body):
+    """A question for people with no OpenAI client."""
+
+    question: Text
+    memories: Short | list[Short]
+    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
+    max_tokens: int = Field(256, ge=1, le=100_000)
+    language: str | None = None
+
+
+class KeyBody(Body):
+    """A new key; `expires` is a time with its zone, as RFC 3339 or in seconds since the epoch; null for never."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"tenant": "acme", "role": "writer", "expires": None}})
+
+    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    role: Role = Role.WRITER
+    expires: AwareDatetime | None = None
+
+
+def _upload(body: type[Body], options: type[Body], *, named: bool) -> dict[str, Any]:
+    fields = {"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}}
+    name = {"name": {"type": "string", "maxLength": 128}} if named else {}
+    more = {"options": {"type": "string", "description": f"JSON: {', '.join(options.model_fields)}"}}
+    properties = {**fields, **name, **more}
+    form = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    example = {"documents": [{"name": "facts.md", "text": "Ada was born in 1815."}]}
+    content = {
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": _inlined(body.model_json_schema()), "example": example},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(schema: Any) -> Any:
+    """Return a schema without references: an operation's own body has nowhere to keep definitions."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict) and "$ref" in value:
+            return resolve(definitions[value["$ref"].rsplit("/", 1)[-1]])
+        if isinstance(value, dict):
+            return {name: resolve(one) for name, one in value.items()}
+        return [resolve(one) for one in value] if isinstance(value, list) else value
+
+    return resolve(schema)
+
+
+NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)
+MORE_DOCUMENTS = _upload(DocumentsBody, MoreOptionsBody, named=False)

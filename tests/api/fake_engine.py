@@ -1,0 +1,165 @@
+"""An engine that acts like vLLM behind its guard, on a transport of its own."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from app.core.engines import EngineRecord, Residency
+from app.core.names import BASE
+from app.stores.engines import EngineStore
+
+
+class Engine:
+    """One engine: what it holds, what it was asked, and how it fails when told to.
+
+    Attributes:
+        hold: answers wait for it where it is set.
+        fail: exceptions raised instead of the next replies.
+        break_after: how many events of a stream are sent before the connection breaks.
+    """
+
+    def __init__(self, name: str, *, max_loras: int = 4) -> None:
+        self.id, self.url, self.max_loras = name, f"http://{name}", max_loras
+        self.held: set[str] = set()
+        self.asked: list[dict[str, Any]] = []
+        self.loads: list[str] = []
+        self.removed: list[str] = []
+        self.fail: list[type[httpx.TransportError]] = []
+        self.refuse: tuple[int, dict[str, Any]] | None = None
+        self.hold: asyncio.Event | None = None
+        self.break_after: int | None = None
+        self.epoch = 1
+        self.active = 0
+        self.closed = 0
+
+    def record(self, *resident: str) -> EngineRecord:
+        """Return what its agent would report."""
+        now = time.time()
+        return EngineRecord(
+            id=self.id,
+            url=self.url,
+            epoch=self.epoch,
+            base_digest="b" * 64,
+            device="cpu",
+            max_loras=self.max_loras,
+            capacity=32,
+            max_lora_rank=16,
+            max_model_len=2048,
+            vllm="0.32.0",
+            started_at=now,
+            heartbeat_at=now,
+            resident={name: Residency(now, 50.0, now) for name in resident},
+        )
+
+    async def report(self, store: EngineStore, *resident: str) -> None:
+        """Report to the registry, as an agent does."""
+        self.held |= set(resident)
+        await store.report(self.record(*resident), 60)
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        if self.fail:
+            raise self.fail.pop(0)("broken", request=request)
+        if not request.headers["authorization"].startswith("Bearer lke_"):
+            return _error(401, "invalid_api_key", "No key.")
+        if request.url.path.startswith("/internal/adapters"):
+            return self._adapters(request)
+        body = json.loads(request.content)
+        self.asked.append(body)
+        if self.refuse:
+            return httpx.Response(self.refuse[0], json=self.refuse[1])
+        if body["model"] != BASE and body["model"] not in self.held:
+            return _error(404, "model_not_found", f"This engine does not hold {body['model']!r}.")
+        if body.get("stream"):
+            return httpx.Response(200, stream=_Stream(self, body, request))
+        self.active += 1
+        try:
+            if self.hold:
+                await self.hold.wait()
+        finally:
+            self.active -= 1
+        return httpx.Response(200, json=answer(body, request.url.path))
+
+    def _adapters(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            name = json.loads(request.content)["name"]
+            cold = name not in self.held
+            self.held.add(name)
+            self.loads.append(name)
+            return httpx.Response(200, json={"name": name, "load_ms": 52.5, "cold": cold})
+        name = request.url.path.rsplit("/", 1)[-1]
+        self.removed.append(name)
+        removed = name in self.held
+        self.held.discard(name)
+        return httpx.Response(200, json={"name": name, "removed": removed})
+
+
+def text_of(body: dict[str, Any]) -> str:
+    """Return what the engine says: which weights answered."""
+    return f"from {body['model']}"
+
+
+def answer(body: dict[str, Any], path: str) -> dict[str, Any]:
+    """Return vLLM's reply in one piece."""
+    text = text_of(body)
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+    choice |= {"message": {"role": "assistant", "content": text}} if "chat" in path else {"text": text}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    return {"id": "c-1", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+
+
+def events_of(body: dict[str, Any]) -> list[bytes]:
+    """Return vLLM's reply as the events of a stream."""
+    pieces: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)]
+    pieces += [({"content": piece}, None) for piece in text_of(body).split(" ")]
+    pieces += [({"content": '"finish_reason":null says "choices":[{'}, None), ({}, "stop")]
+    head = {"id": "c-1", "object": "chat.completion.chunk", "model": body["model"]}
+    chunks: list[dict[str, Any]] = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]} for delta, reason in pieces
+    ]
+    if (body.get("stream_options") or {}).get("include_usage"):
+        chunks.append({**head, "choices": [], "usage": {"total_tokens": 5}})
+    return [_event(json.dumps(chunk, separators=(",", ":"))) for chunk in chunks] + [_event("[DONE]")]
+
+
+class _Stream(httpx.AsyncByteStream):
+    """A stream that can break, wait, and tell that it was closed."""
+
+    def __init__(self, engine: Engine, body: dict[str, Any], request: httpx.Request) -> None:
+        self._engine, self._body, self._request = engine, body, request
+        engine.active += 1
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number, event in enumerate(events_of(self._body)):
+            if self._engine.break_after is not None and number >= self._engine.break_after:
+                raise httpx.RemoteProtocolError("peer closed connection", request=self._request)
+            yield event[:7]
+            yield event[7:]
+            if number == 1 and self._engine.hold:
+                await self._engine.hold.wait()
+
+    async def aclose(self) -> None:
+        self._engine.active -= 1
+        self._engine.closed += 1
+
+
+def _event(text: str) -> bytes:
+    return f"data: {text}\n\n".encode()
+
+
+def _error(status: int, code: str, message: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"message": message, "type": "t", "code": code, "param": "model"}})
+
+
+def transport(*engines: Engine) -> httpx.MockTransport:
+    """Return a transport that reaches the engines by their addresses."""
+    by_host = {engine.id: engine for engine in engines}
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        return await by_host[request.url.host].handle(request)
+
+    return httpx.MockTransport(handle)
