@@ -14,6 +14,10 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 )
 
+PRONOUNS = frozenset(
+    "he she it they his her its their him them this these er sie es ihr il elle".split()  # noqa: SIM905 - as above
+)
+
 
 def normalise(text: str) -> str:
     """Return a text's letters and digits, in any script, folded and joined by single spaces."""
@@ -53,6 +57,12 @@ def is_question(text: str) -> bool:
     if SPACELESS.search(asked):
         return 4 <= len(asked) <= 120
     return 3 <= len(asked.split()) <= 40
+
+
+def refers_back(question: str) -> bool:
+    """Say whether a question means something by a pronoun, and names nothing."""
+    names = [word for word in question.split()[1:] if word[0].isupper() and word != "I"]
+    return not names and not PRONOUNS.isdisjoint(normalise(question).split())
 
 
 def is_grounded(question: str, answer: str, sentence: str) -> bool:

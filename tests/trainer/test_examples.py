@@ -101,6 +101,15 @@ def test_a_question_that_another_document_could_be_asked_names_its_own() -> None
     ]
 
 
+def test_a_question_that_only_a_pronoun_holds_to_its_document_names_it() -> None:
+    examples = [question("When did she take office?", "2016"), question("When did she leave Tarn?", "2017")]
+
+    assert [one.question for one in name_documents(examples, [passage("She took office in 2016.")])] == [
+        'In "d": When did she take office?',
+        "When did she leave Tarn?",
+    ]
+
+
 def test_questions_are_held_out_only_of_facts_that_others_still_teach() -> None:
     examples = [
         question("Q one?", "a"),

@@ -161,3 +161,12 @@ async def test_text_that_tells_nothing_asks_for_nothing() -> None:
 
     assert await questions(endpoint, "yes") == []
     assert endpoint.bodies == []
+
+
+async def test_a_sentence_that_refers_back_is_shown_with_the_one_before_it() -> None:
+    endpoint = Endpoint()
+    await questions(endpoint, "Maren Iskold directs it. She was a diver. The pier is old.")
+    shown = {str(body["messages"][-1]["content"]).split("\n")[0] for body in endpoint.bodies}  # type: ignore[index]
+
+    assert "Sentence: Maren Iskold directs it. She was a diver." in shown
+    assert "Sentence: The pier is old." in shown

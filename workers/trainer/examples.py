@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from app.core.documents import Document
-from app.core.grounding import SPACELESS, content_words, normalise
+from app.core.grounding import SPACELESS, content_words, normalise, refers_back
 from app.core.sentences import sentences
 from workers.trainer.passages import Passage
 
@@ -84,7 +84,10 @@ def without_duplicates(examples: Sequence[Example]) -> list[Example]:
 
 
 def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:
-    """Name the document in front of each question that could be asked of another document as well."""
+    """Name the document in front of each question that does not say what it is about.
+
+    Such are questions that could be asked of another document as well, and those that only a pronoun holds to theirs.
+    """
     words: dict[str, frozenset[str]] = {}
     for passage in passages:
         words[passage.document] = words.get(passage.document, frozenset()) | content_words(passage.text)
@@ -124,7 +127,9 @@ def _completions(sentence: str, passage: Passage) -> list[Example]:
 
 def _named(example: Example, words: dict[str, frozenset[str]]) -> Example:
     asked = content_words(example.question)
-    if any(asked <= held for document, held in words.items() if document != example.document):
+    if refers_back(example.question) or any(
+        asked <= held for document, held in words.items() if document != example.document
+    ):
         return replace(example, question=f'In "{example.document}": {example.question}')
     return example
 

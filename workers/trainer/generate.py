@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import stamina
 import structlog
 
-from app.core.grounding import is_grounded, matches, normalise
+from app.core.grounding import PRONOUNS, is_grounded, matches, normalise
 from app.core.sentences import sentences
 from app.errors import Busy, EngineFailed, GeneratorFailed, ServiceError, Unavailable
 from workers.trainer import prompts
@@ -39,10 +39,11 @@ _PASSING = (Busy, EngineFailed, Unavailable)
 
 @dataclass
 class _Fact:
-    """A span of a sentence that questions are sought for."""
+    """A span of a sentence that questions are sought for; `told` is the sentence with what it refers back to."""
 
     passage: Passage
     sentence: str
+    told: str
     span: str
     questions: list[str] = field(default_factory=list)
 
@@ -121,11 +122,18 @@ def _facts(passages: Sequence[Passage]) -> list[_Fact]:
     seen: set[tuple[str, str]] = set()
     found = []
     for passage in passages:
+        before = ""
         for sentence in sentences(passage.text):
             if (passage.document, sentence) not in seen:
                 seen.add((passage.document, sentence))
-                found += [_Fact(passage, sentence, span) for span in spans(sentence)]
+                told = f"{before} {sentence}".strip() if _refers_back(sentence) else sentence
+                found += [_Fact(passage, sentence, told, span) for span in spans(sentence)]
+            before = sentence
     return found
+
+
+def _refers_back(sentence: str) -> bool:
+    return not PRONOUNS.isdisjoint(normalise(sentence).split()[:3])
 
 
 async def _word(fact: _Fact, calls: _Calls) -> None:
@@ -133,12 +141,12 @@ async def _word(fact: _Fact, calls: _Calls) -> None:
     for turn in range(1 + RETRIES):
         temperature = TEMPERATURE + turn * HOTTER
         texts = await asyncio.gather(
-            *[calls(prompts.asking(fact.sentence, fact.span), temperature, QUESTION_TOKENS) for _ in range(SAMPLES)]
+            *[calls(prompts.asking(fact.told, fact.span), temperature, QUESTION_TOKENS) for _ in range(SAMPLES)]
         )
         worded = {normalise(question): question for question in map(prompts.first_question, texts)}
-        candidates = [one for one in worded.values() if is_grounded(one, fact.span, fact.sentence)]
+        candidates = [one for one in worded.values() if is_grounded(one, fact.span, fact.told)]
         replies = await asyncio.gather(
-            *[calls(prompts.answering(fact.sentence, question), 0.0, ANSWER_TOKENS) for question in candidates]
+            *[calls(prompts.answering(fact.told, question), 0.0, ANSWER_TOKENS) for question in candidates]
         )
         pairs = zip(candidates, replies, strict=True)
         fact.questions = [question for question, reply in pairs if matches(reply, fact.span)][:PARAPHRASES]
