@@ -35,6 +35,7 @@ class Engine:
         self.epoch = 1
         self.active = 0
         self.closed = 0
+        self.begun = asyncio.Event()
 
     def record(self, *resident: str) -> EngineRecord:
         """Return what its agent would report."""
@@ -77,6 +78,7 @@ class Engine:
         if body.get("stream"):
             return httpx.Response(200, stream=_Stream(self, body, request))
         self.active += 1
+        self.begun.set()
         try:
             if self.hold:
                 await self.hold.wait()
