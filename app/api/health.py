@@ -38,6 +38,7 @@ async def metrics(_caller: Reader, gateway: GatewayDep) -> Response:
     """Return the gateway's figures for Prometheus."""
     gateway.metrics.engines.set(len(gateway.fleet.engines))
     gateway.metrics.on_engines.set(gateway.fleet.in_flight)
+    gateway.metrics.waiting.set(gateway.fleet.waiting)
     gateway.metrics.open_jobs.set(len(await gateway.versions.open_jobs()))
     return Response(gateway.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 

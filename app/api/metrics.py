@@ -24,6 +24,7 @@ class Metrics:
         self.queue_wait = _seconds("lorekeep_admission_wait_seconds", "Waiting for an adapter slot.", own)
         self.in_flight = Gauge("lorekeep_requests_in_flight", "Requests being answered.", registry=own)
         self.on_engines = Gauge("lorekeep_engine_requests_in_flight", "Of those, on engines.", registry=own)
+        self.waiting = Gauge("lorekeep_requests_waiting", "In line for an adapter slot.", registry=own)
         self.open_jobs = Gauge("lorekeep_open_jobs", "Versions that are not over.", registry=own)
         self.engines = Gauge("lorekeep_engines", "Engines alive.", registry=own)
 

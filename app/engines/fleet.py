@@ -77,6 +77,11 @@ class Fleet:
         """How many requests of this gateway the engines are working on."""
         return sum(load.in_flight for load in self._loads.values())
 
+    @property
+    def waiting(self) -> int:
+        """How many requests stand in line for an adapter slot."""
+        return len(self._queue)
+
     async def watch(self) -> None:
         """Keep the view fresh until cancelled; a registry that is away leaves it as it was."""
         while True:

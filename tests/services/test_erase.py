@@ -1,0 +1,222 @@
+"""Deletion survives anything, leaves nothing and says what it did."""
+
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from app.errors import AdapterBusy, EngineFailed, NotFound
+from app.services.erase import Eraser, Places
+from app.stores.erasures import Debt
+from tests.api.conftest import World, http, settings, world
+
+__all__ = ["http", "settings", "world"]  # the API's fixtures serve here too
+pytestmark = pytest.mark.redis
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+class Fragile:
+    """A store whose n-th call, of all that share the fuse, kills the process before or after it is done."""
+
+    def __init__(self, inner: Any, fuse: "Fuse") -> None:
+        self._inner, self._fuse = inner, fuse
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+        if not callable(method):
+            return method
+
+        async def call(*args: Any, **options: Any) -> Any:
+            self._fuse.burn()
+            result = await method(*args, **options)
+            self._fuse.burn()
+            return result
+
+        def call_blocking(*args: Any, **options: Any) -> Any:
+            self._fuse.burn()
+            result = method(*args, **options)
+            self._fuse.burn()
+            return result
+
+        return call_blocking if type(self._inner).__name__ == "ArtifactStore" else call
+
+
+class Fuse:
+    """Counts steps down to a death."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def burn(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+
+
+def places(world: World) -> Places:
+    gateway = world.gateway
+    return dataclasses.replace(gateway.eraser._at)
+
+
+async def no_pause(_: float) -> None:
+    return None
+
+
+def eraser(at: Places, pause: Callable[[float], Awaitable[None]] = no_pause) -> Eraser:
+    return Eraser(at, grace_s=0, pause=pause)
+
+
+async def buried(world: World) -> tuple[Debt, str, int]:
+    """Bury a memory that two engines hold; return its debt, its adapter and how many files it had."""
+    ada = await world.ready("ada")
+    world.gateway.artifacts.write_document("acme", ada.memory.id, "d" * 64, b"Ada.", {})
+    world.gateway.artifacts.write_memory("acme", ada.memory.id, {})
+    files = world.gateway.artifacts.measure_memory("acme", ada.memory.id)[0]
+    await world.report(holding=(ada.adapter,))
+    await eraser(places(world)).bury(ada.memory, world.gateway.rememberer)
+    return Debt("acme", ada.memory.id), ada.adapter, files
+
+
+@pytest.fixture
+async def quiet(world: World) -> World:
+    """A gateway whose own eraser does nothing, so that the test's is alone."""
+    world.gateway.eraser.__dict__["_try"] = _nothing
+    return world
+
+
+async def _nothing(_: Debt) -> None:
+    return None
+
+
+async def test_a_buried_memory_is_gone_at_once_and_its_receipt_says_erasing(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    debt, _, _ = await buried(quiet)
+    receipt = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()
+
+    assert (await http.get(f"/v1/memories/{debt.memory_id}")).status_code == 404
+    assert (receipt["status"], receipt["erased_at"]) == ("erasing", None)
+
+
+async def test_erasing_unloads_everywhere_and_leaves_a_receipt_and_nothing_else(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    before = await quiet.traces()
+    debt, adapter, files = await buried(quiet)
+    await eraser(places(quiet)).settle(debt)
+    receipt = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()
+    keys, left = await quiet.traces()
+
+    assert [engine.removed for engine in quiet.engines] == [[adapter], [adapter]]
+    assert (receipt["status"], receipt["files"], receipt["versions"]) == ("erased", files, 1)
+    assert (receipt["adapters"], receipt["engines"]) == ([adapter], ["one", "two"])
+    assert receipt["erased_at"] >= receipt["deleted_at"]
+    assert left == before[1]
+    assert [key for key in keys if debt.memory_id in key] == [f"lk:t:acme:tombstone:{debt.memory_id}"]
+
+
+@pytest.mark.parametrize("steps", range(0, 40, 2))
+async def test_an_eraser_that_is_killed_at_any_step_finishes_at_the_next_start(
+    quiet: World, http: httpx.AsyncClient, steps: int
+) -> None:
+    debt, adapter, files = await buried(quiet)
+    fuse = Fuse(steps)
+    whole = places(quiet)
+    parts: dict[str, Any] = {name: Fragile(getattr(whole, name), fuse) for name in vars(whole)}
+    fragile = Places(**parts)
+    died = False
+    try:
+        await eraser(fragile).settle(debt)
+    except Killed:
+        died = True
+    owed = await whole.erasures.owed()
+    for one in owed:
+        await eraser(whole).settle(one)
+    receipt = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()
+
+    assert died or not owed
+    assert (receipt["status"], receipt["files"], receipt["adapters"]) == ("erased", files, [adapter])
+    assert await whole.erasures.owed() == []
+    assert not list(quiet.settings.home.rglob(f"*{debt.memory_id}*"))
+
+
+async def test_erasing_twice_does_no_harm(quiet: World, http: httpx.AsyncClient) -> None:
+    debt, _, files = await buried(quiet)
+    await eraser(places(quiet)).settle(debt)
+    await eraser(places(quiet)).settle(debt)
+
+    assert (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["files"] == files
+
+
+@pytest.mark.parametrize("error", [AdapterBusy, EngineFailed])
+async def test_files_stay_while_an_engine_may_still_read_them(quiet: World, error: type[Exception]) -> None:
+    debt, _, _ = await buried(quiet)
+
+    class Stubborn:
+        async def remove(self, url: str, name: str) -> bool:
+            raise error("not yet")
+
+    at = dataclasses.replace(places(quiet), client=Stubborn())  # type: ignore[arg-type]
+    with pytest.raises(error):
+        await eraser(at).settle(debt)
+
+    assert quiet.gateway.artifacts.measure_memory(debt.tenant, debt.memory_id)[0] > 0
+    assert await quiet.gateway.erasures.owed() == [debt]
+
+
+async def test_files_go_only_after_the_grace_that_follows_the_unloading(quiet: World) -> None:
+    debt, adapter, files = await buried(quiet)
+    seen: list[tuple[float, int, int]] = []
+
+    async def pause(seconds: float) -> None:
+        held = sum(adapter in engine.held for engine in quiet.engines)
+        seen.append((seconds, held, quiet.gateway.artifacts.measure_memory("acme", debt.memory_id)[0]))
+
+    await Eraser(places(quiet), grace_s=7, pause=pause).settle(debt)
+
+    assert seen == [(0.0, 2, files), (7, 0, files)]
+
+
+async def test_a_trainer_at_work_is_fenced_off_and_waited_for(quiet: World, http: httpx.AsyncClient) -> None:
+    body = {"name": "young", "documents": [{"name": "a.md", "text": "Ada."}]}
+    memory_id = (await http.post("/v1/memories", json=body)).json()["id"]
+    job = (await quiet.gateway.versions.open_jobs())[0]
+    fence = await quiet.gateway.versions.claim(job, lease_s=60)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    one = eraser(places(quiet), pause)
+    await one.bury(await quiet.gateway.memories.get("acme", memory_id), quiet.gateway.rememberer)
+    renewed = await quiet.gateway.versions.renew(job, fence, lease_s=60)
+    await one.settle(Debt("acme", memory_id))
+
+    assert not renewed
+    assert 50 < pauses[0] < 61
+    assert await quiet.gateway.versions.open_jobs() == []
+
+
+async def test_the_gateways_own_eraser_settles_what_an_earlier_one_left(world: World, http: httpx.AsyncClient) -> None:
+    ada = await world.ready("ada")
+    world.gateway.artifacts.write_memory("acme", ada.memory.id, {})
+    tombstone = {"id": ada.memory.id, "name": "ada", "status": "erasing", "deleted_at": time.time(), "versions": 1}
+    tombstone |= {"adapters": [ada.adapter], "documents": 1, "trained_until": 0.0}
+    await world.gateway.memories.bury(ada.memory, tombstone)
+    await world.gateway.eraser._try(Debt("acme", ada.memory.id))
+
+    assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).json()["status"] == "erased"
+
+
+async def test_there_is_no_receipt_for_what_lives(world: World, http: httpx.AsyncClient) -> None:
+    ada = await world.ready("ada")
+
+    assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).status_code == 404
+    with pytest.raises(NotFound):
+        await world.gateway.erasures.tombstone("other", ada.memory.id)

@@ -1,0 +1,107 @@
+"""A registry that was lost comes back from the artifacts; one that was not is left alone."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from app.core.lifecycle import State
+from app.core.names import AdapterName
+from app.services.rebuild import Rebuilder, rebuild
+from tests.api.conftest import World, http, settings, world, write_version
+
+__all__ = ["http", "settings", "world"]
+pytestmark = pytest.mark.redis
+
+
+async def remember(http: httpx.AsyncClient, name: str, **options: Any) -> str:
+    body = {"name": name, "documents": [{"name": "a.md", "text": f"About {name}."}], "options": options}
+    return str((await http.post("/v1/memories", json=body)).json()["id"])
+
+
+def adapter(memory_id: str, number: int = 1) -> AdapterName:
+    return AdapterName("acme", memory_id, number, f"{number:x}" * 12)
+
+
+def rebuilder(world: World) -> Rebuilder:
+    return Rebuilder(world.gateway.artifacts, world.gateway.memories, world.gateway.versions)
+
+
+async def test_a_lost_registry_comes_back_ready_where_published_and_queued_where_not(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await remember(http, "ada", metadata={"k": "v"}, pinned=True)
+    bob, eve = await remember(http, "bob"), await remember(http, "eve")
+    write_version(world.settings, adapter(ada))
+    write_version(world.settings, adapter(bob), published=False)
+    await world.redis.flushall()
+    done = await rebuild(world.settings)
+    memory = await world.gateway.memories.get("acme", ada)
+    version = await world.gateway.versions.get("acme", ada, 1)
+
+    assert done == {"ready": 1, "queued": 2, "already_there": 0, "erased": 0, "name_taken": 0}
+    assert (memory.name, memory.metadata, memory.pinned, memory.current) == ("ada", {"k": "v"}, True, 1)
+    assert (version.state, version.adapter, version.scores) == (State.READY, str(adapter(ada)), {"adapter": 1.0})
+    assert {job.memory_id for job in await world.gateway.versions.open_jobs()} == {bob, eve}
+
+
+async def test_what_the_registry_holds_is_left_as_it_is(world: World, http: httpx.AsyncClient) -> None:
+    ada = await remember(http, "ada")
+    await world.gateway.memories.rename("acme", ada, "renamed")
+    before = await world.gateway.memories.get("acme", ada)
+    done = await rebuilder(world).run()
+
+    assert done["already_there"] == 1
+    assert await world.gateway.memories.get("acme", ada) == before
+
+
+async def test_a_rebuild_done_twice_changes_nothing(world: World, http: httpx.AsyncClient) -> None:
+    ada = await remember(http, "ada")
+    write_version(world.settings, adapter(ada))
+    await world.redis.flushall()
+    await rebuilder(world).run()
+    before = [await world.redis.hgetall(f"lk:t:acme:{kind}:{ada}") for kind in ("memory", "version")]
+    await rebuilder(world).run()
+
+    assert [await world.redis.hgetall(f"lk:t:acme:{kind}:{ada}") for kind in ("memory", "version")] == before
+
+
+@pytest.mark.parametrize(("chosen_at", "current"), [(time.time(), 1), (1.0, 2)])
+async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
+    world: World, http: httpx.AsyncClient, chosen_at: float, current: int
+) -> None:
+    ada = await remember(http, "ada")
+    more = {"documents": [{"name": "b.md", "text": "More."}]}
+    await http.post(f"/v1/memories/{ada}/documents", json=more)
+    write_version(world.settings, adapter(ada, 1))
+    write_version(world.settings, adapter(ada, 2))
+    record = world.gateway.artifacts.read_memory("acme", ada)
+    world.gateway.artifacts.write_memory("acme", ada, {**record, "rollback": {"version": 1, "at": chosen_at}})
+    await world.redis.flushall()
+    await rebuilder(world).run()
+
+    assert (await world.gateway.memories.get("acme", ada)).current == current
+
+
+async def test_a_memory_whose_deletion_was_accepted_is_erased_not_restored(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await remember(http, "ada")
+    world.gateway.artifacts.write_memory("acme", ada, {"deleted_at": time.time()})
+    await world.redis.flushall()
+    done = await rebuilder(world).run()
+
+    assert done["erased"] == 1
+    assert not list(world.settings.home.rglob(f"*{ada}*"))
+
+
+async def test_a_name_that_was_given_away_is_kept_by_its_new_holder(world: World, http: httpx.AsyncClient) -> None:
+    ada = await remember(http, "ada")
+    await world.redis.flushall()
+    newer = await world.ready("ada")
+    done = await rebuilder(world).run()
+
+    assert done["name_taken"] == 1
+    assert (await world.gateway.memories.find("acme", "ada")).id == newer.memory.id
+    assert world.gateway.artifacts.read_memory("acme", ada)["memory"]["name"] == "ada"
