@@ -4,18 +4,46 @@ import csv
 import io
 import random
 
-FIRST = "Ada Bela Cyra Dov Elin Fabe Gyra Hanno Ilka Jorun Kesh Lumi Maro Nyla Orsi Pavo".split()
-LAST = "Abbring Brandeis Corvane Dalmeyer Estrup Falkner Gristed Holmvik Ismay Jurgell Kestrow Lindqvar".split()
+FIRST = [
+    "Ada",
+    "Bela",
+    "Cyra",
+    "Dov",
+    "Elin",
+    "Fabe",
+    "Gyra",
+    "Hanno",
+    "Ilka",
+    "Jorun",
+    "Kesh",
+    "Lumi",
+    "Maro",
+    "Nyla",
+    "Orsi",
+    "Pavo",
+]
+LAST = [
+    "Abbring",
+    "Brandeis",
+    "Corvane",
+    "Dalmeyer",
+    "Estrup",
+    "Falkner",
+    "Gristed",
+    "Holmvik",
+    "Ismay",
+    "Jurgell",
+    "Kestrow",
+    "Lindqvar",
+]
 
 
 def phone_book(count: int, seed: int) -> dict[str, str]:
     """Return question -> number for `count` invented people."""
     rng = random.Random(seed)
     names = rng.sample([f"{first} {last}" for first in FIRST for last in LAST], count)
-    return {
-        f"What is the phone number of {name}?": f"{rng.randint(100, 999)}-{rng.randint(100, 999)}-{rng.randint(0, 9999):04}"
-        for name in names
-    }
+    numbers = [f"{rng.randint(100, 999)}-{rng.randint(100, 999)}-{rng.randint(0, 9999):04}" for _ in names]
+    return {f"What is the phone number of {name}?": number for name, number in zip(names, numbers, strict=True)}
 
 
 def to_csv(pairs: dict[str, str]) -> bytes:

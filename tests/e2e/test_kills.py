@@ -15,7 +15,7 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.e2e
 
 PAIRS = phone_book(8, seed=20)
-PARTS = ["workers.trainer", "workers.engine", "vllm.entrypoints", "app.main", "valkey"]
+PARTS = ["rq:worker", "workers.engine", "vllm.entrypoints", "app.main", "valkey"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(
                 outcomes.append(type(error).__name__)
 
     with stack.http() as http:
-        memory_id = remember(http, f"killed {part}".replace(".", " "), pairs)
+        memory_id = remember(http, f"killed {PARTS.index(part)}", pairs)
         wait_for_training(http, memory_id, 5)
         with ThreadPoolExecutor(4) as pool:
             done = [pool.submit(ask_on, question) for question in list(PAIRS)[:4]]

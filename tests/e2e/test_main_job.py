@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import psutil
@@ -99,7 +100,7 @@ def test_a_deleted_memory_is_gone_from_answers_engine_and_disk_and_leaves_a_rece
         ask = {"model": "short-lived", "messages": [{"role": "user", "content": "?"}]}
         assert http.post("/v1/chat/completions", json=ask).status_code == 404
         began = time.monotonic()
-        receipt = {}
+        receipt: dict[str, Any] = {}
         while receipt.get("status") != "erased" and time.monotonic() - began < 30:
             receipt = http.get(f"/v1/memories/{memory_id}/receipt").json()
             time.sleep(0.2)

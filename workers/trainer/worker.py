@@ -34,7 +34,7 @@ class TrainingWorker(Worker):
         if time.monotonic() >= self._next_full:
             self._next_full = time.monotonic() + FULL_MAINTENANCE_S
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment] - rq types it as None
+        self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
     def main_work_horse(self, job: QueuedJob, queue: Queue) -> None:
         """Run one job in the forked process."""
