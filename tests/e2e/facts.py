@@ -4,38 +4,8 @@ import csv
 import io
 import random
 
-FIRST = [
-    "Ada",
-    "Bela",
-    "Cyra",
-    "Dov",
-    "Elin",
-    "Fabe",
-    "Gyra",
-    "Hanno",
-    "Ilka",
-    "Jorun",
-    "Kesh",
-    "Lumi",
-    "Maro",
-    "Nyla",
-    "Orsi",
-    "Pavo",
-]
-LAST = [
-    "Abbring",
-    "Brandeis",
-    "Corvane",
-    "Dalmeyer",
-    "Estrup",
-    "Falkner",
-    "Gristed",
-    "Holmvik",
-    "Ismay",
-    "Jurgell",
-    "Kestrow",
-    "Lindqvar",
-]
+FIRST = ["Ada", "Bela", "Cyra", "Dov", "Elin", "Fabe", "Gyra", "Hanno", "Ilka", "Jorun", "Kesh", "Lumi", "Maro", "Nyla"]
+LAST = ["Abbring", "Brandeis", "Corvane", "Dalmeyer", "Estrup", "Falkner", "Gristed", "Holmvik", "Ismay", "Jurgell"]
 
 
 def phone_book(count: int, seed: int) -> dict[str, str]:
