@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.bodies import read_object
 from app.api.context import GatewayDep, Reader, bearer
-from app.api.failures import RESPONSES
+from app.api.failures import EVENTS, RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import ModelList, ModelView, OpenAiReply, QueryReply
 from app.api.requests import CHAT_BODY, TEXT_BODY, QueryBody
@@ -23,6 +23,7 @@ from app.services.answer import CHAT, TEXT, Provenance, Stream
 router = APIRouter(prefix="/v1", tags=["answers"], responses=RESPONSES, dependencies=[bearer])
 Result = TypeVar("Result")
 CLIENT_LEFT = 499
+ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": OpenAiReply, "content": EVENTS}}
 
 
 class SeatedStream(StreamingResponse):
@@ -40,13 +41,13 @@ class SeatedStream(StreamingResponse):
             await self._close()
 
 
-@router.post("/chat/completions", openapi_extra=CHAT_BODY, response_model=None, responses={200: {"model": OpenAiReply}})
+@router.post("/chat/completions", openapi_extra=CHAT_BODY, response_model=None, responses=ANSWER)
 async def chat(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
     """Complete a chat, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
     return await _complete(request, CHAT, caller.tenant, gateway)
 
 
-@router.post("/completions", openapi_extra=TEXT_BODY, response_model=None, responses={200: {"model": OpenAiReply}})
+@router.post("/completions", openapi_extra=TEXT_BODY, response_model=None, responses=ANSWER)
 async def complete(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
     """Complete a text, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
     return await _complete(request, TEXT, caller.tenant, gateway)

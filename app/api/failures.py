@@ -61,6 +61,22 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+_SCHEMA = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorReply"}}}
+# for calls whose reply is no JSON: their errors are, all the same
+JSON_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": response["description"], "content": _SCHEMA} for status, response in RESPONSES.items()
+}
+
+EVENTS = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+        }
+    }
+}
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",

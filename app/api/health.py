@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from app.api.context import GatewayDep, Reader, bearer
-from app.api.failures import RESPONSES
+from app.api.failures import JSON_RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import Alive, Readiness
 
@@ -33,7 +33,7 @@ async def readyz(gateway: GatewayDep) -> JSONResponse:
     return JSONResponse(body.model_dump(), 503 if missing else 200)
 
 
-@router.get("/metrics", responses=RESPONSES, response_class=PlainTextResponse, dependencies=[bearer])
+@router.get("/metrics", responses=JSON_RESPONSES, response_class=PlainTextResponse, dependencies=[bearer])
 async def metrics(_caller: Reader, gateway: GatewayDep) -> Response:
     """Return the gateway's figures for Prometheus."""
     gateway.metrics.engines.set(len(gateway.fleet.engines))

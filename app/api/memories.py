@@ -11,7 +11,7 @@ from sse_starlette import EventSourceResponse
 from app.api.context import GatewayDep, ReadableMemory, Reader, WritableMemory, Writer, bearer
 from app.api.events import Narrator
 from app.api.export import tar_of
-from app.api.failures import RESPONSES
+from app.api.failures import EVENTS, JSON_RESPONSES, RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
 from app.api.requests import MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
@@ -26,9 +26,13 @@ IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
 ]
 _EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
-_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    **JSON_RESPONSES,
+    200: {"content": EVENTS},
+}
 _TAR: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}}
+    **JSON_RESPONSES,
+    200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}},
 }
 
 
