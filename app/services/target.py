@@ -112,7 +112,5 @@ class Resolver:
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
-        version = await self._versions.get(tenant, memory.id, memory.current)
-        return Target(
-            asked=model, mode=extension.mode, memory_id=memory.id, version=version.number, adapter=version.adapter
-        )
+        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
+        return Target(asked=model, mode=extension.mode, memory_id=memory.id, version=memory.current, adapter=adapter)

@@ -57,6 +57,17 @@ class VersionStore:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
         return _to_version(row)
 
+    async def adapter(self, tenant: str, memory_id: str, number: int) -> str:
+        """Return what engines call one version: all that a question needs of it, however many documents it has.
+
+        Raises:
+            VersionNotFound: the memory has none with this number.
+        """
+        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), "adapter")
+        if text is None:
+            raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
+        return str(json.loads(text))
+
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""
         return await self.many([(memory, number) for number in range(memory.latest, 0, -1)])
