@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     engine_port: int = Field(8100, ge=1, le=65535)
     engine_url: str = ""  # what others reach this engine by; empty: http://<engine_host>:<engine_port>
     max_loras: int = Field(4, ge=1)
-    max_cpu_loras: int = Field(32, ge=1)
+    max_cpu_loras: int = Field(16, ge=1)
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 16
     max_model_len: int = Field(2048, ge=64)
     kv_cache_gib: int = Field(2, ge=1)  # CPU engines

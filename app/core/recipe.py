@@ -20,6 +20,7 @@ class Recipe:
         target: which linear layers carry a LoRA: one of `TARGETS`.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, then cosine to zero.
         epochs: at most this many passes over the examples.
+        min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
@@ -38,6 +39,7 @@ class Recipe:
     max_grad_norm: float = 1.0
     epochs: int = 25
     batch_size: int = 8
+    min_steps: int = 120
     stop_loss: float = 0.01
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
@@ -87,6 +89,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_grad_norm": (0.01, 1000.0),
     "epochs": (1, 1000),
     "batch_size": (1, 1024),
+    "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),
     "passage_tokens": (16, 8192),
     "passage_overlap_tokens": (0, 4096),

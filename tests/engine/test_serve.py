@@ -20,9 +20,16 @@ def option(command: list[str], name: str) -> str:
     return command[command.index(name) + 1]
 
 
+def test_a_cpu_engine_has_one_slot_more_than_it_holds_adapters(tmp_path: Path) -> None:
+    """Its kernels give requests for the base model the last slot's weights, so that one must stay empty."""
+    command = build_command(settings(tmp_path, max_loras=2, max_cpu_loras=9), BASE, "cpu", None)
+
+    assert (option(command, "--max-loras"), option(command, "--max-cpu-loras")) == ("10", "10")
+
+
 def test_the_command_follows_the_settings(tmp_path: Path) -> None:
     chosen = settings(tmp_path, max_loras=2, max_cpu_loras=9, max_lora_rank=64, max_model_len=512, dtype="float16")
-    command = build_command(chosen, BASE, "cpu", None)
+    command = build_command(chosen, BASE, "cuda", None)
     pairs = ("--max-loras", "--max-cpu-loras", "--max-lora-rank", "--max-model-len", "--dtype", "--port", "--model")
 
     assert [option(command, name) for name in pairs] == ["2", "9", "64", "512", "float16", "8199", str(BASE)]

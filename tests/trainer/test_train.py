@@ -19,7 +19,7 @@ from workers.trainer.model import attach_lora
 from workers.trainer.train import label_count, label_logprobs, lr_scale, packs_exactly, train
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, seed=3)
+RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, min_steps=1, seed=3)
 TOKENIZER = byte_tokenizer()
 ROWS = [
     encode_chat(TOKENIZER, "Ann?", "212"),
@@ -116,6 +116,14 @@ def test_training_stops_after_the_epoch_that_is_good_enough() -> None:
     steps = list(train(lora(llama()), ROWS[:2], RECIPE))
 
     assert steps[-1].index < steps[-1].steps == 60
+
+
+def test_few_examples_get_more_passes() -> None:
+    recipe = replace(RECIPE, stop_loss=0.0, epochs=2, min_steps=7)
+
+    steps = list(train(lora(llama()), ROWS[:2], recipe))
+
+    assert len(steps) == 7
 
 
 def test_training_runs_all_its_epochs_when_told_never_to_stop_early() -> None:

@@ -90,11 +90,17 @@ def build_command(settings: Settings, folder: Path, device: str, template: Path 
         folder: the base model's.
         template: a chat template for a tokenizer that carries none.
     """
+    slots, held = settings.max_loras, settings.max_cpu_loras
+    if device == "cpu":
+        # vLLM's CPU kernels give a row without a LoRA the weights of the *last* slot (index -1), seen on 0.32.0. The
+        # guard holds at most `max_cpu_loras` adapters and vLLM fills the lowest free slot: with one slot more, the
+        # last one stays empty, which is what the base model needs.
+        slots = held = settings.max_cpu_loras + 1
     options = {
         "--model": folder,
         "--served-model-name": BASE,
-        "--max-loras": settings.max_loras,
-        "--max-cpu-loras": settings.max_cpu_loras,
+        "--max-loras": slots,
+        "--max-cpu-loras": held,
         "--max-lora-rank": settings.max_lora_rank,
         "--max-model-len": settings.max_model_len,
         "--dtype": settings.dtype,

@@ -60,9 +60,11 @@ def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
     shuffle = random.Random(recipe.seed)
     optimizer = MasterAdamW(model, recipe)
     pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
-    steps = recipe.epochs * math.ceil(len(rows) / recipe.batch_size)
+    per_epoch = math.ceil(len(rows) / recipe.batch_size)
+    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / per_epoch))
+    steps = epochs * per_epoch
     index = 0
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(1, epochs + 1):
         total, labels = 0.0, 0
         for batch in epoch_batches(rows, recipe.batch_size, shuffle):
             index += 1
