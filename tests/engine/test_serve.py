@@ -25,6 +25,7 @@ def test_a_cpu_engine_has_one_slot_more_than_it_holds_adapters(tmp_path: Path) -
     command = build_command(settings(tmp_path, max_loras=2, max_cpu_loras=9), BASE, "cpu", None)
 
     assert (option(command, "--max-loras"), option(command, "--max-cpu-loras")) == ("10", "10")
+    assert "--gpu-memory-utilization" not in command
 
 
 def test_the_command_follows_the_settings(tmp_path: Path) -> None:
@@ -37,7 +38,6 @@ def test_the_command_follows_the_settings(tmp_path: Path) -> None:
     assert option(command, "--middleware") == "workers.engine.guard.Guard"
     assert "--enable-lora" in command
     assert "--chat-template" not in command
-    assert "--gpu-memory-utilization" not in command
 
 
 def test_a_template_is_given_only_where_the_tokenizer_has_none(tmp_path: Path) -> None:
