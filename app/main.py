@@ -12,8 +12,8 @@ from app.api import answers, fleet, health, keys, memories
 from app.api.edge import Edge
 from app.api.failures import install_handlers
 from app.api.gateway import open_gateway
-from app.errors import StartupError
 from app.logs import set_up_logs
+from app.processes import exit_code_of
 from app.settings import Settings, load_settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.redis import Registry
@@ -57,11 +57,7 @@ def create_app(
 
 def main() -> int:
     """Run the gateway; returns the exit code."""
-    try:
-        settings = load_settings()
-    except StartupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    settings = load_settings()
     set_up_logs(settings.log_level, part="gateway")
     app = create_app(settings)
     uvicorn.run(
@@ -71,4 +67,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

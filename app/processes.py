@@ -1,10 +1,24 @@
-"""Linux's process rules, where the standard library has no word for them."""
+"""How a process starts and ends: one sentence where it cannot start, and Linux's rules for what outlives it."""
 
 import ctypes
 import signal
+import sys
+from collections.abc import Callable
+
+from app.errors import StartupError
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_LIBC = ctypes.CDLL(None, use_errno=True)  # opened at import: `die_with_parent` runs between fork and exec
+
+
+def exit_code_of(work: Callable[[], int]) -> int:
+    """Do a process's work and return its exit code: 2, and one sentence on stderr, where it cannot start."""
+    try:
+        return work()
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
@@ -18,6 +32,5 @@ def adopt_orphans() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):  # Linux alone has it
-        libc.prctl(option, value, 0, 0, 0)
+    if hasattr(_LIBC, "prctl"):  # Linux alone has it
+        _LIBC.prctl(option, value, 0, 0, 0)

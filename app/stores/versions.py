@@ -168,13 +168,10 @@ class VersionStore:
         Returns:
             A fencing token, or 0 when the job is over or another trainer holds it.
         """
-        keys = [layout.version_key(job.tenant, job.memory_id, job.number)]
-        keys += [layout.memory_key(job.tenant, job.memory_id), layout.events_key(job.tenant, job.memory_id)]
         told = state_event(State.QUEUED, job.number, reason="trainer_lost")
         states = json.dumps([json.dumps(state) for state in sorted(OPEN)])
-        return int(
-            await self._scripts.run("claim", [*keys, layout.JOBS], [states, lease_s, told, str(job), time.time()])
-        )
+        args = [states, lease_s, told, str(job), time.time()]
+        return int(await self._scripts.run("claim", _keys(job), args))
 
     async def renew(self, job: Job, fence: int, *, lease_s: float) -> bool:
         """Lengthen the lease; a lease of 0 s gives it up. False when it was lost before."""
@@ -186,17 +183,21 @@ class VersionStore:
         await self._redis.delete(*[layout.version_key(tenant, memory_id, number) for number in range(1, count + 1)])
 
     async def _apply(self, version: Version, guard: tuple[str, str], writes: tuple[str, str, str, str]) -> None:
-        tenant, memory_id = version.tenant, version.memory_id
-        keys = [layout.version_key(tenant, memory_id, version.number), layout.memory_key(tenant, memory_id)]
-        keys += [layout.events_key(tenant, memory_id), layout.JOBS]
-        job = str(Job(tenant, memory_id, version.number))
-        outcome, state = await self._scripts.run("apply", keys, [*guard, *writes, job, version.created_at])
+        job = Job(version.tenant, version.memory_id, version.number)
+        outcome, state = await self._scripts.run("apply", _keys(job), [*guard, *writes, str(job), version.created_at])
         if outcome == "missing":
-            raise MemoryNotFound(f"There is no memory {memory_id!r}.")
+            raise MemoryNotFound(f"There is no memory {version.memory_id!r}.")
         if outcome == "lease_lost":
             raise LeaseLost("Another trainer holds this version now.")
         if outcome == "conflict":
             raise StateConflict(f"The version is {json.loads(state)} now.")
+
+
+def _keys(job: Job) -> list[str]:
+    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs."""
+    tenant, memory_id = job.tenant, job.memory_id
+    keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
+    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS]
 
 
 def _to_version(row: Mapping[str, str]) -> Version:

@@ -24,13 +24,14 @@ from app.core.names import BASE
 from app.engines.client import EngineClient
 from app.errors import StartupError
 from app.logs import set_up_logs
+from app.processes import adopt_orphans, exit_code_of
 from app.secret_files import engine_key
 from app.settings import Settings, load_settings
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from workers.base_model import base_digest, find_base
 from workers.engine.agent import Agent, Superseded
-from workers.engine.process import VllmProcess, adopt_orphans, clear_orphans
+from workers.engine.process import VllmProcess, clear_orphans
 from workers.engine.serve import build_command, build_environment, check_settings, installed_vllm, pick_device
 
 log = structlog.get_logger()
@@ -47,14 +48,10 @@ _WARM_UP = {  # vLLM compiles some of its steps at their first use: a canary's w
 
 
 def main() -> int:
-    """Run one engine until a signal or its death."""
-    try:
-        settings = load_settings()
-        set_up_logs(settings.log_level, part="engine")
-        return _run_alone(settings)
-    except StartupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    """Run one engine until a signal or its death; returns the exit code."""
+    settings = load_settings()
+    set_up_logs(settings.log_level, part="engine")
+    return _run_alone(settings)
 
 
 def _run_alone(settings: Settings) -> int:
@@ -192,4 +189,4 @@ def _local_url(settings: Settings) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

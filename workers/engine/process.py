@@ -6,7 +6,6 @@ by which the next one finds the group.
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -18,17 +17,11 @@ from pathlib import Path
 import psutil
 import structlog
 
+from app.processes import die_with_parent
+
 log = structlog.get_logger()
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _OURS = ("vllm", "multiprocessing")  # in the command line or the title of every process of a group
-
-
-def adopt_orphans() -> None:
-    """Make grandchildren whose parent died children of this process instead of init's."""
-    _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class VllmProcess:
@@ -42,7 +35,7 @@ class VllmProcess:
     async def start(cls, command: Sequence[str], env: Mapping[str, str], note: Path) -> "VllmProcess":
         """Start vLLM in a process group of its own and note down which."""
         child = await asyncio.create_subprocess_exec(
-            *command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+            *command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_agent
         )
         _write_note(note, child.pid)
         return cls(child, note)
@@ -115,5 +108,5 @@ def _is_member(process: psutil.Process, pgid: int) -> bool:
     return any(word in told for word in _OURS)
 
 
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+def _end_with_agent() -> None:
+    die_with_parent(signal.SIGTERM)

@@ -6,8 +6,8 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from app.errors import StartupError
 from app.logs import set_up_logs
+from app.processes import exit_code_of
 from app.settings import Settings, load_settings
 from app.stores.queue import QUEUE
 from workers.trainer import job
@@ -18,11 +18,7 @@ __all__ = ["job", "main"]  # `job` is imported here so that the forked processes
 
 def main() -> int:
     """Run the worker; returns the exit code."""
-    try:
-        settings = load_settings()
-    except StartupError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+    settings = load_settings()
     set_up_logs(settings.log_level, part="trainer")
     make_worker(settings).work(logging_level="WARNING")
     return 0
@@ -45,4 +41,4 @@ def make_worker(settings: Settings) -> TrainingWorker:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

@@ -1,7 +1,6 @@
 """One training job, from its claim to a version that serves: the function RQ calls, in a process of its own."""
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -168,5 +167,4 @@ async def _publish(trainer: Trainer, step: _Steps, candidate: Candidate) -> None
 
 
 def _weights_of(candidate: Candidate) -> dict[str, Any]:
-    fields = dataclasses.asdict(candidate)
-    return {"adapter": str(candidate.name), "digest": fields["digest"], "size_bytes": fields["size_bytes"]}
+    return {"adapter": str(candidate.name), "digest": candidate.digest, "size_bytes": candidate.size_bytes}

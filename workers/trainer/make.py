@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,15 +74,18 @@ class CandidateMaker:
         if found:
             await begin_training()
             return found
-        lesson = await self._prepare(version, base, tell)
-        rows = await asyncio.to_thread(encode_examples, lesson.examples, base, self.settings.max_model_len)
+        tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
+        lesson = await self._prepare(version, tokenizer, tell)
+        ends = await asyncio.to_thread(stop_ids, str(base))
+        rows = await asyncio.to_thread(
+            encode_examples, lesson.examples, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len
+        )
         await begin_training()
         facts = {"digest": digest, "name": base.name}
         return await _watch(Training(self, version, lesson, rows, facts, stop), tell)
 
-    async def _prepare(self, version: Version, base: Path, tell: Tell) -> Lesson:
+    async def _prepare(self, version: Version, tokenizer: Any, tell: Tell) -> Lesson:
         documents = await asyncio.to_thread(self._read, version)
-        tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
         told = 0.0
 
         async def on_progress(done: int, total: int) -> None:
@@ -112,20 +115,21 @@ class CandidateMaker:
         return str(reply["choices"][0]["message"]["content"] or "")
 
 
-def encode_examples(examples: Sequence[Example], base: Path, max_tokens: int) -> list[Row]:
+def encode_examples(
+    examples: Sequence[Example], tokenizer: Any, *, stop_ids: Collection[int], max_tokens: int
+) -> list[Row]:
     """Turn examples into rows.
 
     Raises:
         EmptyDocument: there are none.
         TooLarge: a question with its answer is longer than the engine serves.
     """
-    tokenizer, ends = load_tokenizer(str(base)), stop_ids(str(base))
     if not examples:
         raise EmptyDocument("Nothing can be learned from these documents: they hold no sentence and no question.")
     rows = []
     for example in examples:
         if example.kind == "chat":
-            row = encode_chat(tokenizer, example.question, example.answer, stop_ids=ends, max_tokens=max_tokens)
+            row = encode_chat(tokenizer, example.question, example.answer, stop_ids=stop_ids, max_tokens=max_tokens)
         else:
             row = encode_text(tokenizer, example.answer, max_tokens=max_tokens)
         rows.append(row)

@@ -1,6 +1,5 @@
 """A finished training as a version's folder, and the folder's way into the artifact store."""
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any
 from app.core.memory import Version
 from app.core.names import AdapterName
 from app.stores.artifacts import MANIFEST, ArtifactStore
+from workers.base_model import sha256
 from workers.trainer.evaluate import Question
 
 FORMAT = 1
@@ -45,7 +45,7 @@ def write_candidate(
         rows: JSONL files by name: passages, examples, steps.
         facts: further fields of the manifest: base, canary, questions.
     """
-    digest = _sha256(weights / WEIGHTS)
+    digest = sha256(weights / WEIGHTS)
     name = AdapterName(version.tenant, version.memory_id, version.number, digest[:12])
     size_bytes = (weights / WEIGHTS).stat().st_size
     for file, lines in rows.items():
@@ -100,8 +100,3 @@ def scratch(home: Path) -> Path:
         if time.time() - old.stat().st_mtime > 24 * 3600:
             shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=root))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
