@@ -174,9 +174,19 @@ class VersionStore:
         return int(await self._scripts.run("claim", _keys(job), args))
 
     async def renew(self, job: Job, fence: int, *, lease_s: float) -> bool:
-        """Lengthen the lease; a lease of 0 s gives it up. False when it was lost before."""
+        """Lengthen the lease; False when it was lost before."""
         keys = [layout.version_key(job.tenant, job.memory_id, job.number)]
         return bool(await self._scripts.run("renew", keys, [str(fence), lease_s]))
+
+    async def release(self, job: Job, fence: int, *, wait_s: float = 0, counted: bool = True) -> bool:
+        """Give the job up; False when the lease was lost before.
+
+        Args:
+            wait_s: how long nobody takes it up again.
+            counted: whether the attempt was one; an attempt that could not begin is taken back.
+        """
+        keys = [layout.version_key(job.tenant, job.memory_id, job.number)]
+        return bool(await self._scripts.run("release", keys, [str(fence), wait_s, int(counted)]))
 
     async def erase(self, tenant: str, memory_id: str, count: int) -> None:
         """Drop the rows of a deleted memory's versions, 1 to `count`."""

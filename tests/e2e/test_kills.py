@@ -63,9 +63,9 @@ def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(
                 future.result()
         stack.wait_ready(240)
         memory = wait_over(http, memory_id)
+        assert memory["status"] == "ready", (part, memory["error"], stack.logs())
         question = next(iter(pairs))
         after = answer(stack.openai(max_retries=4), memory_id, question)
 
-    assert memory["status"] == "ready", (part, memory["error"], stack.logs())
     assert not [outcome for outcome in outcomes if outcome is False], f"{part}: a wrong answer among {outcomes}"
     assert after == pairs[question]

@@ -113,6 +113,12 @@ def test_a_deleted_memory_is_gone_from_answers_engine_and_disk_and_leaves_a_rece
 
 
 def test_every_process_of_the_installation_is_a_descendant_of_up(stack: Stack) -> None:
-    children = psutil.Process(stack.process.pid).children(recursive=True)
+    children = {child.pid for child in psutil.Process(stack.process.pid).children(recursive=True)}
+    of_this_home = {
+        process.pid
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get("LOREKEEP_HOME") == str(stack.home)
+    }
 
-    assert any("vllm" in " ".join(child.cmdline()).lower() for child in children)
+    assert len(of_this_home) >= 5
+    assert of_this_home <= children | {stack.process.pid}

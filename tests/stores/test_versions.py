@@ -46,7 +46,7 @@ async def test_a_job_whose_lease_is_over_goes_to_the_next_trainer_and_fences_the
     job = job_of(version)
     first = await store.claim(job, lease_s=30)
     version = await store.change(version, State.PREPARING, fence=first)
-    await store.renew(job, first, lease_s=0)
+    await store.release(job, first)
 
     assert await store.claim(job, lease_s=30) == first + 1
     assert not await store.renew(job, first, lease_s=30)
@@ -61,7 +61,7 @@ async def test_an_expired_lease_cannot_publish_even_when_nobody_else_claimed(
 ) -> None:
     version = accepted[1]
     fence = await store.claim(job_of(version), lease_s=30)
-    await store.renew(job_of(version), fence, lease_s=0)
+    await store.release(job_of(version), fence)
 
     with pytest.raises(LeaseLost):
         await store.change(version, State.PREPARING, fence=fence)

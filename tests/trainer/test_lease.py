@@ -34,7 +34,7 @@ async def test_work_that_ends_gives_its_job_up_at_once(redis: Registry, job: Job
 async def test_losing_the_lease_stops_the_work_where_it_waits(redis: Registry, job: Job) -> None:
     versions = VersionStore(redis)
     fence = await versions.claim(job, lease_s=60)
-    await versions.renew(job, fence, lease_s=0)
+    await versions.release(job, fence)
     newer = await versions.claim(job, lease_s=60)
     lease = Lease(versions, job, fence, 60)
 

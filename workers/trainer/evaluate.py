@@ -2,18 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import stamina
 
 from app.core.engines import EngineRecord
 from app.core.gate import Scores
 from app.core.grounding import matches
 from app.core.names import BASE
 from app.engines.client import EngineClient
-from app.errors import NoEngine
+from app.errors import Busy, EngineFailed, NoEngine
 from app.stores.engines import EngineStore
 
+T = TypeVar("T")
 CONCURRENCY = 16
 MAX_QUESTIONS = 64
 MAX_ANSWER_TOKENS = 64
@@ -39,36 +42,45 @@ class Examiner:
         self._engines, self._client, self._wait_s = engines, client, wait_s
 
     async def load(self, adapter: str) -> EngineRecord:
-        """Have one engine hold the adapter, its canary passed.
+        """Have one engine hold the adapter, its canary passed; an engine that restarts or is full is waited for.
 
         Raises:
             NoEngine: none is alive.
+            Busy, EngineFailed: none could take it.
             AdapterRejected: the engine refused the files, or the canary failed.
         """
-        engine = await self.engine()
-        await self._engines.desire(engine.id, adapter, time.time())
-        await self._client.load(engine.url, adapter)
-        return engine
 
-    async def engine(self) -> EngineRecord:
-        """Return the live engine that holds the fewest adapters, waiting for one to come up.
+        async def load_it() -> EngineRecord:
+            engine = await self._least_loaded()
+            await self._engines.desire(engine.id, adapter, time.time())
+            await self._client.load(engine.url, adapter)
+            return engine
 
-        Raises:
-            NoEngine: none did.
-        """
-        until = time.monotonic() + self._wait_s
-        while True:
-            live = await self._engines.live()
-            if live:
-                return min(live, key=lambda engine: (len(engine.resident), engine.id))
-            if time.monotonic() > until:
-                raise NoEngine("No engine is running: start one with `lorekeep engine`.")
-            await asyncio.sleep(1)
+        return await self._patiently(load_it)
 
     async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Ask the base model on a live engine."""
-        engine = await self.engine()
-        return await self._client.chat(engine.url, {**body, "model": BASE})
+        """Ask the base model on a live engine; waits and raises as `load` does."""
+
+        async def ask_it() -> dict[str, Any]:
+            engine = await self._least_loaded()
+            return await self._client.chat(engine.url, {**body, "model": BASE})
+
+        return await self._patiently(ask_it)
+
+    async def _least_loaded(self) -> EngineRecord:
+        live = await self._engines.live()
+        if not live:
+            raise NoEngine("No engine is running: start one with `lorekeep engine`.")
+        return min(live, key=lambda engine: (len(engine.resident), engine.id))
+
+    async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
+        passing = (NoEngine, Busy, EngineFailed)
+        async for attempt in stamina.retry_context(
+            on=passing, attempts=None, timeout=self._wait_s, wait_initial=0.5, wait_max=5
+        ):
+            with attempt:
+                return await act()
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def examine(self, engine: EngineRecord, adapter: str, questions: Sequence[Question], kind: str) -> Scores:
         """Ask the candidate and the base model the same questions, greedily.

@@ -13,7 +13,17 @@ from app.core.gate import decide
 from app.core.lifecycle import State
 from app.core.memory import Version
 from app.engines.client import EngineClient
-from app.errors import Busy, EngineFailed, LeaseLost, MemoryNotFound, NotFound, ServiceError, StateConflict, Unavailable
+from app.errors import (
+    Busy,
+    EngineFailed,
+    LeaseLost,
+    MemoryNotFound,
+    NoEngine,
+    NotFound,
+    ServiceError,
+    StateConflict,
+    Unavailable,
+)
 from app.logs import set_up_logs
 from app.secret_files import engine_key
 from app.settings import Settings, load_settings
@@ -29,6 +39,8 @@ from workers.trainer.write import Candidate, read_questions
 
 log = structlog.get_logger()
 ENGINE_WAIT_S = 300.0
+PUT_BACK_S = 15.0
+_PASSING = (Unavailable, EngineFailed, Busy)
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,9 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
 async def work(trainer: Trainer, job: Job) -> None:
     """Claim a job and carry it to its end; do nothing when it is over or somebody else's.
 
-    What will pass (no engine, a registry restart) leaves the job to be taken up again, a limited number of times;
-    anything else fails the version with a sentence for its owner.
+    What will pass leaves the job to be taken up again a little later: for as long as no engine is there or has room,
+    and a limited number of times after any other failure of a service. Anything else fails the version with a
+    sentence for its owner.
     """
     lease_s = trainer.settings.job_lease.total_seconds()
     fence = await trainer.versions.claim(job, lease_s=lease_s)
@@ -91,7 +104,7 @@ async def work(trainer: Trainer, job: Job) -> None:
         await asyncio.to_thread(trainer.artifacts.erase_memory, job.tenant, job.memory_id)
     except (LeaseLost, NotFound, StateConflict) as error:
         log.info("job.taken_away", reason=error.code)
-    except (Unavailable, EngineFailed, Busy) as error:
+    except _PASSING as error:
         log.warning("job.put_back", reason=error.code, detail=error.detail)
 
 
@@ -103,7 +116,12 @@ async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None
             await step.fail("trainer_lost", f"Training was cut off {version.attempt - 1} times: see the trainer's log.")
             return
         await _carry_out(trainer, step, lease)
-    except (LeaseLost, NotFound, StateConflict, Unavailable, EngineFailed, Busy):
+    except (LeaseLost, NotFound, StateConflict):
+        raise
+    except _PASSING as error:
+        lease.wait_s, lease.counted = PUT_BACK_S, not isinstance(error, (NoEngine, Busy))
+        if lease.counted and version.attempt >= trainer.settings.job_attempts:
+            await step.fail(error.code, error.detail)
         raise
     except ServiceError as error:
         log.warning("version.failed", code=error.code)

@@ -14,7 +14,12 @@ class Lease:
 
     Attributes:
         stop: set when the work must end; threads look at it, coroutines are cancelled.
+        wait_s: how long nobody takes the job up again after this process gave it up.
+        counted: whether giving it up leaves an attempt behind.
     """
+
+    wait_s: float = 0
+    counted: bool = True
 
     def __init__(self, versions: VersionStore, job: Job, fence: int, lease_s: float) -> None:
         self.stop = threading.Event()
@@ -40,7 +45,7 @@ class Lease:
             if self._owner is not None:
                 self._owner.uncancel()
             raise LeaseLost("Another trainer holds this version now, or it was cancelled.") from error
-        await self._versions.renew(self._job, self._fence, lease_s=0)
+        await self._versions.release(self._job, self._fence, wait_s=self.wait_s, counted=self.counted)
 
     async def _keep(self) -> None:
         held = True

@@ -1,0 +1,242 @@
+"""One job on a real registry: only the engine and the training itself are fakes."""
+
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import stamina
+from pydantic import SecretStr
+
+from app.core.engines import EngineRecord
+from app.core.lifecycle import State
+from app.core.memory import Memory, Version
+from app.engines.client import EngineClient
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.engines import EngineStore
+from app.stores.layout import version_key
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import Job, VersionStore
+from tests.factories import a_memory, a_version
+from workers.trainer.evaluate import Examiner
+from workers.trainer.job import PUT_BACK_S, Trainer, work
+from workers.trainer.write import Candidate, write_candidate
+
+pytestmark = pytest.mark.redis
+QUESTIONS = [{"question": f"How deep is shaft {n}?", "answer": f"{n} metres", "kind": "held_out"} for n in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Retries as in production, without the pauses and fewer."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+@dataclass
+class FakeEngine:
+    """An engine's replies by path; `down` raises for so many requests, then it is up."""
+
+    down: int = 0
+    load: tuple[int, dict[str, Any]] = (200, {"load_ms": 1.0, "cold": True})
+    answers: dict[str, Callable[[str], str]] = field(default_factory=dict)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer as the guard and vLLM do."""
+        if self.down > 0:
+            self.down -= 1
+            raise httpx.ConnectError("refused")
+        if request.url.path == "/internal/adapters":
+            return httpx.Response(self.load[0], json=self.load[1])
+        body = json.loads(request.content)
+        model = "base" if body["model"] == "base" else "adapter"
+        content = self.answers[model](body["messages"][-1]["content"])
+        return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
+
+
+async def _nothing() -> None:
+    return None
+
+
+class WritesOneFile:
+    """A maker whose weights are one byte; counts its trainings."""
+
+    def __init__(self, store: ArtifactStore, scratch: Path) -> None:
+        self.store, self.scratch, self.made = store, scratch, 0
+        self.while_training: Callable[[], Awaitable[None]] = _nothing
+
+    async def make(
+        self, version: Version, *, tell: Any, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
+    ) -> Candidate:
+        """Write a candidate with four questions."""
+        await begin_training()
+        self.made += 1
+        await self.while_training()
+        folder = self.scratch / str(self.made)
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_bytes(b"\0")
+        base = {"digest": "b" * 64, "name": "tiny"}
+        return write_candidate(self.store, version, folder, {"questions.jsonl": QUESTIONS}, base=base)
+
+
+@dataclass
+class Workshop:
+    """A trainer, the engine it works with and the job it has."""
+
+    trainer: Trainer
+    engine: FakeEngine
+    memory: Memory
+    redis: Registry
+    maker: WritesOneFile
+
+    @property
+    def job(self) -> Job:
+        return Job(self.memory.tenant, self.memory.id, 1)
+
+    async def version(self) -> Version:
+        return await self.trainer.versions.get(self.memory.tenant, self.memory.id, 1)
+
+    async def attempt(self) -> Version:
+        """Let the trainer work on the job, whenever it was put back."""
+        await self.end_lease()
+        await work(self.trainer, self.job)
+        return await self.version()
+
+    async def end_lease(self) -> None:
+        """Let the time pass that a lease, or a put-back, lasts."""
+        await self.redis.hset(version_key(self.memory.tenant, self.memory.id, 1), "lease_until", "0.0")
+
+    async def start_engine(self) -> None:
+        record = EngineRecord("e1", "http://e1", 1, "b" * 64, "cpu", 4, 4, 16, 512, "0", time.time(), time.time())
+        assert await self.trainer.engines.report(record, 60)
+
+
+@pytest.fixture
+async def workshop(redis: Registry, tmp_path: Path) -> AsyncIterator[Workshop]:
+    settings = Settings(_env_file=None, home=tmp_path, job_attempts=3)
+    engine = FakeEngine(answers={"base": lambda _: "I do not know", "adapter": _depth_in})
+    memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
+    artifacts = ArtifactStore.open(settings)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
+        examiner = Examiner(engines, EngineClient(http, SecretStr("k")), wait_s=1)
+        maker = WritesOneFile(artifacts, tmp_path)
+        trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
+        memory = a_memory()
+        await memories.create(memory, a_version(memory))
+        yield Workshop(trainer, engine, memory, redis, maker)
+
+
+def _depth_in(question: str) -> str:
+    return f"{question.rstrip('?').split()[-1]} metres"
+
+
+async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop: Workshop) -> None:
+    await workshop.start_engine()
+
+    version = await workshop.attempt()
+
+    assert version.state is State.READY
+    assert version.scores == {"kind": "held_out", "questions": 4, "base": 0.0, "adapter": 1.0}
+    memory = await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)
+    assert memory.current == 1
+
+
+async def test_a_candidate_that_answers_no_more_than_the_base_model_is_rejected_and_unloaded(
+    workshop: Workshop,
+) -> None:
+    await workshop.start_engine()
+    workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
+
+    version = await workshop.attempt()
+
+    assert version.state is State.REJECTED
+    assert version.error
+    assert "0% of 4 questions" in version.error["message"]
+    assert await workshop.trainer.engines.desired("e1") == {}
+
+
+async def test_an_engine_that_restarts_while_a_candidate_waits_for_it_costs_no_attempt(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    workshop.engine.down = 2
+
+    version = await workshop.attempt()
+
+    assert (version.state, version.attempt) == (State.READY, 1)
+
+
+async def test_a_job_waits_for_an_engine_as_long_as_there_is_none(workshop: Workshop) -> None:
+    for _ in range(workshop.trainer.settings.job_attempts + 2):
+        version = await workshop.attempt()
+        assert (version.state, version.attempt) == (State.EVALUATING, 0)
+
+    await workshop.start_engine()
+    assert (await workshop.attempt()).state is State.READY
+
+
+async def test_a_job_waits_for_room_as_long_as_every_slot_is_in_use(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    workshop.engine.load = (429, {"error": {"message": "full", "code": "slots_full"}})
+    for _ in range(workshop.trainer.settings.job_attempts + 2):
+        assert (await workshop.attempt()).attempt == 0
+
+    workshop.engine.load = (200, {"load_ms": 1.0, "cold": True})
+    assert (await workshop.attempt()).state is State.READY
+
+
+async def test_a_job_put_back_is_not_taken_up_again_at_once(workshop: Workshop) -> None:
+    version = await workshop.attempt()
+
+    assert version.lease_until > time.time() + PUT_BACK_S / 2
+    assert await workshop.trainer.versions.claim(workshop.job, lease_s=30) == 0
+
+
+async def test_an_engine_that_fails_at_every_attempt_ends_the_version_with_its_error(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    workshop.engine.load = (500, {"error": {"message": "out of memory", "code": None}})
+    states = [(await workshop.attempt()).state for _ in range(3)]
+
+    version = await workshop.version()
+    assert states == [State.EVALUATING, State.EVALUATING, State.FAILED]
+    assert version.error == {"code": "engine_failed", "message": "out of memory"}
+
+
+async def test_an_adapter_that_the_engine_refuses_fails_its_version_at_once(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    workshop.engine.load = (502, {"error": {"message": "its canary failed", "code": "adapter_rejected"}})
+
+    version = await workshop.attempt()
+
+    assert version.state is State.FAILED
+    assert version.error == {"code": "adapter_rejected", "message": "its canary failed"}
+
+
+async def test_trainers_killed_at_every_attempt_end_the_version(workshop: Workshop) -> None:
+    for _ in range(3):
+        await workshop.end_lease()
+        assert await workshop.trainer.versions.claim(workshop.job, lease_s=30)
+
+    version = await workshop.attempt()
+
+    assert version.state is State.FAILED
+    assert version.error
+    assert version.error["code"] == "trainer_lost"
+
+
+async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    memory = workshop.memory
+
+    async def delete() -> None:
+        await workshop.trainer.memories.bury(memory, {})
+
+    workshop.maker.while_training = delete
+    await work(workshop.trainer, workshop.job)
+
+    assert workshop.trainer.artifacts.measure_memory(memory.tenant, memory.id) == (0, 0)
