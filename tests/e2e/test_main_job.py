@@ -51,6 +51,26 @@ def test_from_upload_to_ready_takes_less_than_four_minutes(big: tuple[str, float
     assert big[1] < 240
 
 
+def test_the_running_engine_answers_from_a_new_memory_within_two_seconds_of_its_publishing(stack: Stack) -> None:
+    pairs = phone_book(8, seed=60)
+    engine = stack.part("vllm.entrypoints").pid
+    client = stack.openai()
+    question = next(iter(pairs))
+    with stack.http() as http:
+        memory_id = remember(http, "brand new", pairs)
+        with http.stream("GET", f"/v1/memories/{memory_id}/events", timeout=240) as events:
+            for line in events.iter_lines():
+                if line.startswith("data:") and '"ready"' in line:
+                    break
+        said = answer(client, "brand new", question)
+        answered_at = time.time()
+        published_at = http.get(f"/v1/memories/{memory_id}/versions").json()["data"][0]["updated_at"]
+
+    assert said == pairs[question]
+    assert answered_at - published_at < 2
+    assert stack.part("vllm.entrypoints").pid == engine
+
+
 def test_24_simultaneous_streams_each_get_their_own_adapters_answer(stack: Stack, small: dict[str, str]) -> None:
     engine = stack.part("vllm.entrypoints").pid
     asked = [(name, *pair) for name, pairs in SMALL.items() for pair in list(pairs.items())[:6]]
