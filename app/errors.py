@@ -5,6 +5,7 @@
     │   ├── InvalidName 400 invalid_name
     │   ├── UnreadableDocument 400 unreadable_document
     │   ├── EmptyDocument 400 empty_document
+    │   ├── UnreadableExport 400 unreadable_export
     │   └── UnsupportedParameter 400 unsupported_parameter
     ├── Unauthenticated 401 invalid_api_key
     ├── Forbidden 403 forbidden
@@ -21,6 +22,7 @@
     │   ├── SlotsFull 409 slots_full
     │   ├── AdapterBusy 409 adapter_busy
     │   ├── MemoryNotReady 409 memory_not_ready
+    │   ├── OtherBaseModel 409 other_base_model
     │   └── NoPassages 409 no_passages
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
@@ -76,6 +78,12 @@ class UnreadableDocument(InvalidRequest):
 
 class EmptyDocument(InvalidRequest):
     code = "empty_document"
+
+
+class UnreadableExport(InvalidRequest):
+    """A tar that is no export of a memory, or not the whole of one."""
+
+    code = "unreadable_export"
 
 
 class UnsupportedParameter(InvalidRequest):
@@ -144,6 +152,12 @@ class AdapterBusy(Conflict):
 
 class MemoryNotReady(Conflict):
     code = "memory_not_ready"
+
+
+class OtherBaseModel(Conflict):
+    """Weights that were trained on another base model than the engines serve."""
+
+    code = "other_base_model"
 
 
 class NoPassages(Conflict):

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
     max_upload_bytes: int = Field(32 * 2**20, ge=1)
+    max_import_bytes: int = Field(2 * 2**30, ge=1)  # of a tar that is imported
     admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
     engine_timeout: timedelta = timedelta(minutes=10)
     erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files

@@ -15,6 +15,7 @@ from ulid import ULID
 from app.api.failures import to_response
 from app.api.gateway import Gateway
 from app.errors import RegistryUnavailable, ServiceError, TooLarge, Unauthenticated
+from app.settings import Settings
 from app.stores.keys import ApiKey
 
 OPEN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
@@ -83,8 +84,7 @@ async def _authenticate(gateway: Gateway, scope: Scope) -> ApiKey:
 
 def _limited(gateway: Gateway, scope: Scope, receive: Receive) -> Receive:
     """Refuse a body that says it is too large, and stop reading one that turns out to be."""
-    settings = gateway.settings
-    most = settings.engine_max_body_bytes if scope["path"] in _TO_ENGINES else settings.max_upload_bytes
+    most = _most_bytes(gateway.settings, scope)
     sentence = f"The request is above {most} bytes: send less at once."
     announced = Headers(scope=scope).get("content-length", "")
     if announced.isdecimal() and int(announced[:19]) > most:
@@ -100,6 +100,13 @@ def _limited(gateway: Gateway, scope: Scope, receive: Receive) -> Receive:
         return message
 
     return limited
+
+
+def _most_bytes(settings: Settings, scope: Scope) -> int:
+    if scope["path"] in _TO_ENGINES:
+        return settings.engine_max_body_bytes
+    importing = (scope["method"], scope["path"]) == ("POST", "/v1/memories/import")
+    return settings.max_import_bytes if importing else settings.max_upload_bytes
 
 
 def _count(gateway: Gateway, scope: Scope, status: int, seconds: float) -> None:

@@ -20,6 +20,7 @@ from app.services.context import Library
 from app.services.erase import Eraser, Places
 from app.services.remember import Rememberer
 from app.services.target import Resolver
+from app.services.transfer import Exporter, Importer
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.engines import EngineStore
@@ -54,6 +55,8 @@ class Gateway:
     answerer: Answerer
     rememberer: Rememberer
     eraser: Eraser
+    exporter: Exporter
+    importer: Importer
     metrics: Metrics
 
 
@@ -64,6 +67,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     client = EngineClient(http, engine_key(settings))
     fleet = Fleet(engines, client, wait_s=settings.admission_wait.total_seconds())
     places = Places(memories, versions, events, erasures, engines, artifacts, client)
+    rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url))
     return Gateway(
         settings=settings,
         redis=redis,
@@ -76,8 +80,10 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         artifacts=artifacts,
         fleet=fleet,
         answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
-        rememberer=Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url)),
+        rememberer=rememberer,
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
+        exporter=Exporter(versions, artifacts),
+        importer=Importer(settings, memories, artifacts, rememberer, fleet),
         metrics=Metrics(),
     )
 

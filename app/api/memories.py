@@ -1,6 +1,5 @@
 """`/v1/memories`: make, look at, change, delete."""
 
-import asyncio
 import re
 from typing import Annotated, Any
 
@@ -10,14 +9,13 @@ from sse_starlette import EventSourceResponse
 
 from app.api.context import GatewayDep, ReadableMemory, Reader, WritableMemory, Writer, bearer
 from app.api.events import Narrator
-from app.api.export import tar_of
 from app.api.failures import EVENTS, JSON_RESPONSES, RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
-from app.api.requests import MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
-from app.api.uploads import read_more_documents, read_new_memory, recipe_of
+from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
+from app.api.uploads import open_export, read_more_documents, read_new_memory, recipe_of
 from app.core.memory import Memory
-from app.core.names import AdapterName, is_memory_id
+from app.core.names import is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
 
 router = APIRouter(prefix="/v1/memories", tags=["memories"], responses=RESPONSES, dependencies=[bearer])
@@ -45,6 +43,17 @@ async def remember(
     memory_id = await gateway.rememberer.remember(
         caller.tenant, new.name, new.uploads, new.options, key=idempotency_key
     )
+    response.headers["Location"] = f"/v1/memories/{memory_id}"
+    return await _view(gateway, caller.tenant, memory_id)
+
+
+@router.post("/import", status_code=202, response_model=MemoryView, openapi_extra=EXPORTED)
+async def take_in(
+    request: Request, response: Response, caller: Writer, gateway: GatewayDep, idempotency_key: IdempotencyKey = None
+) -> MemoryView:
+    """Make a memory of an export: not trained again, but `ready` only when it has passed its gate here."""
+    async with open_export(request) as (tar, name):
+        memory_id = await gateway.importer.take_in(caller.tenant, tar, name, key=idempotency_key)
     response.headers["Location"] = f"/v1/memories/{memory_id}"
     return await _view(gateway, caller.tenant, memory_id)
 
@@ -149,14 +158,10 @@ async def receipt(memory_id: str, caller: Reader, gateway: GatewayDep) -> Receip
 
 @router.get("/{memory_id}/export", response_class=StreamingResponse, responses=_TAR)
 async def export(memory: ReadableMemory, gateway: GatewayDep) -> StreamingResponse:
-    """Download the serving version as a tar of safetensors and manifest."""
-    if not memory.current:
-        raise MemoryNotReady(f"Memory {memory.name!r} has no version that serves yet.")
-    version = await gateway.versions.get(memory.tenant, memory.id, memory.current)
-    folder = await asyncio.to_thread(gateway.artifacts.local_folder, AdapterName.parse(version.adapter))
-    name = f"{memory.id}.v{version.number}"
+    """Download the serving version as a tar of weights, manifest and documents, which `import` takes."""
+    name, blocks = await gateway.exporter.export(memory)
     headers = {"Content-Disposition": f'attachment; filename="{name}.tar"'}
-    return StreamingResponse(tar_of(folder, name), media_type="application/x-tar", headers=headers)
+    return StreamingResponse(blocks, media_type="application/x-tar", headers=headers)
 
 
 async def _named(gateway: Gateway, tenant: str, name: str) -> list[Memory]:

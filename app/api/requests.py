@@ -144,3 +144,21 @@ def _inlined(schema: Any) -> Any:
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)
 MORE_DOCUMENTS = _upload(DocumentsBody, MoreOptionsBody, named=False)
+EXPORTED = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "The tar that an export gave."},
+                        "name": {"type": "string", "maxLength": 128},
+                    },
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}

@@ -1,7 +1,9 @@
 """Uploads as they come: a form with files, or JSON with texts. The edge has limited their size."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -11,9 +13,11 @@ from app.api.failures import invalid
 from app.api.requests import DocumentsBody, MoreOptionsBody, OptionsBody, RememberBody
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, UnsupportedDocument
-from app.services.remember import Options, Upload
+from app.services.drafts import Options
+from app.services.remember import Upload
 
 MAX_FILES = 1000
+_FORM = "multipart/form-data"
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -62,16 +66,37 @@ async def read_more_documents(request: Request) -> MoreDocuments:
     )
 
 
+@asynccontextmanager
+async def open_export(request: Request) -> AsyncIterator[tuple[BinaryIO, str | None]]:
+    """Give the file of a form, and the name that the form holds; large files lie on disk.
+
+    Raises:
+        UnsupportedDocument, InvalidRequest: the text says what to do.
+    """
+    if _kind(request) != _FORM:
+        raise UnsupportedDocument("Send multipart/form-data with `file`, the tar that an export gave.")
+    async with request.form(max_files=1, max_fields=1) as form:
+        _check_fields(form, {"file", "name"})
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise InvalidRequest("Send the tar that an export gave as `file`, with a file name.", "file")
+        yield file.file, _text(form, "name")
+
+
 def recipe_of(fields: dict[str, bool | int | float | str] | None) -> Recipe | None:
     """Return the recipe that a request asks for, if it does."""
     return Recipe.from_dict(fields) if fields is not None else None
 
 
 def _is_form(request: Request) -> bool:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {"multipart/form-data", "application/json"}:
+    kind = _kind(request)
+    if kind not in {_FORM, "application/json"}:
         raise UnsupportedDocument("Send multipart/form-data with `file`, or application/json with `documents`.")
-    return kind == "multipart/form-data"
+    return kind == _FORM
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _check_fields(form: FormData, known: set[str]) -> None:

@@ -12,7 +12,7 @@ from app.cli.output import Json, err, out, printable, quote, show, show_list
 from app.cli.progress import Watcher
 from app.core.names import is_memory_id
 
-memories = typer.Typer(no_args_is_help=True, help="List, show, delete and export memories.")
+memories = typer.Typer(no_args_is_help=True, help="List, show, delete, export and import memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
 
@@ -119,7 +119,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     json: Json = False,
 ) -> None:
-    """Save a memory's adapter and its manifest as a tar file."""
+    """Save a memory's adapter and its documents as a tar file."""
     with gateway(context) as client:
         memory_id = _id(client, memory)
         target = to or Path(f"{memory_id}.tar")
@@ -131,6 +131,20 @@ def export(
         show({"path": str(target), "size_bytes": size}, True)
     else:
         out().print(f"{target}: {size / 1e6:.1f} MB", soft_wrap=True)
+
+
+@memories.command("import")
+def take_in(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A tar that `export` saved.")],
+    name: Annotated[str | None, typer.Option(help="What to call the memory; else after its first document.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a memory of an exported one, weights and documents."""
+    data = {"name": name} if name is not None else {}
+    with gateway(context) as client, file.open("rb") as tar:
+        memory = call(client, "POST", "/v1/memories/import", files={"file": (file.name, tar)}, data=data)
+    show(memory if json else {field: memory.get(field) for field in ("id", "name", "status")}, json)
 
 
 def _download(client: httpx.Client, url: str, target: Path) -> None:

@@ -2,27 +2,22 @@
 
 import asyncio
 import hashlib
-import json
-import re
-import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
-from ulid import ULID
 
 from app.core.documents import Document
-from app.core.errors import InvalidValue
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.core.names import check_memory_name
 from app.core.recipe import Recipe
-from app.errors import DuplicateContent, InvalidName, InvalidRequest, MemoryNotFound
+from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound
 from app.services.documents import read_documents
+from app.services.drafts import Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import Idempotency, MemoryStore
 from app.stores.queue import TrainingQueue
@@ -37,16 +32,6 @@ class Upload:
 
     name: str
     data: bytes
-
-
-@dataclass(frozen=True)
-class Options:
-    """What an upload may ask for beside its documents."""
-
-    recipe: Recipe = field(default_factory=Recipe)
-    metadata: dict[str, str] = field(default_factory=dict)
-    allow_duplicate: bool = False
-    pinned: bool = False
 
 
 class Rememberer:
@@ -71,26 +56,50 @@ class Rememberer:
             InvalidRequest: no documents, or one that cannot be read; see `app.services.documents`.
             NameTaken, DuplicateContent, IdempotencyMismatch: as they say. Nothing is kept then.
         """
-        once = Idempotency(_digest([key]), _request_digest(name, uploads, options)) if key else None
+        once = Idempotency(digest_of([key]), _request_digest(name, uploads, options)) if key else None
         if once and (seen := await self._memories.seen(tenant, once)):
             return seen
         documents = _without_twins(await _read(uploads))
-        checked = _checked_name(name if name is not None else _name_from(documents[0].document.name))
+        checked = checked_name(name if name is not None else name_from(documents[0].document.name))
         refs = [_ref(one.document) for one in documents]
-        memory = _new_memory(tenant, checked, refs, options)
-        version = _new_version(memory, refs, options.recipe)
-        await asyncio.to_thread(self._keep, memory, version, documents)
+        memory = new_memory(tenant, checked, refs, options)
+        version = new_version(memory, refs, options.recipe)
+        return await self.accept(
+            memory,
+            version,
+            lambda: self._keep_documents(memory, documents),
+            unique_content=not options.allow_duplicate,
+            once=once,
+        )
+
+    async def accept(
+        self,
+        memory: Memory,
+        version: Version,
+        keep: Callable[[], None],
+        *,
+        unique_content: bool,
+        once: Idempotency | None,
+    ) -> str:
+        """Keep what a new memory is made of, then the record that restores it; register and queue it; return its id.
+
+        Args:
+            keep: writes the files, in a thread; whatever fails, they are erased again.
+
+        Raises:
+            NameTaken, DuplicateContent, IdempotencyMismatch: nothing is kept.
+        """
         try:
-            memory_id, made = await self._memories.create(
-                memory, version, unique_content=not options.allow_duplicate, once=once
-            )
+            await asyncio.to_thread(keep)
+            await asyncio.to_thread(self._artifacts.write_memory, memory.tenant, memory.id, to_record(memory, version))
+            memory_id, made = await self._memories.create(memory, version, unique_content=unique_content, once=once)
         except BaseException:
-            await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory.id)
+            await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)
             raise
         if made:
-            await self.enqueue(Job(tenant, memory_id, version.number))
+            await self.enqueue(Job(memory.tenant, memory_id, version.number))
         else:
-            await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory.id)
+            await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)
         return memory_id
 
     async def add_documents(self, memory: Memory, uploads: Sequence[Upload], recipe: Recipe | None) -> None:
@@ -105,11 +114,11 @@ class Rememberer:
             documents = _without_twins(await _read(uploads))
             refs = {ref.name: ref for ref in latest.documents}
             refs |= {one.document.name: _ref(one.document) for one in documents}
-            content = _content(list(refs.values()))
+            content = content_of(list(refs.values()))
             if content == memory.content:
                 raise DuplicateContent("The memory holds these documents already: nothing would change.")
             grown = replace(memory, latest=memory.latest + 1, content=content)
-            version = _new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
+            version = new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
             await self._grow(memory, grown, version, documents)
         await self.enqueue(Job(memory.tenant, memory.id, version.number))
 
@@ -139,7 +148,7 @@ class Rememberer:
             NameTaken, MemoryNotFound: nothing was changed.
         """
         if "name" in fields:
-            await self._memories.rename(memory.tenant, memory.id, _checked_name(fields["name"]))
+            await self._memories.rename(memory.tenant, memory.id, checked_name(fields["name"]))
         rest = {name: value for name, value in fields.items() if name != "name"}
         if rest:
             await self._memories.update(memory.tenant, memory.id, rest)
@@ -189,11 +198,6 @@ class Rememberer:
         except RedisError as error:
             log.warning("job.not_stopped", job=str(job), error=type(error).__name__)
 
-    def _keep(self, memory: Memory, version: Version, documents: Sequence["_Read"]) -> None:
-        """Write the documents, then the record that makes them a memory for a registry that is rebuilt."""
-        self._keep_documents(memory, documents)
-        self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
-
     def _keep_documents(self, memory: Memory, documents: Sequence["_Read"]) -> None:
         for one in documents:
             content = one.document.to_dict()
@@ -232,59 +236,10 @@ def _without_twins(documents: list[_Read]) -> list[_Read]:
     return documents
 
 
-def _new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options) -> Memory:
-    now = time.time()
-    return Memory(
-        id=f"mem_{str(ULID()).lower()}",
-        tenant=tenant,
-        name=name,
-        content=_content(refs),
-        created_at=now,
-        updated_at=now,
-        pinned=options.pinned,
-        metadata=options.metadata,
-    )
-
-
-def _new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe) -> Version:
-    now = time.time()
-    return Version(
-        memory_id=memory.id,
-        tenant=memory.tenant,
-        number=memory.latest,
-        state=State.QUEUED,
-        recipe=recipe.to_dict(),
-        documents=tuple(refs),
-        created_at=now,
-        updated_at=now,
-    )
-
-
 def _ref(document: Document) -> DocumentRef:
     return DocumentRef(document.name, document.digest, document.kind, document.size_bytes)
 
 
-def _content(refs: list[DocumentRef]) -> str:
-    return _digest(sorted(ref.digest for ref in refs))
-
-
-def _checked_name(name: str) -> str:
-    try:
-        return check_memory_name(name)
-    except InvalidValue as error:
-        raise InvalidName(str(error), "name") from error
-
-
-def _name_from(document: str) -> str:
-    """Make a name of a file's: its stem, in the letters that names may have."""
-    stem = re.sub(r"[^A-Za-z0-9 ._-]+", "-", document.rpartition(".")[0] or document).strip(" ._-")[:96]
-    return f"{stem or 'memory'} {secrets.token_hex(2)}"
-
-
 def _request_digest(name: str | None, uploads: Sequence[Upload], options: Options) -> str:
     files = [[upload.name, hashlib.sha256(upload.data).hexdigest()] for upload in uploads]
-    return _digest([name, files, asdict(options)])
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return digest_of([name, files, asdict(options)])

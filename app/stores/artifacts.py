@@ -16,7 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 
@@ -75,6 +75,18 @@ class ArtifactStore:
             NotFound: the store does not hold it.
         """
         return self._get_json(f"{_memory_folder(tenant, memory_id)}/documents/{digest}.json")
+
+    def document_sizes(self, tenant: str, memory_id: str) -> dict[str, int]:
+        """Return the files of all documents kept under this id, two for each, with their sizes in bytes."""
+        folder = f"{self._root}/{_memory_folder(tenant, memory_id)}/documents"
+        self._fs.invalidate_cache()
+        found = self._fs.find(folder, detail=True) if self._fs.exists(folder) else {}
+        return {str(path).rsplit("/", 1)[-1]: int(info["size"]) for path, info in found.items()}
+
+    def open_document(self, tenant: str, memory_id: str, file: str) -> BinaryIO:
+        """Open one of these files."""
+        opened: BinaryIO = self._fs.open(f"{self._root}/{_memory_folder(tenant, memory_id)}/documents/{file}", "rb")
+        return opened
 
     def erase_document(self, tenant: str, memory_id: str, digest: str) -> None:
         """Drop a document that no version came to use."""

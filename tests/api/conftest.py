@@ -165,6 +165,7 @@ def settings(registry_url: str, tmp_path: Path) -> Settings:
         admin_key=SecretStr(ADMIN),
         tenant="acme",
         max_upload_bytes=100_000,
+        max_import_bytes=200_000,
         engine_max_body_bytes=50_000,
         admission_wait="PT0.3S",
         erase_grace="PT0S",

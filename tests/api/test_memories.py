@@ -1,9 +1,7 @@
 """Memories over HTTP: accepted whole, readable at once, one tenant's alone."""
 
 import asyncio
-import io
 import json
-import tarfile
 from typing import Any
 
 import httpx
@@ -287,21 +285,6 @@ async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx
     memory_id = await remember(http)
 
     assert [job.memory_id for job in await world.gateway.versions.open_jobs()] == [memory_id]
-
-
-async def test_an_export_is_a_tar_of_the_serving_version(world: World, http: httpx.AsyncClient) -> None:
-    ada = await world.ready("ada")
-    young = await remember(http, name="young", text="Young.")
-    reply = await http.get(f"/v1/memories/{ada.memory.id}/export")
-    with tarfile.open(fileobj=io.BytesIO(reply.content)) as tar:
-        names = {name.rsplit("/", 1)[-1] for name in tar.getnames()}
-        manifest = tar.extractfile(f"{ada.memory.id}.v1/manifest.json")
-        assert manifest is not None
-        name = json.load(manifest)["name"]
-
-    assert names >= {"adapter_model.safetensors", "adapter_config.json", "manifest.json"}
-    assert name == ada.adapter
-    assert (await http.get(f"/v1/memories/{young}/export")).status_code == 409
 
 
 async def test_adapters_say_where_they_are_and_can_be_pinned_and_warmed(world: World, http: httpx.AsyncClient) -> None:

@@ -56,6 +56,7 @@ class FakeGateway:
         deleted = {"id": MEMORY_ID, "object": "memory.deleted", "status": "erasing"}
         routes: dict[tuple[str, str], Callable[[], httpx.Response]] = {
             ("POST", "/v1/memories"): lambda: httpx.Response(202, json=self.memory("queued")),
+            ("POST", "/v1/memories/import"): lambda: httpx.Response(202, json=self.memory("queued")),
             ("GET", "/v1/memories"): lambda: self._page(request.url.params),
             ("GET", f"{memory}/events"): lambda: self._events(request),
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),

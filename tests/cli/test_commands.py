@@ -96,6 +96,7 @@ def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
         (["memories", "show", "phone book"], "id", MEMORY_ID),
         (["memories", "rm", "phone book"], "status", "erasing"),
         (["memories", "export", "phone book", "--to", "{target}"], "size_bytes", 3000),
+        (["memories", "import", "{document}"], "status", "queued"),
         (["keys", "create", "--tenant", "acme"], "role", "writer"),
     ],
 )
@@ -162,6 +163,19 @@ def test_export_writes_over_nothing_unless_forced(tmp_path: Path) -> None:
     assert kept == "mine"
     assert target.stat().st_size == 3000
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_import_sends_the_tar_and_the_name(tmp_path: Path) -> None:
+    tar, gateway = tmp_path / "book.tar", FakeGateway()
+    tar.write_bytes(b"tar" * 1000)
+    result = run(gateway, "memories", "import", str(tar), "--name", "phone book")
+    [sent] = gateway.asked("POST", "/v1/memories/import")
+
+    assert result.exit_code == 0
+    assert b'filename="book.tar"' in sent.content
+    assert b"tar" * 1000 in sent.content
+    assert b"phone book" in sent.content
+    assert MEMORY_ID in result.stdout
 
 
 def test_the_gateways_refusal_is_shown_in_its_own_words() -> None:

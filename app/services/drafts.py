@@ -1,0 +1,85 @@
+"""New memories and versions as values: nothing of them is kept yet."""
+
+import hashlib
+import json
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from ulid import ULID
+
+from app.core.errors import InvalidValue
+from app.core.lifecycle import State
+from app.core.memory import DocumentRef, Memory, Version
+from app.core.names import check_memory_name
+from app.core.recipe import Recipe
+from app.errors import InvalidName
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked for beside the documents of a new memory."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    metadata: dict[str, str] = field(default_factory=dict)
+    allow_duplicate: bool = False
+    pinned: bool = False
+
+
+def new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options) -> Memory:
+    """Return a memory under an id that was never given before."""
+    now = time.time()
+    return Memory(
+        id=f"mem_{str(ULID()).lower()}",
+        tenant=tenant,
+        name=name,
+        content=content_of(refs),
+        created_at=now,
+        updated_at=now,
+        pinned=options.pinned,
+        metadata=options.metadata,
+    )
+
+
+def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe) -> Version:
+    """Return the memory's newest version, queued."""
+    now = time.time()
+    return Version(
+        memory_id=memory.id,
+        tenant=memory.tenant,
+        number=memory.latest,
+        state=State.QUEUED,
+        recipe=recipe.to_dict(),
+        documents=tuple(refs),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def content_of(refs: list[DocumentRef]) -> str:
+    """Return what finds a second upload of the same documents."""
+    return digest_of(sorted(ref.digest for ref in refs))
+
+
+def checked_name(name: str) -> str:
+    """Return `name` if a memory may carry it.
+
+    Raises:
+        InvalidName: it may not; the text says what may.
+    """
+    try:
+        return check_memory_name(name)
+    except InvalidValue as error:
+        raise InvalidName(str(error), "name") from error
+
+
+def name_from(document: str) -> str:
+    """Make a name of a file's: its stem, in the letters that names may have."""
+    stem = re.sub(r"[^A-Za-z0-9 ._-]+", "-", document.rpartition(".")[0] or document).strip(" ._-")[:96]
+    return f"{stem or 'memory'} {secrets.token_hex(2)}"
+
+
+def digest_of(value: object) -> str:
+    """Return the sha256, in hex, of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

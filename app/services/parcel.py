@@ -1,0 +1,284 @@
+"""An unpacked export: what its files must be before anything is kept of them. Decides by content, trusts no claim.
+
+version/    manifest, weights and what else belongs to them
+documents/  two files for each document
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+
+from app.core.documents import MAX_NAME, Document, Pair, check_document_name
+from app.core.errors import InvalidValue
+from app.core.memory import DocumentRef
+from app.core.recipe import Recipe
+from app.errors import TooLarge, UnreadableExport
+from app.services.documents.read import MAX_CHARACTERS
+from app.stores.artifacts import MANIFEST, PUBLISHED
+
+FORMAT = 1  # as the trainer writes it
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+QUESTIONS, PASSAGES = "questions.jsonl", "passages.jsonl"
+RECIPE = "recipe.json"
+_NEEDED = (MANIFEST, CONFIG, WEIGHTS, QUESTIONS, PASSAGES)
+_MAX_BYTES = {
+    MANIFEST: 4 * 2**20,
+    CONFIG: 64 * 2**10,
+    WEIGHTS: 16 * 2**30,
+    RECIPE: 64 * 2**10,
+    PUBLISHED: 64 * 2**10,
+    **dict.fromkeys((QUESTIONS, PASSAGES, "examples.jsonl", "steps.jsonl"), 256 * 2**20),
+}
+_MAX_CONTENT_BYTES = 64 * 2**20  # of what was read from one document
+_MAX_HEADER_BYTES = 4 * 2**20
+_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/(?:(documents)/([0-9a-f]{64}(?:\.json)?)|([a-z_]+\.[a-z]+))")
+_AGAIN = "export the memory again and send the tar as it is."
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+_Shape = TypeVar("_Shape")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class _Form(_Model):
+    format: int
+
+
+class Ref(_Model):
+    name: Annotated[str, StringConstraints(max_length=MAX_NAME)]
+    digest: Digest
+    kind: Literal["prose", "pairs"]
+    size_bytes: int = Field(ge=1)
+
+
+class Base(_Model):
+    digest: Digest
+    name: Annotated[str, StringConstraints(max_length=255)]
+
+
+class Scored(_Model):
+    """A canary; the engine that loads the weights says whether it is theirs."""
+
+    prompt_ids: list[TokenId]
+    answer_ids: list[TokenId]
+    adapter_logprobs: list[float]
+    base_logprobs: list[float]
+
+
+class Manifest(_Model):
+    """What is used of a manifest; names in it are the sender's and are not."""
+
+    digest: Digest
+    recipe: dict[str, bool | int | float | Annotated[str, StringConstraints(max_length=512)]]
+    documents: list[Ref] = Field(min_length=1, max_length=10_000)
+    base: Base
+    canary: Scored
+    trained_tokens: int = Field(0, ge=0, lt=2**53)
+
+
+class _Pair(_Model):
+    question: Text
+    answer: Text
+    document: Text = ""
+
+
+class _Content(Ref):
+    text: Text
+    pairs: list[_Pair]
+
+
+class _Question(_Model):
+    question: Text
+    answer: Text
+    kind: Literal["held_out", "recall"]
+
+
+class _Passage(_Model):
+    document: Text
+    index: int
+    start: int
+    end: int
+    text: Text
+
+
+class _Tensor(_Model):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+_HEADER = TypeAdapter(dict[str, _Tensor | dict[str, str]])
+_OBJECT = TypeAdapter(dict[str, object])
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """An export whose files are whole and fit each other."""
+
+    folder: Path
+    manifest: Manifest
+    recipe: Recipe
+
+    @property
+    def version(self) -> Path:
+        """The folder of the weights."""
+        return self.folder / "version"
+
+    @property
+    def refs(self) -> list[DocumentRef]:
+        """The documents, in their order."""
+        return [DocumentRef(**ref.model_dump()) for ref in self.manifest.documents]
+
+    def documents(self) -> Iterator[tuple[Document, bytes]]:
+        """Yield each document and its bytes as they came.
+
+        Raises:
+            UnreadableExport: one is missing, or is not what its digest says.
+        """
+        for ref in self.manifest.documents:
+            yield _read_document(self.folder / "documents" / ref.digest, ref)
+
+
+class Places:
+    """Says where the files of a tar go, under a folder that is there."""
+
+    def __init__(self, folder: Path, max_document_bytes: int) -> None:
+        self._folder, self._most = folder, max_document_bytes
+        for part in ("version", "documents"):
+            (folder / part).mkdir()
+
+    def __call__(self, name: str, size_bytes: int) -> Path:
+        """Return a file's place; made of parts that are matched whole, never of the name as it came.
+
+        Raises:
+            UnreadableExport: no export has such a file.
+            TooLarge: no export has such a large one.
+        """
+        match = _PATH.fullmatch(name)
+        if match is None or (match[3] and match[3] not in _MAX_BYTES):
+            raise UnreadableExport(f"The tar holds {name[:80]!r}, which no export does: {_AGAIN}", "file")
+        _, document, file = match.groups()
+        most = _MAX_BYTES[file] if file else _MAX_CONTENT_BYTES if document.endswith(".json") else self._most
+        if size_bytes > most:
+            raise TooLarge(f"{file or document} in the tar is above {most} bytes: import a smaller memory.", "file")
+        return self._folder / "version" / file if file else self._folder / "documents" / document
+
+
+def open_parcel(folder: Path) -> Parcel:
+    """Check the files that a tar was unpacked to; questions and passages are written anew.
+
+    Raises:
+        UnreadableExport: the text says which file is not as it must be, and what to do.
+    """
+    version = folder / "version"
+    for name in _NEEDED:
+        if not (version / name).is_file():
+            raise UnreadableExport(f"The tar has no {name}: {_AGAIN}", "file")
+    manifest = _read_manifest(version / MANIFEST)
+    parcel = Parcel(folder, manifest, _read_recipe(manifest))
+    _parse(_OBJECT.validate_json, (version / CONFIG).read_bytes(), CONFIG)
+    _check_weights(version / WEIGHTS, manifest.digest)
+    _rewrite(version / QUESTIONS, _Question)
+    _rewrite(version / PASSAGES, _Passage)
+    _check_refs(manifest, {path.name for path in (folder / "documents").iterdir()})
+    for _ in parcel.documents():
+        pass
+    return parcel
+
+
+def _read_manifest(path: Path) -> Manifest:
+    data = path.read_bytes()
+    form = _parse(_Form.model_validate_json, data, MANIFEST)
+    if form.format != FORMAT:
+        raise UnreadableExport(
+            f"The manifest's format is {form.format} and this gateway reads {FORMAT}: export the memory with a version "
+            "of Lorekeep that writes that.",
+            "file",
+        )
+    return _parse(Manifest.model_validate_json, data, MANIFEST)
+
+
+def _read_recipe(manifest: Manifest) -> Recipe:
+    try:
+        return Recipe.from_dict(dict(manifest.recipe))
+    except InvalidValue as error:
+        raise UnreadableExport(f"The manifest's recipe cannot be used: {error}", "file") from error
+
+
+def _check_weights(path: Path, digest: str) -> None:
+    """Check digest and header by hand: the gateway does without the library that reads weights."""
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise UnreadableExport(f"{WEIGHTS} is not the file that the manifest promises: {_AGAIN}", "file")
+        file.seek(0)
+        length = int.from_bytes(file.read(8), "little")
+        data_bytes = path.stat().st_size - 8 - length
+        if not 2 <= length <= _MAX_HEADER_BYTES or data_bytes < 0:
+            raise UnreadableExport(f"{WEIGHTS} has no header of the safetensors format: {_AGAIN}", "file")
+        tensors = _parse(_HEADER.validate_json, file.read(length), f"the header of {WEIGHTS}").values()
+    spans = sorted(tensor.data_offsets for tensor in tensors if isinstance(tensor, _Tensor))
+    ends = [0, *(end for _, end in spans)]
+    if [start for start, _ in spans] != ends[:-1] or ends != sorted(ends) or ends[-1] != data_bytes:
+        raise UnreadableExport(f"The tensors of {WEIGHTS} do not fill it one after the other: {_AGAIN}", "file")
+
+
+def _rewrite(path: Path, shape: type[_Model]) -> None:
+    part = path.with_suffix(".part")
+    with path.open("rb") as source, part.open("wb") as target:
+        for number, line in enumerate(source, 1):
+            row = _parse(shape.model_validate_json, line, f"line {number} of {path.name}")
+            target.write(row.model_dump_json().encode() + b"\n")
+    part.replace(path)
+
+
+def _check_refs(manifest: Manifest, there: set[str]) -> None:
+    digests = [ref.digest for ref in manifest.documents]
+    if len(set(digests)) < len(digests) or len({ref.name for ref in manifest.documents}) < len(digests):
+        raise UnreadableExport(f"The manifest names a document twice: {_AGAIN}", "file")
+    wanted = {name for digest in digests for name in (digest, f"{digest}.json")}
+    if odd := sorted(wanted ^ there):
+        missing = odd[0] in wanted
+        said = "has no" if missing else "holds a document that the manifest does not name,"
+        raise UnreadableExport(f"The tar {said} documents/{odd[0]}: {_AGAIN}", "file")
+
+
+def _read_document(path: Path, ref: Ref) -> tuple[Document, bytes]:
+    try:
+        check_document_name(ref.name)
+    except InvalidValue as error:
+        raise UnreadableExport(str(error), "file") from error
+    original = path.read_bytes()
+    if hashlib.sha256(original).hexdigest() != ref.digest or len(original) != ref.size_bytes:
+        raise UnreadableExport(f"The document {ref.name!r} is not the one that its digest names: {_AGAIN}", "file")
+    content = _parse(
+        _Content.model_validate_json, path.with_suffix(".json").read_bytes(), f"documents/{ref.digest}.json"
+    )
+    if Ref(**content.model_dump(include=set(Ref.model_fields))) != ref:
+        raise UnreadableExport(f"documents/{ref.digest}.json is of another document: {_AGAIN}", "file")
+    if bool(content.text) != (ref.kind == "prose") or bool(content.pairs) != (ref.kind == "pairs"):
+        raise UnreadableExport(f"documents/{ref.digest}.json is not of its kind, {ref.kind}: {_AGAIN}", "file")
+    pairs = tuple(Pair(**pair.model_dump()) for pair in content.pairs)
+    return Document(**ref.model_dump(), text=content.text, pairs=pairs), original
+
+
+def _parse(validate: Callable[[bytes], _Shape], data: bytes, what: str) -> _Shape:
+    try:
+        return validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise UnreadableExport(f"In the tar, {what} is not JSON: {_AGAIN}", "file") from error
+        field = ".".join(str(part) for part in first["loc"])[:80].encode("utf-8", "replace").decode()
+        said = (
+            f"In the tar, {what} is not as an export writes it ({field or 'the whole'}: {first['msg'][:200]}): {_AGAIN}"
+        )
+        raise UnreadableExport(said, "file") from error
