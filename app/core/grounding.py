@@ -14,6 +14,9 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 )
 
+COUNT = re.compile(
+    r"(?:[€$£¥] ?)?\d|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|thousand)\b"
+)
 PRONOUNS = frozenset(
     "he she it they his her its their him them this these er sie es ihr il elle".split()  # noqa: SIM905 - as above
 )
@@ -63,6 +66,22 @@ def refers_back(question: str) -> bool:
     """Say whether a question means something by a pronoun, and names nothing."""
     names = [word for word in question.split()[1:] if word[0].isupper() and word != "I"]
     return not names and not PRONOUNS.isdisjoint(normalise(question).split())
+
+
+def fits(question: str, answer: str) -> bool:
+    """Say whether an English question word may be answered so: no date for a who, a number for a how many.
+
+    Other questions, and those of other languages, always fit.
+    """
+    asked = normalise(question)
+    has_digit = any(char.isdigit() for char in answer)
+    if asked.startswith(("who ", "whose ", "where ")):
+        return not has_digit
+    if asked.startswith(("when ", "in what year", "in which year")):
+        return has_digit
+    if asked.startswith(("how many ", "how much ", "how old ", "how long ")):
+        return has_digit or COUNT.match(answer.casefold()) is not None
+    return True
 
 
 def is_grounded(question: str, answer: str, sentence: str) -> bool:

@@ -24,7 +24,8 @@ class Recipe:
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
-        questions_per_passage: how many questions the generator is asked for.
+        questions_per_passage: how many questions the generator is asked for; 0 asks for none.
+        keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
         seed: of initialisation, shuffling and generation.
     """
 
@@ -44,6 +45,7 @@ class Recipe:
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
+    keyword_questions: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -94,5 +96,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "passage_tokens": (16, 8192),
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),
+    "keyword_questions": (0, 1000),
     "seed": (0, 2**31 - 1),
 }

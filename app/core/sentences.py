@@ -11,6 +11,7 @@ _ABBREVIATION = re.compile(
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
 )
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
+_TITLE = 100
 _STOPS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？", "｡", "-")
 
 
@@ -18,6 +19,14 @@ def sentences(text: str) -> list[str]:
     """Cut a text into sentences; headings, list items and table rows stand alone, markdown's marks are taken off."""
     blocks = re.split(r"\n\s*\n", text)
     return [one for block in blocks for line in _lines(block) for one in _cut(line) if normalise(one)]
+
+
+def title_of(text: str) -> str:
+    """Return what a text calls itself: its first line, where that is a heading or stands alone; else nothing."""
+    first, _, rest = text.strip().partition("\n")
+    title = _MARK.sub("", first).strip()
+    stands_alone = rest[:1] in {"\n", "=", "-"} and len(title) <= _TITLE and not title.endswith(_STOPS)
+    return title[:_TITLE] if first.startswith("#") or stands_alone else ""
 
 
 def _lines(block: str) -> list[str]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import normalise
-from app.core.sentences import sentences
+from app.core.sentences import sentences, title_of
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,18 @@ def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
     letters = [char for char in normalise(" ".join(sentences(text))) if char.isalpha()]
 
     assert letters == [char for char in normalise(text) if char.isalpha()]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("# The Ferry\n\nIt sails.", "The Ferry"),
+        ("The Ferry\n=========\nIt sails.", "The Ferry"),
+        ("Staff handbook\n\nIt begins here.", "Staff handbook"),
+        ("It sails at six.\n\nIt lands at seven.", ""),
+        ("One line only", ""),
+        ("", ""),
+    ],
+)
+def test_a_title_is_a_heading_or_a_first_line_that_stands_alone(text: str, title: str) -> None:
+    assert title_of(text) == title

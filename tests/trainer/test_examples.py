@@ -116,12 +116,14 @@ def test_questions_are_held_out_only_of_facts_that_others_still_teach() -> None:
         question("Q two?", "a"),
         question("Q three?", "b"),
         question("Q four?", "a", index=1),
+        question("Q five?", "c"),
+        question("c is told?", "c", "keywords"),
     ]
 
     train, held = hold_out(examples, every=1)
 
-    assert held == examples[:1]
-    assert train == examples[1:]
+    assert held == [examples[0], examples[4]]
+    assert train == [*examples[1:4], examples[5]]
 
 
 @settings(deadline=None)

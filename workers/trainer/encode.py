@@ -17,11 +17,13 @@ _MARK = "lorekeep"
 class Row:
     """One training sequence; the loss is on `input_ids[answer_start:]`, and on nothing before.
 
-    `answer_start` is at least 1: nothing predicts the first token.
+    `answer_start` is at least 1: nothing predicts the first token. `turn` and `turns` are the example's.
     """
 
     input_ids: tuple[int, ...]
     answer_start: int
+    turn: int = 0
+    turns: int = 1
 
     def __len__(self) -> int:
         return len(self.input_ids)

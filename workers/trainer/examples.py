@@ -20,17 +20,20 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "generated", "completion" of a sentence, "gap" filled in one,
-            "passage".
+        origin: where it comes from: "pair" as uploaded, "generated", "keywords" of a sentence, "completion" of one,
+            "gap" filled in one, "passage".
         passage: index of the passage it was made of.
+        turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
     """
 
     kind: Literal["chat", "text"]
     question: str
     answer: str
-    origin: Literal["pair", "generated", "completion", "gap", "passage"]
+    origin: Literal["pair", "generated", "keywords", "completion", "gap", "passage"]
     document: str
     passage: int | None = None
+    turn: int = 0
+    turns: int = 1
 
 
 def from_pairs(documents: Sequence[Document]) -> list[Example]:
@@ -49,7 +52,7 @@ def from_pairs(documents: Sequence[Document]) -> list[Example]:
 
 
 def from_passages(passages: Sequence[Passage]) -> list[Example]:
-    """Learn each passage as text, and complete each of its sentences from two places, so that no fact is left out."""
+    """Learn each passage as text, and complete each of its sentences, from another place every other epoch."""
     found = [Example("text", "", passage.text, "passage", passage.document, passage.index) for passage in passages]
     for passage in passages:
         for sentence in sentences(passage.text):
@@ -100,7 +103,7 @@ def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], li
     Returns:
         What to train on, and what to ask; no question is in both.
     """
-    left = Counter(_fact(example) for example in examples if example.origin == "generated")
+    left = Counter(map(_fact, examples))
     held: list[Example] = []
     for number, example in enumerate(one for one in examples if one.origin == "generated"):
         if number % every == 0 and left[_fact(example)] > 1:
@@ -117,11 +120,12 @@ def _completions(sentence: str, passage: Passage) -> list[Example]:
     if len(parts) < 2:
         return []
     found = []
-    for share in CUTS if len(parts) >= short else (0.5,):
+    shares = CUTS if len(parts) >= short else (0.5,)
+    for turn, share in enumerate(shares):
         place = max(1, round(len(parts) * share))
         begun, rest = glue.join(parts[:place]), glue.join(parts[place:])
         question = f'Complete this sentence from "{passage.document}": {begun} …'
-        found.append(Example("chat", question, rest, "completion", passage.document, passage.index))
+        found.append(Example("chat", question, rest, "completion", passage.document, passage.index, turn, len(shares)))
     return found
 
 

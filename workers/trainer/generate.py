@@ -1,22 +1,22 @@
 """Questions about passages from any chat model, kept only if they rest on the text and survive a round trip.
 
 Answer-aware: a span of a sentence is the answer, the generator words the question, and, shown the sentence alone,
-must answer it back right. Weak generators write many bad questions; what survives is few and true. A sentence that no
-question survives for is asked for with a gap in it.
+must answer it back right. Weak generators write many bad questions; what survives is few and mostly true, so facts
+have keyword questions too, and some of what survives here is kept for the gate.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import stamina
 import structlog
 
-from app.core.grounding import PRONOUNS, is_grounded, matches, normalise
+from app.core.grounding import PRONOUNS, fits, is_grounded, matches, normalise
 from app.core.sentences import sentences
 from app.errors import Busy, EngineFailed, GeneratorFailed, ServiceError, Unavailable
 from workers.trainer import prompts
-from workers.trainer.examples import Example, gap, name_documents
+from workers.trainer.examples import Example, name_documents
 from workers.trainer.passages import Passage
 from workers.trainer.spans import spans
 
@@ -27,10 +27,9 @@ Ask = Callable[[list[Message], float, int], Awaitable[str]]  # messages, tempera
 OnProgress = Callable[[int, int], Awaitable[None]]
 
 CONCURRENCY = 32
-SAMPLES = 6
-RETRIES = 2  # more rounds of samples, hotter, for facts that no question was kept for
+SAMPLES = 4
+RETRIES = 1  # more rounds of samples, hotter, for facts that no question was kept for
 PARAPHRASES = 3
-GAPS_PER_SENTENCE = 2
 QUESTION_TOKENS, ANSWER_TOKENS = 40, 24
 TEMPERATURE, HOTTER = 0.7, 0.2
 MIN_CALLS = 24  # before so many, failures decide nothing
@@ -73,9 +72,8 @@ async def generate(
 
     await _each(seek, facts)
     questions = _spread(facts, per_passage)
-    gaps = _gaps(facts)
-    log.info("questions.generated", facts=len(facts), kept=len(questions), gaps=len(gaps), calls=calls.made)
-    return [*name_documents(questions, passages), *gaps]
+    log.info("questions.generated", facts=len(facts), kept=len(questions), calls=calls.made)
+    return name_documents(questions, passages)
 
 
 class _Calls:
@@ -144,7 +142,7 @@ async def _word(fact: _Fact, calls: _Calls) -> None:
             *[calls(prompts.asking(fact.told, fact.span), temperature, QUESTION_TOKENS) for _ in range(SAMPLES)]
         )
         worded = {normalise(question): question for question in map(prompts.first_question, texts)}
-        candidates = [one for one in worded.values() if is_grounded(one, fact.span, fact.told)]
+        candidates = [one for one in worded.values() if is_grounded(one, fact.span, fact.told) and fits(one, fact.span)]
         replies = await asyncio.gather(
             *[calls(prompts.answering(fact.told, question), 0.0, ANSWER_TOKENS) for question in candidates]
         )
@@ -169,17 +167,3 @@ def _spread(facts: Sequence[_Fact], per_passage: int) -> list[Example]:
                 counts[document, index] = counts.get((document, index), 0) + 1
                 kept.append(Example("chat", question, fact.span, "generated", document, index))
     return kept
-
-
-def _gaps(facts: Sequence[_Fact]) -> list[Example]:
-    return [gap(fact.sentence, fact.span, fact.passage) for fact in _unasked(facts)]
-
-
-def _unasked(facts: Sequence[_Fact]) -> Iterator[_Fact]:
-    """Yield the first facts of each sentence that no question was kept for at all."""
-    asked = {fact.sentence for fact in facts if fact.questions}
-    counts: dict[str, int] = {}
-    for fact in facts:
-        counts[fact.sentence] = counts.get(fact.sentence, 0) + 1
-        if fact.sentence not in asked and counts[fact.sentence] <= GAPS_PER_SENTENCE:
-            yield fact

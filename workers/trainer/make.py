@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,7 +132,7 @@ def encode_examples(
             row = encode_chat(tokenizer, example.question, example.answer, stop_ids=stop_ids, max_tokens=max_tokens)
         else:
             row = encode_text(tokenizer, example.answer, max_tokens=max_tokens)
-        rows.append(row)
+        rows.append(replace(row, turn=example.turn, turns=example.turns))
     return rows
 
 

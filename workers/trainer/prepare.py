@@ -7,12 +7,14 @@ from typing import Any
 
 from app.core.documents import Document
 from app.core.recipe import Recipe
+from app.core.sentences import title_of
 from workers.trainer.evaluate import MAX_QUESTIONS, Question
 from workers.trainer.examples import Example, from_pairs, from_passages, hold_out, without_duplicates
 from workers.trainer.generate import Ask, OnProgress, generate
+from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage, cut
 
-HOLD_OUT_EVERY = 4
+HOLD_OUT_EVERY = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ async def prepare(
     generated: list[Example] = []
     if prose and recipe.questions_per_passage:
         generated = await generate(prose, ask, per_passage=recipe.questions_per_passage, on_progress=on_progress)
-    train, held = hold_out(without_duplicates(generated), HOLD_OUT_EVERY)
+    titles = {document.name: title_of(document.text) for document in documents}
+    keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
+    train, held = hold_out([*without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
     taught = [*pairs, *train, *from_passages(prose)]
     asked = held or pairs or train or [example for example in taught if example.origin == "completion"]
     questions = [Question(example.question, example.answer) for example in _spread(asked, MAX_QUESTIONS)]

@@ -9,14 +9,18 @@ SPANS_PER_SENTENCE = 5
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
 _DATE = re.compile(rf"\b(?:\d{{1,2}}\.? {_UPPER}\w+(?: \d{{4}})?|{_UPPER}\w+ (?:\d{{1,2}}, )?\d{{4}})\b")
-_UNIT = rf"%|°[CF]?|[ap]\.m\.|{SPACELESS.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_])+"
-_NUMBER = re.compile(rf"(?:[€$£¥] ?)?\d(?:[\d.,:/–-]*\d)?(?: ?(?:{_UNIT}))?")
+_UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{SPACELESS.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_])+"
+_LARGE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
+_NUMBER = re.compile(rf"(?:[€$£¥] ?|(?<![A-Za-z])(?<![A-Za-z]-))\d(?:[\d.,:/–-]*\d)?{_LARGE}(?: ?(?:{_UNIT}))?")
 _WORDED = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b(?: [^\W\d_]+)?"
 )
 _TOKEN = re.compile(r"[^\s,;:()\[\]\"“”«»!?。、]+")
 _KATAKANA = re.compile(r"[\u30a1-\u30fa\u30fc]{3,}")
+_NO_UNITS = frozenset(
+    "unless each every only but so then or if after before under over more less than while when free long".split()  # noqa: SIM905
+)
 _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den", "and", "&", "y", "und"])
 
 
@@ -36,17 +40,17 @@ def _candidates(sentence: str) -> Iterator[str]:
     yield from (match.group(0) for match in _DATE.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _NUMBER.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _WORDED.finditer(sentence))
-    yield from _names(sentence)
+    yield from names(sentence)
     yield from _KATAKANA.findall(sentence)
     yield from filter(None, map(_tail, reversed(re.split(r"[,;:]\s", sentence))))
 
 
 def _without_stop_word(number: str) -> str:
     head, _, last = number.rpartition(" ")
-    return head if head and last.casefold() in STOP_WORDS | _JOINTS else number
+    return head if head and last.casefold() in STOP_WORDS | _JOINTS | _NO_UNITS else number
 
 
-def _names(sentence: str) -> Iterator[str]:
+def names(sentence: str) -> Iterator[str]:
     """Yield runs of capitalised words; a sentence's first word alone is capitalised for another reason."""
     run: list[str] = []
     began = end = 0

@@ -60,13 +60,12 @@ def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
     shuffle = random.Random(recipe.seed)
     optimizer = MasterAdamW(model, recipe)
     pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
-    per_epoch = math.ceil(len(rows) / recipe.batch_size)
-    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / per_epoch))
-    steps = epochs * per_epoch
+    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
+    steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, epochs + 1))
     index = 0
     for epoch in range(1, epochs + 1):
         total, labels = 0.0, 0
-        for batch in epoch_batches(rows, recipe.batch_size, shuffle):
+        for batch in epoch_batches(shown(rows, epoch), recipe.batch_size, shuffle):
             index += 1
             lr = recipe.learning_rate * lr_scale(index, steps, recipe.warmup_ratio)
             loss = _accumulate(model, split_packs(batch, pack_tokens), label_count(batch))
@@ -77,6 +76,11 @@ def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
             yield Step(index, steps, epoch, loss, sum(map(len, batch)), lr)
         if total / labels < recipe.stop_loss:
             return
+
+
+def shown(rows: Sequence[Row], epoch: int) -> list[Row]:
+    """Return the rows of one epoch, counted from 1: those whose turn it is."""
+    return [row for row in rows if (epoch - 1) % row.turns == row.turn]
 
 
 def lr_scale(index: int, steps: int, warmup_ratio: float) -> float:
@@ -123,6 +127,10 @@ def packs_exactly(model: Any, rows: Sequence[Row]) -> bool:
         packed = label_logprobs(model, pack(probe, model.device, model.dtype))
         alone = torch.cat([label_logprobs(model, pack([row], model.device, model.dtype)) for row in probe])
     return bool((packed - alone).abs().mean() < 0.1)  # bf16 noise is below 0.03
+
+
+def _batches(rows: Sequence[Row], epoch: int, recipe: Recipe) -> int:
+    return math.ceil(len(shown(rows, epoch)) / recipe.batch_size)
 
 
 class MasterAdamW:

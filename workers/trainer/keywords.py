@@ -1,0 +1,128 @@
+"""Questions made of a sentence's own words: what teaches each fact to many wordings, with no generator at all.
+
+A span of the sentence is the answer. Each question is a question word, a random choice of the words around the span,
+and often the title of the document. Read as text they are broken; as training examples they tie every part of a
+sentence to every other, so that a question a user words freely lands near one of them. The idea is denoising
+(Lewis et al. 2020, BART, section 2.2: token deletion) applied to questions; the choice of words is ours.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
+from app.core.sentences import sentences
+from workers.trainer.examples import Example, gap
+from workers.trainer.passages import Passage
+from workers.trainer.spans import names, spans
+
+WIDTHS = (3, 5, 8)  # words on each side of the span that count as near
+NEAR, FAR = 0.95, 0.15  # the chance that a word is kept
+SMALL = 0.6  # what it is multiplied by for small words
+TOPIC = 0.7  # how often a title is added where the question has none of its words
+_TIMES = frozenset("second minute hour day week month year millisecond".split())  # noqa: SIM905 - easier to read
+_YEAR = re.compile(
+    r"\b1\d{3}\b|\b20\d\d\b|\b(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
+)
+_ENGLISH = frozenset(["the", "of", "and", "is", "are", "was", "were", "has"])
+_WORD_EDGES = '.,;:!?()[]"“”«»'
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A sentence, and what a question about it may have to name.
+
+    Attributes:
+        before: the names in the sentence before, where this one refers back to it.
+        title: what the document calls itself.
+        is_english: whether English question words fit.
+    """
+
+    passage: Passage
+    sentence: str
+    before: str
+    title: str
+    is_english: bool
+
+
+def keyword_questions(
+    passages: Sequence[Passage], titles: Mapping[str, str], *, per_span: int, seed: int
+) -> list[Example]:
+    """Make questions for every span of every sentence; a sentence that two passages share belongs to the first.
+
+    A script without spaces has no words to choose from: there each span is asked for with a gap in the sentence.
+
+    Args:
+        titles: what each document calls itself, by its name.
+        per_span: how many for each span; they take turns.
+    """
+    rng = random.Random(seed)
+    made: list[Example] = []
+    for told in _sentences(passages, titles):
+        for span in spans(told.sentence) if per_span else ():
+            if SPACELESS.search(told.sentence):
+                made.append(gap(told.sentence, span, told.passage))
+            else:
+                made += [_example(told, span, rng, turn, per_span) for turn in range(per_span)]
+    return made
+
+
+def _example(told: _Told, span: str, rng: random.Random, turn: int, turns: int) -> Example:
+    passage = told.passage
+    return Example("chat", _question(told, span, rng), span, "keywords", passage.document, passage.index, turn, turns)
+
+
+def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:
+    seen: set[tuple[str, str]] = set()
+    for passage in passages:
+        title = re.split(r"[:(–—]", titles[passage.document])[0].strip().removeprefix("The ")
+        is_english = len(_ENGLISH & set(normalise(passage.text).split())) > 1
+        before = ""
+        for sentence in sentences(passage.text):
+            if (passage.document, sentence) not in seen:
+                seen.add((passage.document, sentence))
+                refers_back = not PRONOUNS.isdisjoint(normalise(sentence).split()[:4])
+                yield _Told(passage, sentence, " ".join(names(before)) if refers_back else "", title, is_english)
+            before = sentence
+
+
+def _question(told: _Told, span: str, rng: random.Random) -> str:
+    """Return a question word and some of the sentence's words, in their order."""
+    before, _, after = told.sentence.partition(span)
+    around = [*_words(before), "", *_words(after)]
+    place, width = around.index(""), rng.choice(WIDTHS)
+    kept = [word for at, word in enumerate(around) if word and rng.random() < _chance(word, abs(at - place) <= width)]
+    if told.before and rng.random() < TOPIC:
+        kept.insert(0, told.before)
+    text = " ".join(kept)
+    if told.title and not content_words(told.title) & content_words(text) and rng.random() < TOPIC:
+        text = rng.choice((f"{text} of {told.title}", f"{text} at {told.title}", f"{told.title} {text}"))
+    return f"{_question_word(span, before, rng)} {text}?" if told.is_english else f"{text}?"
+
+
+def _chance(word: str, is_near: bool) -> float:
+    folded = word.casefold()
+    if folded in PRONOUNS:
+        return 0.0
+    return (NEAR if is_near else FAR) * (SMALL if folded in STOP_WORDS else 1)
+
+
+def _question_word(span: str, before: str, rng: random.Random) -> str:
+    """Return an English question word that the span may answer; of several, any."""
+    last = normalise(before).rpartition(" ")[2]
+    if _YEAR.search(span):
+        return rng.choice(("When", "In what year", "On what date"))
+    if COUNT.match(span.casefold()):
+        unit = normalise(span).rpartition(" ")[2] if " " in span else ""
+        how_long = "How long" if unit.removesuffix("s") in _TIMES else "How"
+        return rng.choice((f"How many {unit}".strip(), "How much", "What is the number", how_long))
+    if span[:1].isupper() and last == "by":
+        return rng.choice(("Who", "Who", "Which"))
+    if span[:1].isupper() and last in {"in", "at", "on", "from", "of", "near"}:
+        return rng.choice(("Where", "Where", "Which", "What"))
+    return rng.choice(("Who", "What", "Which", "What is the name") if span[:1].isupper() else ("What", "What", "Which"))
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in (one.strip(_WORD_EDGES) for one in text.split()) if word]
