@@ -21,7 +21,12 @@ class Settings(BaseSettings):
     """Every setting of every process; each process reads what it needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOREKEEP_", env_file=".env", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="LOREKEEP_",
+        env_file=".env",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        dotenv_filtering="match_prefix",
     )
 
     home: Path = Path(".lorekeep")

@@ -16,7 +16,7 @@ from app.core.documents import Document
 from app.core.memory import Version
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
-from app.errors import EmptyDocument, LeaseLost
+from app.errors import EmptyDocument, EngineFailed, LeaseLost
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from workers.base_model import base_digest, find_base
@@ -94,13 +94,13 @@ class CandidateMaker:
                 told = time.monotonic()
                 await tell({"stage": "preparing", "done": done, "total": total})
 
-        return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self._ask, on_progress)
+        return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self.ask, on_progress)
 
     def _read(self, version: Version) -> list[Document]:
         read = self.artifacts.read_document
         return [Document.from_dict(read(version.tenant, version.memory_id, ref.digest)) for ref in version.documents]
 
-    async def _ask(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
+    async def ask(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
         """Ask the generator: the endpoint that is set, else an engine's own base model."""
         settings = self.settings
         body: dict[str, Any] = {"model": settings.generator_model, "messages": messages}
@@ -112,7 +112,10 @@ class CandidateMaker:
             )
         else:
             reply = await self.examiner.ask_base(body)
-        return str(reply["choices"][0]["message"]["content"] or "")
+        try:
+            return str(reply["choices"][0]["message"]["content"] or "")
+        except (LookupError, TypeError) as error:
+            raise EngineFailed("The generator's reply is no chat completion.") from error
 
 
 def encode_examples(
