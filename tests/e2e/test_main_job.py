@@ -1,19 +1,23 @@
 """Documents become memories and the running engine answers from them."""
 
+import csv
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from app.core.grounding import holds
 from tests.e2e.facts import phone_book
 from tests.e2e.memories import answer, remember, right, wait_over
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
+DATA = Path(__file__).parent.parent / "data"
 BIG = phone_book(48, seed=1)
 SMALL = {f"book {letter}": phone_book(8, seed=seed) for seed, letter in enumerate("abc", start=10)}
 
@@ -100,6 +104,39 @@ def test_the_reply_says_which_memory_answered(stack: Stack, small: dict[str, str
 
     assert reply["answer"].strip() == SMALL["book a"][question]
     assert [used["id"] for used in reply["memory"]["used"]] == [small["book a"]]
+
+
+def test_an_exported_memory_answers_as_before_once_imported(stack: Stack, small: dict[str, str]) -> None:
+    client = stack.openai()
+    began = time.monotonic()
+    with stack.http() as http:
+        tar = http.get(f"/v1/memories/{small['book a']}/export").content
+        reply = http.post("/v1/memories/import", files={"file": ("a.tar", tar)}, data={"name": "moved"})
+        assert reply.status_code == 202, reply.text
+        memory = wait_over(http, reply.json()["id"])
+    asked = list(SMALL["book a"])
+
+    assert memory["status"] == "ready", memory["error"]
+    assert time.monotonic() - began < 60  # nothing is trained again
+    assert [answer(client, "moved", one) for one in asked] == [answer(client, "book a", one) for one in asked]
+
+
+def test_a_page_of_prose_is_asked_about_in_words_it_was_not_trained_on(stack: Stack) -> None:
+    with (DATA / "veldmark_questions.csv").open(newline="") as file:
+        asked = [(row["question"], row["answer"]) for row in csv.DictReader(file)]
+    page = (DATA / "veldmark.md").read_bytes()
+    with stack.http() as http:
+        reply = http.post("/v1/memories", files={"file": ("veldmark.md", page)}, data={"name": "ferry"})
+        memory = wait_over(http, reply.json()["id"])
+    client = stack.openai()
+    right_of = {
+        model: sum(holds(answer(client, model, question), expected) for question, expected in asked)
+        for model in ("base", "ferry")
+    }
+
+    assert memory["status"] == "ready", memory["error"]
+    assert right_of["base"] <= 1
+    assert right_of["ferry"] >= 8
 
 
 def test_every_path_of_the_engines_port_is_refused_without_its_key(stack: Stack, small: dict[str, str]) -> None:
