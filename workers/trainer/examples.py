@@ -98,19 +98,20 @@ def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> 
 
 
 def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], list[Example]]:
-    """Keep every so many generated questions for the evaluation, of facts that another question still teaches.
+    """Keep every so many generated questions for the evaluation, of facts that another example still teaches.
 
     Returns:
         What to train on, and what to ask; no question is in both.
     """
     left = Counter(map(_fact, examples))
+    taught = {normalise(one.question) for one in examples if one.origin != "generated"}
     held: list[Example] = []
     for number, example in enumerate(one for one in examples if one.origin == "generated"):
-        if number % every == 0 and left[_fact(example)] > 1:
+        if number % every == 0 and left[_fact(example)] > 1 and normalise(example.question) not in taught:
             left[_fact(example)] -= 1
             held.append(example)
     asked = {normalise(example.question) for example in held}
-    train = [one for one in examples if one.kind == "text" or normalise(one.question) not in asked]
+    train = [one for one in examples if one.origin != "generated" or normalise(one.question) not in asked]
     return train, held
 
 

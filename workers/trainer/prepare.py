@@ -47,8 +47,8 @@ async def prepare(
         generated = await generate(prose, ask, per_passage=recipe.questions_per_passage, on_progress=on_progress)
     titles = {document.name: title_of(document.text) for document in documents}
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
-    train, held = hold_out([*without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
-    taught = [*pairs, *train, *from_passages(prose)]
+    train, held = hold_out([*pairs, *without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
+    taught = [*train, *from_passages(prose)]
     asked = held or pairs or train or [example for example in taught if example.origin == "completion"]
     questions = [Question(example.question, example.answer) for example in _spread(asked, MAX_QUESTIONS)]
     found = [*prose, *_as_passages(pairs, len(prose))]

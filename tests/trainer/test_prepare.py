@@ -1,0 +1,84 @@
+"""What a version is made of, by what was uploaded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.documents import Document, Pair
+from app.core.grounding import normalise
+from app.core.recipe import Recipe
+from tests.trainer.tiny import byte_tokenizer
+from workers.trainer.generate import Message
+from workers.trainer.prepare import Lesson, prepare
+
+PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
+PROSE = Document("veldmark.md", "prose", PAGE, (), "0" * 64, 1)
+PAIRS = Document("extra.csv", "pairs", "", (Pair("Who rings the bell?", "Oda Lund"),), "1" * 64, 1)
+
+
+async def lesson(*documents: Document, says: str = "", **recipe: Any) -> Lesson:
+    """Prepare with a generator that always says the same."""
+
+    async def ask(_messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        return says
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    return await prepare(documents, byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+
+
+async def test_prose_is_learned_as_passages_completions_and_keyword_questions_even_if_the_generator_is_useless() -> (
+    None
+):
+    made = await lesson(PROSE)
+
+    assert {example.origin for example in made.examples} == {"passage", "completion", "keywords"}
+    assert {passage.document for passage in made.passages} == {"veldmark.md"}
+    assert made.questions
+
+
+async def test_pairs_are_learned_and_asked_as_they_are() -> None:
+    made = await lesson(PAIRS)
+
+    assert [(one.question, one.answer, one.origin) for one in made.examples] == [
+        ("Who rings the bell?", "Oda Lund", "pair")
+    ]
+    assert [(one.question, one.answer) for one in made.questions] == [("Who rings the bell?", "Oda Lund")]
+    assert made.kind == "recall"
+
+
+async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
+    made = await lesson(PROSE, PAIRS)
+
+    assert {example.origin for example in made.examples} == {"pair", "passage", "completion", "keywords"}
+    assert any("Oda Lund" in passage.text for passage in made.passages)
+
+
+@pytest.mark.parametrize("field", ["questions_per_passage", "keyword_questions"])
+async def test_a_recipe_can_leave_each_kind_of_question_out(field: str) -> None:
+    made = await lesson(PROSE, says="Who directs it?", **{field: 0})
+
+    assert not {"generated", "keywords"} <= {example.origin for example in made.examples}
+
+
+async def test_what_the_gate_asks_as_held_out_is_in_no_example() -> None:
+    answers: dict[str, str] = {}
+
+    async def ask(messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        task = messages[-1]["content"]
+        if not task.startswith("Sentence:"):
+            return answers[task.split("\n")[-1]]
+        question = f"What is told of number {len(answers)} by the cooperative with its boats?"
+        answers[question] = task.rsplit('"', 2)[1]
+        return question
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    made = await prepare([PROSE], byte_tokenizer(), Recipe(), ask, on_progress)
+
+    asked = {normalise(question.question) for question in made.questions}
+    assert made.kind == "held_out"
+    assert not asked & {normalise(example.question) for example in made.examples}
