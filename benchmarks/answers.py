@@ -129,7 +129,10 @@ async def main() -> None:
         numbers = [int(number) for number in options.papers.split(",")]
         exams += [paper_exam(options.paperqa / f"paper_{number:02}.json", options.given) for number in numbers]
     home = Path(os.environ.get("LOREKEEP_HOME", ".lorekeep"))
-    key = os.environ.get("LOREKEEP_API_KEY") or (home / "admin.key").read_text().strip()
+    key_file = home / "admin.key"
+    if not os.environ.get("LOREKEEP_API_KEY") and not key_file.is_file():
+        parser.error(f"{key_file} is missing: start `lorekeep up` first, or set LOREKEEP_HOME or LOREKEEP_API_KEY.")
+    key = os.environ.get("LOREKEEP_API_KEY") or key_file.read_text().strip()
     url = os.environ.get("LOREKEEP_URL", "http://127.0.0.1:8000")
     table = Table("document", "mode", "right", "ROUGE-L", "POST to ready, s")
     async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as http:
