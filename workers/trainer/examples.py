@@ -115,6 +115,12 @@ def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], li
     return train, held
 
 
+def unseen(examples: Sequence[Example], taught: Sequence[Example]) -> list[Example]:
+    """Return the examples whose questions none of the taught ones asks."""
+    asked = {normalise(one.question) for one in taught}
+    return [one for one in examples if normalise(one.question) not in asked]
+
+
 def _completions(sentence: str, passage: Passage) -> list[Example]:
     glue = "" if SPACELESS.search(sentence) else " "
     parts, short = (sentence.split(), _SHORT) if glue else (list(sentence), 4 * _SHORT)

@@ -22,13 +22,14 @@ from app.stores.artifacts import ArtifactStore
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.canary import make_canary
+from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
 from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
-from workers.trainer.train import Step, train
+from workers.trainer.train import Loop, Step
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
 Progress = dict[str, Any]
@@ -75,14 +76,20 @@ class CandidateMaker:
             await begin_training()
             return found
         tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
-        lesson = await self._prepare(version, tokenizer, tell)
+        checkpoint = Checkpoint(self.settings.home, version, digest)
+        lesson = await asyncio.to_thread(checkpoint.load_lesson)
+        if lesson is None:
+            lesson = await self._prepare(version, tokenizer, tell)
+            await asyncio.to_thread(checkpoint.save_lesson, lesson)
         ends = await asyncio.to_thread(stop_ids, str(base))
         rows = await asyncio.to_thread(
             encode_examples, lesson.examples, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len
         )
         await begin_training()
         facts = {"digest": digest, "name": base.name}
-        return await _watch(Training(self, version, lesson, rows, facts, stop), tell)
+        candidate = await _watch(Training(self, version, lesson, rows, facts, checkpoint, stop), tell)
+        await asyncio.to_thread(checkpoint.drop)
+        return candidate
 
     async def _prepare(self, version: Version, tokenizer: Any, tell: Tell) -> Lesson:
         documents = await asyncio.to_thread(self._read, version)
@@ -148,10 +155,12 @@ class Training:
     lesson: Lesson
     rows: list[Row]
     base: dict[str, str]
+    checkpoint: Checkpoint
     stop: threading.Event
 
     def __post_init__(self) -> None:
         self.steps: list[Step] = []
+        self.begun_with = 0  # steps of an attempt before
         self.began = time.monotonic()
 
     def progress(self) -> Progress | None:
@@ -159,14 +168,15 @@ class Training:
         if not self.steps:
             return None
         last, elapsed = self.steps[-1], time.monotonic() - self.began
+        own = self.steps[self.begun_with :]
         return {
             "stage": "training",
             "step": last.index,
             "steps": last.steps,
             "epoch": last.epoch,
             "loss": round(last.loss, 4),
-            "tokens_per_s": round(sum(step.tokens for step in self.steps) / elapsed, 1),
-            "eta_s": round((last.steps - last.index) * elapsed / last.index, 1),
+            "tokens_per_s": round(sum(step.tokens for step in own) / elapsed, 1),
+            "eta_s": round((last.steps - last.index) * elapsed / max(1, len(own)), 1),
         }
 
     def run(self) -> Candidate:
@@ -175,14 +185,25 @@ class Training:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
         model = attach_lora(load_base(settings.model, settings.device, settings.dtype), recipe, recipe.seed)
-        self.began = time.monotonic()
-        for step in train(model, self.rows, recipe):
-            self.steps.append(step)
-            if self.stop.is_set():
-                raise LeaseLost("The job was taken away while it trained.")
+        self._loop(Loop(model, self.rows, recipe))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.rows).to_dict())
+
+    def _loop(self, loop: Loop) -> None:
+        state = self.checkpoint.load()
+        if state:
+            self.steps = [Step(**step) for step in state.pop("steps")]
+            loop.resume(state)
+        self.began = saved = time.monotonic()
+        self.begun_with = len(self.steps)
+        for step in loop:
+            self.steps.append(step)
+            if self.stop.is_set():
+                raise LeaseLost("The job was taken away while it trained.")
+            if time.monotonic() - saved > EVERY_S:
+                self.checkpoint.save({**loop.state(), "steps": [asdict(one) for one in self.steps]})
+                saved = time.monotonic()
 
     def _write(self, folder: Path, canary: dict[str, Any]) -> Candidate:
         kind = self.lesson.kind

@@ -9,7 +9,7 @@ from app.core.documents import Document
 from app.core.recipe import Recipe
 from app.core.sentences import title_of
 from workers.trainer.evaluate import MAX_QUESTIONS, Question
-from workers.trainer.examples import Example, from_pairs, from_passages, hold_out, without_duplicates
+from workers.trainer.examples import Example, from_pairs, from_passages, hold_out, unseen, without_duplicates
 from workers.trainer.generate import Ask, OnProgress, generate
 from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage, cut
@@ -48,9 +48,10 @@ async def prepare(
     titles = {document.name: title_of(document.text) for document in documents}
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
+    held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), train)
     taught = [*train, *from_passages(prose)]
-    asked = held or pairs or train or [example for example in taught if example.origin == "completion"]
-    questions = [Question(example.question, example.answer) for example in _spread(asked, MAX_QUESTIONS)]
+    asked = held or pairs or train or taught
+    questions = [Question(one.question, one.answer) for one in _spread(asked, MAX_QUESTIONS) if one.kind == "chat"]
     found = [*prose, *_as_passages(pairs, len(prose))]
     return Lesson(taught, found, questions, "held_out" if held else "recall")
 

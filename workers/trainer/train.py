@@ -1,4 +1,4 @@
-"""The training loop: a generator with no files, no Redis and no logging inside, so the caller can stop or renew.
+"""The training loop: an iterator with no files, no Redis and no logging inside, so the caller can stop, save or renew.
 
 Bf16 throughout without autocast; AdamW steps on float32 copies of the LoRA weights, because bf16 would round late
 updates away. The loss is on the answers only, and so are the logits.
@@ -44,38 +44,76 @@ class Step:
 
 
 def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
-    """Train the LoRA of `model` in place, yielding after each step; the same seed gives the same weights.
+    """Train the LoRA of `model` in place from the beginning to the end; see `Loop`."""
+    return iter(Loop(model, rows, recipe))
 
-    Stops after an epoch whose mean loss is below `recipe.stop_loss`.
 
-    Args:
-        model: from `attach_lora`; only its LoRA weights require grad.
+class Loop:
+    """A training run that can be left after any step and taken up again, to the same weights.
 
-    Raises:
-        DivergedError: the loss is no longer finite. Retrying with the same recipe will not help.
+    What a step does depends on the weights, the optimizer's state, the seed and the step's number alone. Stops after
+    an epoch whose mean loss is below `recipe.stop_loss`.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
-    torch.manual_seed(recipe.seed)  # dropout
-    shuffle = random.Random(recipe.seed)
-    optimizer = MasterAdamW(model, recipe)
-    pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
-    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
-    steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, epochs + 1))
-    index = 0
-    for epoch in range(1, epochs + 1):
-        total, labels = 0.0, 0
-        for batch in epoch_batches(shown(rows, epoch), recipe.batch_size, shuffle):
-            index += 1
-            lr = recipe.learning_rate * lr_scale(index, steps, recipe.warmup_ratio)
-            loss = _accumulate(model, split_packs(batch, pack_tokens), label_count(batch))
-            if not math.isfinite(loss):
-                raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
-            optimizer.step(lr)
-            total, labels = total + loss * label_count(batch), labels + label_count(batch)
-            yield Step(index, steps, epoch, loss, sum(map(len, batch)), lr)
-        if total / labels < recipe.stop_loss:
-            return
+
+    def __init__(self, model: Any, rows: Sequence[Row], recipe: Recipe) -> None:
+        """Plan the steps.
+
+        Args:
+            model: from `attach_lora`; only its LoRA weights require grad, and they are trained in place.
+        """
+        self._model, self._rows, self._recipe = model, rows, recipe
+        self._optimizer = MasterAdamW(model, recipe)
+        self._pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
+        self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
+        self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
+        self._done = 0
+        self._loss_sum, self._labels = 0.0, 0  # of the epoch under way
+
+    def __iter__(self) -> Iterator[Step]:
+        """Yield after each step that is still to be done.
+
+        Raises:
+            DivergedError: the loss is no longer finite. Retrying with the same recipe will not help.
+        """
+        index = 0
+        for epoch in range(1, self._epochs + 1):
+            shuffle = random.Random(f"{self._recipe.seed}/{epoch}")
+            for batch in epoch_batches(shown(self._rows, epoch), self._recipe.batch_size, shuffle):
+                index += 1
+                if index > self._done:
+                    yield self._step(batch, index, epoch)
+            if index == self._done:
+                if self._loss_sum / self._labels < self._recipe.stop_loss:
+                    return
+                self._loss_sum, self._labels = 0.0, 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what `resume` needs; its tensors are the loop's own, changed by the next step."""
+        return {
+            "done": self._done,
+            "loss_sum": self._loss_sum,
+            "labels": self._labels,
+            "optimizer": self._optimizer.state(),
+        }
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, in a loop over the same model, rows and recipe."""
+        self._done, self._loss_sum, self._labels = state["done"], state["loss_sum"], state["labels"]
+        self._optimizer.resume(state["optimizer"])
+
+    def _step(self, batch: list[Row], index: int, epoch: int) -> Step:
+        torch.manual_seed(self._recipe.seed * 1_000_003 + index)  # dropout
+        lr = self._recipe.learning_rate * lr_scale(index, self._steps, self._recipe.warmup_ratio)
+        labels = label_count(batch)
+        loss = _accumulate(self._model, split_packs(batch, self._pack_tokens), labels)
+        if not math.isfinite(loss):
+            raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
+        self._optimizer.step(lr)
+        self._done = index
+        self._loss_sum, self._labels = self._loss_sum + loss * labels, self._labels + labels
+        return Step(index, self._steps, epoch, loss, sum(map(len, batch)), lr)
 
 
 def shown(rows: Sequence[Row], epoch: int) -> list[Row]:
@@ -150,6 +188,21 @@ class MasterAdamW:
         torch.nn.utils.clip_grad_norm_(self._masters, self._max_norm)
         self._adamw.param_groups[0]["lr"] = lr
         self._adamw.step()
+        self._write_back()
+
+    def state(self) -> dict[str, Any]:
+        """Return the float32 weights and AdamW's moments."""
+        return {"masters": self._masters, "adamw": self._adamw.state_dict()}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        with torch.no_grad():
+            for master, saved in zip(self._masters, state["masters"], strict=True):
+                master.copy_(saved)
+        self._adamw.load_state_dict(state["adamw"])
+        self._write_back()
+
+    def _write_back(self) -> None:
         with torch.no_grad():
             for weight, master in zip(self._weights, self._masters, strict=True):
                 weight.copy_(master)

@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.stores.queue import TrainingQueue
 from app.stores.redis import connect
 from app.stores.versions import VersionStore
+from workers.trainer.checkpoint import drop_leftovers
 
 SWEEP_S = 5
 FULL_MAINTENANCE_S = 600
@@ -57,7 +58,9 @@ class TrainingWorker(Worker):
 async def _sweep(settings: Settings) -> None:
     redis = connect(settings.registry_url)
     try:
-        await requeue_lost(VersionStore(redis), TrainingQueue(settings.registry_url), now=time.time())
+        versions = VersionStore(redis)
+        await requeue_lost(versions, TrainingQueue(settings.registry_url), now=time.time())
+        drop_leftovers(settings.home, await versions.open_jobs())
     finally:
         await redis.aclose()
 

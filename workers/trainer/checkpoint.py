@@ -1,0 +1,98 @@
+"""What an attempt that is cut off leaves to the next one on the same machine: its lesson and the loop's last state."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Collection
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from app.core.memory import Version
+from app.stores.versions import Job
+from workers.trainer.evaluate import Question
+from workers.trainer.examples import Example
+from workers.trainer.passages import Passage
+from workers.trainer.prepare import Lesson
+
+log = structlog.get_logger()
+EVERY_S = 20.0
+_LESSON, _STATE = "lesson.json", "state.pt"
+
+
+class Checkpoint:
+    """One version's folder under home/jobs; used only by an attempt at the same documents, recipe and base model."""
+
+    def __init__(self, home: Path, version: Version, base_digest: str) -> None:
+        key = [version.recipe, [asdict(document) for document in version.documents], base_digest]
+        self._key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        self._folder = _root(home) / _name(Job(version.tenant, version.memory_id, version.number))
+
+    def save_lesson(self, lesson: Lesson) -> None:
+        """Keep what was prepared: generated questions would be others the next time."""
+        self._write(_LESSON, json.dumps({"key": self._key, **asdict(lesson)}).encode())
+
+    def load_lesson(self) -> Lesson | None:
+        """Return what `save_lesson` kept, if it is this attempt's."""
+        path = self._folder / _LESSON
+        fields = json.loads(path.read_text()) if path.is_file() else {}
+        if fields.pop("key", "") != self._key:
+            return None
+        return Lesson(
+            examples=[Example(**row) for row in fields["examples"]],
+            passages=[Passage(**row) for row in fields["passages"]],
+            questions=[Question(**row) for row in fields["questions"]],
+            kind=fields["kind"],
+        )
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep the loop's state, whole or not at all."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{_STATE}.part"
+        torch.save({"key": self._key, **state}, part)
+        self._place(part, _STATE)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last state that `save` kept, if it is this attempt's."""
+        path = self._folder / _STATE
+        if not path.is_file():
+            return None
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        return state if state.pop("key") == self._key else None
+
+    def drop(self) -> None:
+        """Forget all of it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        part = self._folder / f"{name}.part"
+        part.write_bytes(data)
+        self._place(part, name)
+
+    def _place(self, part: Path, name: str) -> None:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(self._folder / name)
+
+
+def drop_leftovers(home: Path, open_jobs: Collection[Job]) -> None:
+    """Forget what was kept for jobs that are over: their documents' text is in it."""
+    kept = {_name(job) for job in open_jobs}
+    root = _root(home)
+    for folder in root.iterdir() if root.is_dir() else ():
+        if folder.name not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            log.info("checkpoint.dropped", job=folder.name)
+
+
+def _root(home: Path) -> Path:
+    return home.resolve() / "jobs"
+
+
+def _name(job: Job) -> str:
+    return str(job).replace("/", ".")
