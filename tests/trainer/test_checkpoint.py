@@ -1,0 +1,158 @@
+"""A training cut off anywhere goes on to the weights that an undisturbed one has."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from app.core.memory import Version
+from app.core.recipe import Recipe
+from app.stores.versions import Job
+from tests.factories import a_memory, a_version
+from tests.trainer.tiny import byte_tokenizer, llama
+from workers.trainer.checkpoint import Checkpoint, drop_leftovers
+from workers.trainer.encode import Row, encode_chat
+from workers.trainer.evaluate import Question
+from workers.trainer.examples import Example
+from workers.trainer.model import attach_lora
+from workers.trainer.passages import Passage
+from workers.trainer.prepare import Lesson
+from workers.trainer.train import Loop, train
+
+RECIPE = Recipe(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2, epochs=8, batch_size=2, stop_loss=0.0, min_steps=1)
+TOKENIZER = byte_tokenizer()
+ROWS = [replace(encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}"), turn=n % 2, turns=2) for n in range(12)]
+LESSON = Lesson(
+    [Example("chat", "Who?", "Bob", "pair", "d")], [Passage("d", 0, 0, 3, "Bob")], [Question("Who?", "Bob")], "recall"
+)
+
+
+@pytest.fixture
+def version() -> Version:
+    return a_version(a_memory())
+
+
+def lora() -> Any:
+    return attach_lora(llama(), RECIPE, RECIPE.seed)
+
+
+def weights(model: Any) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 9])
+def test_a_loop_resumed_after_any_step_ends_with_the_same_weights(cut: int) -> None:
+    undisturbed, first, second = lora(), lora(), lora()
+    losses = [step.loss for step in train(undisturbed, ROWS, RECIPE)]
+
+    loop = Loop(first, ROWS, RECIPE)
+    steps = iter(loop)
+    begun = [next(steps).loss for _ in range(cut)]
+    resumed = Loop(second, ROWS, RECIPE)
+    resumed.resume(loop.state())
+    rest = [step.loss for step in resumed]
+
+    assert begun + rest == losses
+    assert all(map(torch.equal, weights(second), weights(undisturbed)))
+
+
+def test_early_stopping_is_the_same_after_a_cut() -> None:
+    recipe = replace(RECIPE, stop_loss=0.5, epochs=90, dropout=0.0, batch_size=1)
+    rows = [replace(row, turn=0, turns=1) for row in ROWS[:2]]
+    losses = [step.loss for step in train(lora(), rows, recipe)]
+    loop = Loop(lora(), rows, recipe)
+    steps = iter(loop)
+    begun = [next(steps).loss for _ in range(len(losses) - 2)]
+    resumed = Loop(lora(), rows, recipe)
+    resumed.resume(loop.state())
+
+    assert len(losses) < 180
+    assert begun + [step.loss for step in resumed] == losses
+
+
+def test_a_row_is_shown_in_the_epochs_of_its_turn_only() -> None:
+    tokens: dict[int, int] = {}
+    for step in train(lora(), ROWS, RECIPE):
+        tokens[step.epoch] = tokens.get(step.epoch, 0) + step.tokens
+
+    by_turn = [sum(len(row) for row in ROWS if row.turn == turn) for turn in (0, 1)]
+    assert tokens == {epoch: by_turn[(epoch - 1) % 2] for epoch in range(1, 9)}
+
+
+def attempt(home: Path, version: Version, rows: list[Row], told: Connection) -> None:
+    """Train with a checkpoint after every step, telling each step's number, then the weights."""
+    checkpoint = Checkpoint(home, version, "b" * 64)
+    model = lora()
+    loop = Loop(model, rows, RECIPE)
+    state = checkpoint.load()
+    if state:
+        loop.resume(state)
+    for step in loop:
+        checkpoint.save(loop.state())
+        told.send(step.index)
+    told.send([weight.numpy() for weight in weights(model)])
+
+
+def outcomes(home: Path, version: Version, kill_at: int) -> Iterator[Any]:
+    """Run one attempt in a process of its own; kill it after the step `kill_at`."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=attempt, args=(home, version, ROWS, theirs))
+    process.start()
+    theirs.close()
+    while True:
+        try:
+            said = ours.recv()
+        except EOFError:
+            break
+        if said == kill_at:
+            os.kill(process.pid or 0, signal.SIGKILL)
+        yield said
+    process.join()
+
+
+def test_five_kills_in_one_training_leave_the_weights_of_an_undisturbed_one(tmp_path: Path, version: Version) -> None:
+    undisturbed = lora()
+    steps = list(train(undisturbed, ROWS, RECIPE))
+    seen: list[int] = []
+    for kill_at in (2, 5, 9, 10, 17, -1):
+        *told, last = outcomes(tmp_path, version, kill_at)
+        seen += told if kill_at == -1 else [*told, last]
+
+    assert all(map(torch.equal, [torch.from_numpy(one) for one in last], weights(undisturbed)))
+    assert set(seen) == set(range(1, len(steps) + 1))
+    assert len(seen) < 2 * len(steps)  # each attempt went on where the one before was
+
+
+def test_a_lesson_is_found_by_the_next_attempt_and_by_no_other_recipe_or_base(tmp_path: Path, version: Version) -> None:
+    Checkpoint(tmp_path, version, "b" * 64).save_lesson(LESSON)
+    other = replace(version, recipe=Recipe(rank=2).to_dict())
+
+    assert Checkpoint(tmp_path, version, "b" * 64).load_lesson() == LESSON
+    assert Checkpoint(tmp_path, version, "c" * 64).load_lesson() is None
+    assert Checkpoint(tmp_path, other, "b" * 64).load_lesson() is None
+
+
+def test_a_state_of_another_recipe_is_not_gone_on_with(tmp_path: Path, version: Version) -> None:
+    Checkpoint(tmp_path, version, "b" * 64).save({"done": 3})
+
+    assert Checkpoint(tmp_path, version, "b" * 64).load() == {"done": 3}
+    assert Checkpoint(tmp_path, replace(version, recipe={}), "b" * 64).load() is None
+
+
+def test_what_was_kept_for_jobs_that_are_over_is_dropped(tmp_path: Path, version: Version) -> None:
+    over = a_version(a_memory())
+    for one in (version, over):
+        Checkpoint(tmp_path, one, "b" * 64).save_lesson(LESSON)
+
+    drop_leftovers(tmp_path, [Job(version.tenant, version.memory_id, version.number)])
+
+    assert Checkpoint(tmp_path, version, "b" * 64).load_lesson() == LESSON
+    assert Checkpoint(tmp_path, over, "b" * 64).load_lesson() is None
+    assert not list(tmp_path.rglob(f"*{over.memory_id}*"))
