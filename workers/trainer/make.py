@@ -86,8 +86,8 @@ class CandidateMaker:
             encode_examples, lesson.examples, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len
         )
         await begin_training()
-        facts = {"digest": digest, "name": base.name}
-        candidate = await _watch(Training(self, version, lesson, rows, facts, checkpoint, stop), tell)
+        training = Training(self, version, lesson, rows, base, digest, checkpoint, stop)
+        candidate = await _watch(training, tell)
         await asyncio.to_thread(checkpoint.drop)
         return candidate
 
@@ -154,7 +154,8 @@ class Training:
     version: Version
     lesson: Lesson
     rows: list[Row]
-    base: dict[str, str]
+    base: Path
+    base_digest: str
     checkpoint: Checkpoint
     stop: threading.Event
 
@@ -184,7 +185,7 @@ class Training:
         settings, recipe = self.maker.settings, Recipe.from_dict(self.version.recipe)
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
-        model = attach_lora(load_base(settings.model, settings.device, settings.dtype), recipe, recipe.seed)
+        model = attach_lora(load_base(str(self.base), settings.device, settings.dtype), recipe, recipe.seed)
         self._loop(Loop(model, self.rows, recipe))
         folder = scratch(settings.home)
         save_adapter(model, folder)
@@ -213,7 +214,8 @@ class Training:
             "steps.jsonl": [asdict(step) for step in self.steps],
             QUESTIONS: [{**asdict(question), "kind": kind} for question in self.lesson.questions],
         }
-        facts = {"base": self.base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
+        base = {"digest": self.base_digest, "name": self.base.name}
+        facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
         return write_candidate(self.maker.artifacts, self.version, folder, rows, **facts)
 
 
