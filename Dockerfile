@@ -32,6 +32,7 @@ RUN python -c "import torch" \
     || { echo "pip found no CPU build of torch: pass --build-arg PIP_EXTRA_INDEX_URL=<PyTorch's CPU wheel index>." >&2; exit 1; }
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
+COPY console ./console
 COPY workers ./workers
 RUN pip install --no-cache-dir --no-deps .
 
@@ -41,6 +42,7 @@ WORKDIR /usr/local/src/lorekeep
 RUN python -m venv /usr/local/lorekeep
 COPY pyproject.toml README.md LICENSE ./
 COPY app ./app
+COPY console ./console
 COPY workers ./workers
 RUN pip install --no-cache-dir ".[cuda]"
 

@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from app.api import console
 from app.api.failures import to_response
 from app.api.gateway import Gateway
 from app.errors import RegistryUnavailable, ServiceError, TooLarge, Unauthenticated
 from app.settings import Settings
 from app.stores.keys import ApiKey
 
-OPEN = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
+OPEN = console.OPEN | {"/healthz", "/readyz", "/favicon.ico"}
 _TO_ENGINES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/query"})
 _KEY_S = 5.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

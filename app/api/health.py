@@ -1,9 +1,9 @@
-"""Is it alive, is it ready, how is it doing; and a page that says where things are."""
+"""Is it alive, is it ready, how is it doing."""
 
 import asyncio
 
 from fastapi import APIRouter, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
@@ -14,9 +14,6 @@ from app.api.replies import Alive, Readiness
 
 router = APIRouter(tags=["health"])
 LOOK_S = 3.0
-PAGE = """<!doctype html><meta charset="utf-8"><title>Lorekeep</title>
-<h1>Lorekeep</h1><p>The gateway runs: see <a href="/readyz">/readyz</a>.
-Its API is described at <a href="/openapi.json">/openapi.json</a>; every call needs a key.</p>"""
 
 
 @router.get("/healthz")
@@ -41,12 +38,6 @@ async def metrics(_caller: Reader, gateway: GatewayDep) -> Response:
     gateway.metrics.waiting.set(gateway.fleet.waiting)
     gateway.metrics.open_jobs.set(len(await gateway.versions.open_jobs()))
     return Response(gateway.metrics.render(), media_type=CONTENT_TYPE_LATEST)
-
-
-@router.get("/", response_class=HTMLResponse, include_in_schema=False)
-async def page() -> str:
-    """Show where things are."""
-    return PAGE
 
 
 async def _missing(gateway: Gateway) -> list[str]:

@@ -1,0 +1,62 @@
+// The gateway, as this page calls it. The key lives in this tab's session and goes nowhere else.
+
+const KEY = "lorekeep-key";
+
+export const key = () => sessionStorage.getItem(KEY);
+export const keep = (value) => sessionStorage.setItem(KEY, value);
+export const forget = () => sessionStorage.removeItem(KEY);
+
+/** An answer that is an error; `message` is the gateway's own sentence. */
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Call the gateway; return the response once it is known to be good. */
+export async function call(path, options = {}) {
+  const headers = { Authorization: `Bearer ${key()}`, ...options.headers };
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch {
+    throw new Refused(0, "The gateway cannot be reached: is `lorekeep up` still running?");
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => null);
+  throw new Refused(response.status, body?.error?.message ?? `The gateway answered ${response.status}.`);
+}
+
+/** Call the gateway with a JSON body; return the JSON of its answer. */
+export async function send(method, path, body) {
+  const options = { method };
+  if (body !== undefined) {
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
+  }
+  return (await call(path, options)).json();
+}
+
+/** Yield the server-sent events of a response: {id, event, data}. */
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const found = { id: "", event: "message", data: "" };
+      for (const line of block.split("\n")) {
+        const colon = line.indexOf(":");
+        const field = line.slice(0, colon);
+        const text = line.slice(colon + 1).replace(/^ /, "");
+        if (field === "data") found.data += text;
+        else if (field in found) found[field] = text;
+      }
+      if (found.data) yield found;
+    }
+  }
+}
