@@ -22,11 +22,11 @@ export async function ask() {
   for (const id of ["answer", "source", "base"]) $(id).textContent = "";
   $("passages").replaceChildren();
   const began = performance.now();
-  const [memory] = await Promise.all([
-    stream({ model: choice.value, memory: { mode } }, question, $("answer")),
-    stream({ model: "base" }, question, $("base")),
-  ]);
-  if (memory) explain(memory, mode, (performance.now() - began) / 1000);
+  const fromMemory = async () => {
+    const memory = await stream({ model: choice.value, memory: { mode } }, question, $("answer"));
+    if (memory) explain(memory, mode, (performance.now() - began) / 1000);
+  };
+  await Promise.all([fromMemory(), stream({ model: "base" }, question, $("base"))]);
 }
 
 async function stream(target, question, place) {
