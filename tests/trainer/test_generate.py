@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from app.core.grounding import is_grounded
 from app.core.sentences import sentences
 from app.engines.client import EngineClient
-from app.errors import GeneratorFailed
+from app.errors import GeneratorFailed, NoEngine
 from workers.trainer.examples import Example
 from workers.trainer.generate import CONCURRENCY, Ask, Message, generate
 from workers.trainer.passages import Passage
@@ -138,6 +138,22 @@ async def test_an_endpoint_that_does_not_answer_ends_the_work_soon(status: int) 
     with pytest.raises(GeneratorFailed, match="LOREKEEP_GENERATOR_URL"):
         await questions(endpoint, PAGE)
     assert len(endpoint.bodies) < 200
+
+
+async def test_a_missing_engine_is_told_at_once_and_is_not_the_generators_failure() -> None:
+    asked = 0
+
+    async def ask(_messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        nonlocal asked
+        asked += 1
+        raise NoEngine("No engine is running.")
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    with pytest.raises(NoEngine):
+        await generate([Passage("d", 0, 0, len(TOLD), TOLD)], ask, per_passage=8, on_progress=on_progress)
+    assert asked <= 2 * CONCURRENCY
 
 
 async def test_errors_that_pass_are_tried_again() -> None:

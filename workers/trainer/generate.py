@@ -14,7 +14,7 @@ import structlog
 
 from app.core.grounding import PRONOUNS, fits, is_grounded, matches, normalise
 from app.core.sentences import sentences
-from app.errors import Busy, EngineFailed, GeneratorFailed, ServiceError, Unavailable
+from app.errors import Busy, EngineFailed, GeneratorFailed, NoEngine, ServiceError, Unavailable
 from workers.trainer import prompts
 from workers.trainer.examples import Example, name_documents
 from workers.trainer.passages import Passage
@@ -33,7 +33,6 @@ PARAPHRASES = 3
 QUESTION_TOKENS, ANSWER_TOKENS = 40, 24
 TEMPERATURE, HOTTER = 0.7, 0.2
 MIN_CALLS = 24  # before so many, failures decide nothing
-_PASSING = (Busy, EngineFailed, Unavailable)
 
 
 @dataclass
@@ -59,6 +58,7 @@ async def generate(
 
     Raises:
         GeneratorFailed: more than half of the calls failed.
+        NoEngine: `ask` found none.
     """
     facts = _facts(passages)
     calls = _Calls(ask)
@@ -86,9 +86,11 @@ class _Calls:
     async def __call__(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
         self.made += 1
         try:
-            async for attempt in stamina.retry_context(on=_PASSING, attempts=3, wait_initial=0.2, wait_max=5):
+            async for attempt in stamina.retry_context(on=_passes, attempts=3, wait_initial=0.2, wait_max=5):
                 with attempt:
                     return await self._ask(messages, temperature, most_tokens)
+        except NoEngine:
+            raise  # waited for already, and no fault of the generator's
         except ServiceError as error:
             self.failed += 1
             log.warning("generator.failed", code=error.code)
@@ -97,6 +99,10 @@ class _Calls:
                     f"The generator does not answer ({error.detail}): check LOREKEEP_GENERATOR_URL, or the engine."
                 ) from error
         return ""
+
+
+def _passes(error: Exception) -> bool:
+    return isinstance(error, (Busy, EngineFailed, Unavailable)) and not isinstance(error, NoEngine)
 
 
 async def _each(act: Callable[[_Fact], Awaitable[None]], facts: Sequence[_Fact]) -> None:
