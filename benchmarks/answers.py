@@ -2,8 +2,10 @@
 
     python benchmarks/answers.py --prose handbook.md --questions handbook.csv
     python benchmarks/answers.py --paperqa FOLDER --papers 0,1 --given
+    python benchmarks/answers.py --pairs phonebook_1K.csv
 
 `--prose` makes a memory of a document and asks the questions of a csv (`question,answer`) that it was not trained on.
+`--pairs` uploads pairs (`question,answer`, or PhoneBook's `text`) and asks the same questions again, base and adapter.
 `--paperqa` does so with introductions of papers (raw text, or with `--given` their 40 training questions) and their
 30 evaluation questions. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
@@ -35,6 +37,7 @@ class Exam:
     file: str
     content: bytes
     questions: list[tuple[str, str]]
+    modes: tuple[str, ...] = MODES
 
 
 def prose_exam(document: Path, questions: Path) -> Exam:
@@ -42,6 +45,21 @@ def prose_exam(document: Path, questions: Path) -> Exam:
     with questions.open(newline="") as file:
         rows = [(row["question"], row["answer"]) for row in csv.DictReader(file)]
     return Exam(document.stem, document.name, document.read_bytes(), rows)
+
+
+def pairs_exam(path: Path) -> Exam:
+    """Read pairs, which are what is asked as well."""
+    with path.open(newline="") as file:
+        rows = [_pair(row) for row in csv.DictReader(file)]
+    lines = [json.dumps({"question": question, "answer": answer}) for question, answer in rows]
+    return Exam(path.stem, f"{path.stem}.jsonl", "\n".join(lines).encode(), rows, modes=("base", "adapter"))
+
+
+def _pair(row: dict[str, str]) -> tuple[str, str]:
+    if "text" not in row:
+        return row["question"], row["answer"]
+    question, answer = row["text"].removeprefix("Question: ").split(" Answer: ")
+    return question, answer
 
 
 def paper_exam(path: Path, given: bool) -> Exam:
@@ -107,7 +125,7 @@ async def examine(http: httpx.AsyncClient, exam: Exam, table: Table) -> None:
         async with limit:
             return await ask(http, memory["id"], mode, question)
 
-    for mode in MODES:
+    for mode in exam.modes:
         said = await asyncio.gather(*[one(mode, question) for question, _ in exam.questions])
         pairs = list(zip(said, [answer for _, answer in exam.questions], strict=True))
         right = sum(contains(*pair) for pair in pairs)
@@ -120,11 +138,14 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prose", type=Path)
     parser.add_argument("--questions", type=Path)
+    parser.add_argument("--pairs", type=Path)
     parser.add_argument("--paperqa", type=Path)
     parser.add_argument("--papers", default="0")
     parser.add_argument("--given", action="store_true")
     options = parser.parse_args()
     exams = [prose_exam(options.prose, options.questions)] if options.prose else []
+    if options.pairs:
+        exams.append(pairs_exam(options.pairs))
     if options.paperqa:
         numbers = [int(number) for number in options.papers.split(",")]
         exams += [paper_exam(options.paperqa / f"paper_{number:02}.json", options.given) for number in numbers]
