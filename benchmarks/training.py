@@ -3,7 +3,7 @@
     pip install -e .[bench] -c constraints-cpu.txt
     python benchmarks/training.py --epochs 18
 
-Both get the same token ids and loss masks, base model, LoRA layers, rank, batch size, schedule, epochs, dtype and
+Both get the same token ids and loss masks, base model, LoRA layers, rank, batch size, linear schedule, epochs, dtype and
 threads; each runs in a process of its own, one after the other. Tokens are those of the rows, prompts included, padding
 not. Peak memory is the process's largest resident set on a CPU and the allocator's peak on CUDA. Recall is the share of
 answers that greedy decoding gives back exactly. The limit is a bf16 matrix product of the model's own sizes; a step
@@ -87,7 +87,7 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
             per_device_train_batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             warmup_steps=recipe.warmup_ratio,
-            lr_scheduler_type="cosine",
+            lr_scheduler_type="linear",
             weight_decay=recipe.weight_decay,
             max_grad_norm=recipe.max_grad_norm,
             gradient_checkpointing=False,
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=RUNS, help="run one in this process and print it as JSON")
     options = parser.parse_args()
-    recipe = Recipe(epochs=options.epochs, min_steps=1, stop_loss=0.0, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, min_steps=1, stop_loss=0.0, decay_ratio=0.95, seed=options.seed)
     if options.only:
         print(json.dumps(asdict(run_one(options.only, options.pairs, recipe))))
         return

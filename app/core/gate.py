@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MIN_RECALL = 0.5
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -35,9 +37,11 @@ class Decision:
 def decide(scores: Scores) -> Decision:
     """Let a candidate serve when it answers more of the questions than the base model does.
 
-    One that nothing could be asked about passes: its canary has shown that it differs from the base.
+    Of questions it was trained on, it must answer `MIN_RECALL`. One that nothing could be asked about passes: its
+    canary has shown that it differs from the base.
     """
-    if scores.questions == 0 or scores.adapter > scores.base:
+    least = MIN_RECALL if scores.kind == "recall" else 0.0
+    if scores.questions == 0 or (scores.adapter > scores.base and scores.adapter >= least):
         return Decision(True)
     return Decision(
         False,

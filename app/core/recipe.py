@@ -18,7 +18,7 @@ class Recipe:
         rank: width of the LoRA products, 1-512.
         alpha: LoRA scale; the update is multiplied by alpha / rank.
         target: which linear layers carry a LoRA: one of `TARGETS`.
-        learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, then cosine to zero.
+        learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
         epochs: at most this many passes over the examples.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
@@ -37,8 +37,9 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_ratio: float = 0.05
+    decay_ratio: float = 0.3
     max_grad_norm: float = 1.0
-    epochs: int = 25
+    epochs: int = 40
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.01
@@ -88,6 +89,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": (1e-7, 1.0),
     "weight_decay": (0.0, 1.0),
     "warmup_ratio": (0.0, 0.9),
+    "decay_ratio": (0.0, 1.0),
     "max_grad_norm": (0.01, 1000.0),
     "epochs": (1, 1000),
     "batch_size": (1, 1024),

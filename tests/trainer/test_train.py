@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from app.core.recipe import Recipe
@@ -174,12 +176,19 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         list(train(model, ROWS, RECIPE))
 
 
-def test_the_learning_rate_warms_up_and_falls_to_nearly_nothing() -> None:
-    scales = [lr_scale(index, 20, 0.1) for index in range(1, 21)]
+def test_the_learning_rate_warms_up_stays_and_falls() -> None:
+    scales = [lr_scale(index, 20, 0.1, 0.2) for index in range(1, 21)]
 
     assert scales[:3] == [0.5, 1.0, 1.0]
-    assert scales[2:] == sorted(scales[2:], reverse=True)
-    assert 0 < scales[-1] < 0.02
+    assert set(scales[2:16]) == {1.0}
+    assert scales[16:] == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.floats(0, 0.9), st.floats(0, 1))
+def test_the_learning_rate_is_never_nothing_and_never_above_its_peak(
+    index: int, steps: int, warmup: float, decay: float
+) -> None:
+    assert 0 < lr_scale(min(index, steps), steps, warmup, decay) <= 1
 
 
 def test_labels_are_the_answers_with_their_ends() -> None:

@@ -103,9 +103,12 @@ class Loop:
         self._done, self._loss_sum, self._labels = state["done"], state["loss_sum"], state["labels"]
         self._optimizer.resume(state["optimizer"])
 
+    def _scale(self, index: int) -> float:
+        return lr_scale(index, self._steps, self._recipe.warmup_ratio, self._recipe.decay_ratio)
+
     def _step(self, batch: list[Row], index: int, epoch: int) -> Step:
         torch.manual_seed(self._recipe.seed * 1_000_003 + index)  # dropout
-        lr = self._recipe.learning_rate * lr_scale(index, self._steps, self._recipe.warmup_ratio)
+        lr = self._recipe.learning_rate * self._scale(index)
         labels = label_count(batch)
         loss = _accumulate(self._model, split_packs(batch, self._pack_tokens), labels)
         if not math.isfinite(loss):
@@ -121,12 +124,18 @@ def shown(rows: Sequence[Row], epoch: int) -> list[Row]:
     return [row for row in rows if (epoch - 1) % row.turns == row.turn]
 
 
-def lr_scale(index: int, steps: int, warmup_ratio: float) -> float:
-    """Return the factor on the peak learning rate at step `index` (from 1): linear warm-up, then cosine to zero."""
-    warmup = round(steps * warmup_ratio)
-    if index <= warmup:
-        return index / warmup
-    return 0.5 * (1 + math.cos(math.pi * (index - 1 - warmup) / (steps - warmup)))
+def lr_scale(index: int, steps: int, warmup_ratio: float, decay_ratio: float) -> float:
+    """Return the factor, in (0, 1], on the peak learning rate at step `index`, from 1.
+
+    Rises for the first share of the steps, falls in a line for the last, and is 1 between: facts that are still
+    mixed up late in a run come apart at the full rate only.
+
+    Paper: Hägele et al. 2024 (constant learning rate with cooldown), https://arxiv.org/abs/2405.18392, section 3
+    """
+    warmup, decay = round(steps * warmup_ratio), round(steps * decay_ratio)
+    rising = index / warmup if index <= warmup else 1.0
+    falling = (steps - index + 1) / (decay + 1) if index > steps - decay else 1.0
+    return min(rising, falling)
 
 
 def label_count(rows: Sequence[Row]) -> int:
