@@ -3,11 +3,11 @@
     pip install -e .[bench] -c constraints-cpu.txt
     python benchmarks/training.py --epochs 18
 
-Both get the same token ids and loss masks, base model, LoRA layers, rank, batch size, linear schedule, epochs, dtype and
-threads; each runs in a process of its own, one after the other. Tokens are those of the rows, prompts included, padding
-not. Peak memory is the process's largest resident set on a CPU and the allocator's peak on CUDA. Recall is the share of
-answers that greedy decoding gives back exactly. The limit is a bf16 matrix product of the model's own sizes; a step
-of a frozen base takes about 4 FLOPs a token for each weight of its layers and of its output head.
+Both get the same token ids and loss masks, base model, LoRA layers, rank, batch size, linear schedule, epochs, dtype
+and threads; each runs in a process of its own, one after the other. Tokens are those of the rows, prompts included,
+padding not. Peak memory is the process's largest resident set on a CPU and the allocator's peak on CUDA. Recall is
+the share of answers that greedy decoding gives back exactly. The limit is a bf16 matrix product of the model's own
+sizes; a step of a frozen base takes about 4 FLOPs a token for each weight of its layers and of its output head.
 """
 
 import argparse
