@@ -42,7 +42,7 @@ class Recipe:
     epochs: int = 40
     batch_size: int = 8
     min_steps: int = 120
-    stop_loss: float = 0.01
+    stop_loss: float = 0.003
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
