@@ -1,34 +1,44 @@
 // The page: the key first, then remembering and asking.
 
-import { call, forget, keep, key, Refused } from "./api.js";
-import { ask, offer } from "./ask.js";
-import { add, connect, load, serving } from "./memories.js";
+import { call, forget, keep, key } from "./api.js";
+import { allow, ask, offer } from "./ask.js";
+import { add, clear, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
+let lost = false; // whether the notice says that the gateway cannot be reached
 
-function say(error) {
-  if (error instanceof Refused && error.status === 401) {
-    forget();
-    enter(false);
+function fail(error) {
+  lost = error.status === 0;
+  if (error.status !== 401) {
+    $("notice").textContent = error.message;
+    return;
   }
-  $("notice").textContent = error.message;
+  forget();
+  enter(false);
+  $("key").focus();
+  $("notice").textContent = `The gateway does not take this key. ${error.message}`;
+}
+
+/** Take back that the gateway is away. */
+function well() {
+  if (lost) $("notice").textContent = "";
+  lost = false;
+}
+
+function told(sentence) {
+  $("told").textContent = sentence;
 }
 
 function enter(isIn) {
   $("enter").hidden = isIn;
   $("work").hidden = !isIn;
   $("leave").hidden = !isIn;
-  (isIn ? $("files") : $("key")).focus();
 }
 
 async function start() {
-  if (!key()) return enter(false);
-  try {
-    await load();
-    enter(true);
-  } catch (error) {
-    say(error);
-  }
+  enter(Boolean(key()));
+  if (!key()) return $("key").focus();
+  await load().then(() => $("files").focus(), fail);
 }
 
 /** Let a form run one thing at a time, its errors shown above. */
@@ -38,7 +48,7 @@ function on(form, run) {
     const button = form.querySelector("button");
     button.disabled = true;
     $("notice").textContent = "";
-    await run().catch(say);
+    await run().catch(fail);
     button.disabled = false;
   });
 }
@@ -47,25 +57,36 @@ async function remember() {
   const body = new FormData();
   for (const file of $("files").files) body.append("file", file);
   if ($("name").value.trim()) body.append("name", $("name").value.trim());
-  const reply = await call("/v1/memories", { method: "POST", body });
-  add(await reply.json());
-  $("remember").reset();
+  told("Sending …");
+  try {
+    const memory = await (await call("/v1/memories", { method: "POST", body })).json();
+    told(`${memory.name} is accepted. It answers once it is ready.`);
+    add(memory);
+    $("remember").reset();
+  } catch (error) {
+    told("");
+    throw error;
+  }
 }
 
-connect(say, () => offer(serving()));
+connect({ failed: fail, well, told, changed: () => offer(serving()) });
 on($("enter"), async () => {
   keep($("key").value.trim());
+  clear();
   $("key").value = "";
   await start();
 });
 on($("remember"), remember);
 on($("ask"), ask);
+for (const id of ["which", "mode"]) $(id).addEventListener("change", allow);
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();
 });
+// The whole page takes files, so that one dropped beside the frame does not replace the page.
 for (const kind of ["dragover", "dragleave", "drop"]) {
-  $("drop").addEventListener(kind, (event) => {
+  document.addEventListener(kind, (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     $("drop").classList.toggle("over", kind === "dragover");
     if (kind === "drop") $("files").files = event.dataTransfer.files;

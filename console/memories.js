@@ -1,139 +1,144 @@
-// The list of memories, each followed live while it is being made.
+// The list of memories: read, kept up to date, acted on.
 
-import { call, events, Refused, send } from "./api.js";
+import { Refused, send } from "./api.js";
+import { advance, draw, drawState, OVER } from "./card.js";
+import { follow } from "./follow.js";
 
-const OVER = new Set(["ready", "failed", "rejected", "cancelled"]);
-const AGAIN = new Set(["failed", "rejected", "cancelled"]);
+const PAGE = 50;
+const AGAIN_MS = 10_000;
+const ENDED = { ready: "is ready", failed: "failed", rejected: "was rejected", cancelled: "was cancelled" };
 const list = document.querySelector("#memories");
 const template = document.querySelector("#memory");
 const more = document.querySelector("#more");
-const followed = new Set();
+const entries = new Map(); // id -> {id, item, memory, heard}
 let next = null;
-let tell = () => {};
-let changed = () => {};
+let page = {};
 
-/** Say where errors go, and who wants to know what is ready. */
-export function connect(onError, onChange) {
-  tell = onError;
-  changed = onChange;
-  more.addEventListener("click", () => load(next));
+/** Say who hears of errors, of a gateway that answers again, of what is over, and of what can answer now. */
+export function connect(listeners) {
+  page = listeners;
+  more.addEventListener("click", () => loadMore().catch(page.failed));
+  setInterval(refresh, AGAIN_MS);
+  document.addEventListener("visibilitychange", refresh);
 }
 
-/** Read a page of memories; without `after`, the list from its beginning. */
-export async function load(after = null) {
-  const page = await send("GET", `/v1/memories?limit=24${after ? `&after=${encodeURIComponent(after)}` : ""}`);
-  if (!after) list.replaceChildren();
-  for (const memory of page.data) list.append(card(memory));
-  next = page.next;
-  more.hidden = !page.has_more;
-  refresh();
+/** Read the newest memories; those that are gone disappear. */
+export async function load() {
+  const known = [...entries.keys()];
+  const { data, has_more, next: after } = await read();
+  for (const memory of data) put(memory);
+  const oldest = has_more ? data.at(-1).id : "";
+  const there = new Set(data.map(({ id }) => id));
+  for (const id of known) if (id >= oldest && !there.has(id)) drop(id);
+  if (known.length === 0) keepNext(has_more, after);
+  settle();
 }
 
-/** Show a new memory first. */
+/** Show none: another key may open other memories. */
+export function clear() {
+  for (const id of [...entries.keys()]) drop(id);
+}
+
+/** Show a memory, new or changed. */
 export function add(memory) {
-  list.prepend(card(memory));
-  refresh();
+  put(memory);
+  settle();
 }
 
-/** The memories that can answer, newest first: [{id, name}]. */
-export const serving = () =>
-  [...list.children].filter((item) => item.dataset.version).map((item) => ({ id: item.dataset.id, name: item.dataset.name }));
+/** The memories that can answer, newest first. */
+export const serving = () => newestFirst().map(({ memory }) => memory).filter(({ version }) => version);
 
-function refresh() {
-  document.querySelector("#none").hidden = list.children.length > 0;
-  changed();
+async function loadMore() {
+  const { data, has_more, next: after } = await read(next);
+  for (const memory of data) put(memory);
+  keepNext(has_more, after);
+  settle();
 }
 
-function card(memory) {
-  const item = template.content.firstElementChild.cloneNode(true);
-  const act = (name, run) =>
-    item.querySelector(`.${name}`).addEventListener("click", async (event) => {
-      event.target.disabled = true;
-      await run().catch(tell);
-      event.target.disabled = false;
-    });
-  act("cancel", async () => show(item, await send("POST", `/v1/memories/${memory.id}/cancel`)));
-  act("retry", async () => show(item, await send("POST", `/v1/memories/${memory.id}/retry`, {})));
-  act("delete", async () => {
-    if (!confirm(`Delete ${item.dataset.name}? Its documents and weights are erased.`)) return;
-    await call(`/v1/memories/${memory.id}`, { method: "DELETE" });
-    item.remove();
-    refresh();
-  });
-  show(item, memory);
-  return item;
+async function read(after) {
+  const rest = after ? `&after=${encodeURIComponent(after)}` : "";
+  return (await send("GET", `/v1/memories?limit=${PAGE}${rest}`)).json();
 }
 
-function show(item, memory) {
-  item.dataset.id = memory.id;
-  item.dataset.name = memory.name;
-  item.dataset.version = memory.version ?? "";
-  item.querySelector(".name").textContent = memory.name;
-  item.querySelector(".id").textContent = memory.version ? `${memory.id} · v${memory.version}` : memory.id;
-  state(item, memory.status);
-  scores(item, memory.scores);
-  if (memory.error) item.querySelector(".said").textContent = memory.error.message;
-  if (!OVER.has(memory.status)) follow(item, memory.id);
+const newestFirst = () => [...entries.values()].sort((one, other) => (one.id < other.id ? 1 : -1));
+
+function keepNext(hasMore, after) {
+  next = after;
+  more.hidden = !hasMore;
 }
 
-function state(item, status) {
-  item.className = status;
-  item.querySelector(".status").textContent = status;
-  item.querySelector("progress").hidden = OVER.has(status);
-  if (!OVER.has(status)) item.querySelector("progress").removeAttribute("value");
-  item.querySelector(".said").textContent = "";
-  item.querySelector(".cancel").hidden = OVER.has(status);
-  item.querySelector(".retry").hidden = !AGAIN.has(status);
+async function refresh() {
+  if (document.hidden || list.closest("[hidden]")) return;
+  await load().then(page.well, page.failed);
 }
 
-function scores(item, found) {
-  const known = found && found.questions > 0;
-  item.querySelector(".scores").hidden = !known;
-  for (const who of known ? ["adapter", "base"] : []) {
-    const meter = item.querySelector(`meter.${who}`);
-    meter.value = found[who];
-    meter.nextElementSibling.textContent = `${Math.round(found[who] * 100)}%`;
+function put(memory) {
+  let entry = entries.get(memory.id);
+  if (!entry) {
+    entry = { id: memory.id, item: template.content.firstElementChild.cloneNode(true), memory, heard: "" };
+    entries.set(memory.id, entry);
+    bind(entry);
+    const sorted = newestFirst();
+    list.insertBefore(entry.item, sorted[sorted.indexOf(entry) + 1]?.item ?? null);
   }
+  entry.memory = memory;
+  draw(entry.item, memory);
 }
 
-function advance(item, told) {
-  const bar = item.querySelector("progress");
-  const said = item.querySelector(".said");
-  if (told.stage === "training") {
-    bar.value = told.step / told.steps;
-    said.textContent = `step ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${Math.ceil(told.eta_s)} s left at most`;
-  } else if (told.total) {
-    bar.value = told.done / told.total;
-    said.textContent = `${told.done} of ${told.total} facts`;
-  }
+function drop(id) {
+  entries.get(id)?.item.remove();
+  entries.delete(id);
 }
 
-async function follow(item, id) {
-  if (followed.has(id)) return;
-  followed.add(id);
-  let last = "";
+function settle() {
+  document.querySelector("#none").hidden = entries.size > 0;
+  page.changed();
+  follow([...entries.values()].filter(({ memory }) => !OVER.has(memory.status)), hear, ended);
+}
+
+/** Draw an event; those of versions before the newest are old news, and an end is read in full afterwards. */
+function hear(entry, event, told) {
+  if (told.version < entry.memory.latest) return;
+  if (event === "progress") advance(entry.item, told);
+  else if (!OVER.has(told.state)) drawState(entry.item, told.state);
+}
+
+/** Read a memory again whose events have ended. */
+async function ended(id) {
+  if (!entries.has(id)) return;
   try {
-    while (item.isConnected || !last) {
-      const headers = last ? { "Last-Event-ID": last } : {};
-      try {
-        for await (const event of events(await call(`/v1/memories/${id}/events`, { headers }))) {
-          last = event.id || last;
-          const told = JSON.parse(event.data);
-          if (event.event === "state") state(item, told.state);
-          else advance(item, told);
-        }
-        break;
-      } catch (error) {
-        if (error instanceof Refused && error.status !== 0 && error.status < 500) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 2000));
-      }
-    }
-    followed.delete(id);
-    if (item.isConnected) show(item, await send("GET", `/v1/memories/${id}`));
-    changed();
+    const memory = await (await send("GET", path(id))).json();
+    put(memory);
+    if (!OVER.has(memory.status)) return; // broken off: the next reading of the list follows it again
+    settle();
+    page.told(`${memory.name} ${ENDED[memory.status]}.`);
   } catch (error) {
-    if (item.isConnected) tell(error);
-  } finally {
-    followed.delete(id);
+    if (!(error instanceof Refused && error.status === 404)) return page.failed(error);
+    drop(id);
+    settle();
   }
+}
+
+const path = (id) => `/v1/memories/${encodeURIComponent(id)}`;
+
+function bind({ id, item }) {
+  const act = (name, run) =>
+    item.querySelector(`.${name}`).addEventListener("click", async ({ currentTarget: button }) => {
+      button.disabled = true;
+      await run().catch(page.failed);
+      button.disabled = false;
+    });
+  act("cancel", async () => add(await (await send("POST", `${path(id)}/cancel`)).json()));
+  act("retry", async () => add(await (await send("POST", `${path(id)}/retry`, {})).json()));
+  act("delete", () => remove(id));
+}
+
+async function remove(id) {
+  const { name } = entries.get(id).memory;
+  if (!confirm(`Delete ${name}? Its documents and its weights are erased for good.`)) return;
+  await send("DELETE", path(id));
+  drop(id);
+  settle();
+  page.told(`${name} is deleted.`);
+  document.querySelector("#list").focus();
 }

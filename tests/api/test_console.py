@@ -25,6 +25,7 @@ async def test_the_page_and_every_file_it_names_are_served_without_a_key(world: 
 def test_no_file_asks_anybody_else_for_anything_or_writes_markup() -> None:
     for name, data in FILES.items():
         text = data.decode().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"\sstyle=|\son[a-z]+=", text), name  # the policy would drop it
         assert not re.search(r"(?:https?:)?//[a-z]+\.", text), name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text), name
 
@@ -42,6 +43,11 @@ async def test_a_strict_policy_keeps_other_peoples_scripts_and_frames_out(world:
 )
 async def test_only_the_pages_own_files_are_open(world: World, path: str) -> None:
     assert (await world.client(None).get(path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/x.js", "/console/../main.py", "/console/__init__.py"])
+async def test_what_the_page_does_not_have_is_a_404_to_those_with_a_key(world: World, path: str) -> None:
+    assert (await world.client().get(path)).status_code == 404
 
 
 async def test_a_file_that_has_not_changed_is_not_sent_again(world: World) -> None:

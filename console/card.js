@@ -1,0 +1,81 @@
+// One memory, drawn. What comes from the gateway is put in as text, never as markup: a name may hold any.
+
+import { ago, duration, percent, size } from "./words.js";
+
+export const OVER = new Set(["ready", "failed", "rejected", "cancelled"]);
+const AGAIN = new Set(["failed", "rejected", "cancelled"]);
+const DOING = {
+  queued: "Waiting for its turn.",
+  preparing: "Reading the documents and writing what to train on.",
+  training: "Training begins.",
+  evaluating: "Answering questions, with it and without it.",
+  publishing: "Handing it to the engines.",
+};
+
+/** Draw all of a memory. */
+export function draw(item, memory) {
+  item.querySelector(".name").textContent = memory.name;
+  item.querySelector(".id").textContent = memory.id;
+  for (const button of item.querySelectorAll(".acts button")) {
+    button.setAttribute("aria-label", `${button.textContent} ${memory.name}`);
+  }
+  item.querySelector("progress").setAttribute("aria-label", `Progress of ${memory.name}`);
+  drawFacts(item, memory);
+  drawScores(item, memory);
+  if (item.dataset.status !== memory.status) drawState(item, memory.status);
+  if (OVER.has(memory.status)) item.querySelector(".said").textContent = memory.error?.message ?? "";
+  else advance(item, memory.progress);
+}
+
+/** Draw that a memory's newest version has another state. */
+export function drawState(item, status) {
+  const over = OVER.has(status);
+  const bar = item.querySelector("progress");
+  item.dataset.status = status;
+  item.querySelector(".status").textContent = status;
+  item.querySelector(".said").textContent = DOING[status] ?? "";
+  bar.hidden = over || status === "queued";
+  bar.removeAttribute("value");
+  item.querySelector(".cancel").hidden = over;
+  item.querySelector(".retry").hidden = !AGAIN.has(status);
+}
+
+/** Draw how far the stage is that a memory is in. */
+export function advance(item, told) {
+  if (told.stage !== item.dataset.status) return;
+  const bar = item.querySelector("progress");
+  const said = item.querySelector(".said");
+  if (told.stage === "training") {
+    bar.value = told.step / told.steps;
+    const left = `at most ${duration(told.eta_s)} left`;
+    said.textContent = `Step ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${left}.`;
+  } else if (told.total) {
+    bar.value = told.done / told.total;
+    said.textContent = `${told.done} of ${told.total} facts prepared.`;
+  }
+}
+
+function drawFacts(item, { version, latest, documents, updated_at }) {
+  const newer = latest > version ? ` serves, ${latest} is newest` : "";
+  const serves = version ? `Version ${version}${newer}` : "Serves nothing yet";
+  const bytes = documents.reduce((sum, document) => sum + document.size_bytes, 0);
+  const what = documents.length === 1 ? "1 document" : `${documents.length} documents`;
+  const when = document.createElement("time");
+  const moment = new Date(updated_at * 1000);
+  when.dateTime = moment.toISOString();
+  when.title = moment.toLocaleString();
+  when.textContent = ago(updated_at);
+  item.querySelector(".facts").replaceChildren(`${serves} · ${what}, ${size(bytes)} · `, when);
+}
+
+function drawScores(item, { name, scores }) {
+  const known = scores.questions > 0;
+  item.querySelector(".scores").hidden = !known;
+  for (const who of known ? ["adapter", "base"] : []) {
+    const meter = item.querySelector(`meter.${who}`);
+    const whose = who === "base" ? "base model" : "adapter";
+    meter.value = scores[who];
+    meter.setAttribute("aria-label", `Questions about ${name} that the ${whose} answers`);
+    meter.nextElementSibling.textContent = percent(scores[who]);
+  }
+}
