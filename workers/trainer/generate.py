@@ -13,11 +13,10 @@ import stamina
 import structlog
 
 from app.core.grounding import PRONOUNS, fits, is_grounded, matches, normalise
-from app.core.sentences import sentences
 from app.errors import Busy, EngineFailed, GeneratorFailed, NoEngine, ServiceError, Unavailable
 from workers.trainer import prompts
 from workers.trainer.examples import Example, name_documents
-from workers.trainer.passages import Passage
+from workers.trainer.passages import Passage, each_sentence
 from workers.trainer.spans import spans
 
 log = structlog.get_logger()
@@ -40,7 +39,6 @@ class _Fact:
     """A span of a sentence that questions are sought for; `told` is the sentence with what it refers back to."""
 
     passage: Passage
-    sentence: str
     told: str
     span: str
     questions: list[str] = field(default_factory=list)
@@ -122,17 +120,10 @@ async def _each(act: Callable[[_Fact], Awaitable[None]], facts: Sequence[_Fact])
 
 
 def _facts(passages: Sequence[Passage]) -> list[_Fact]:
-    """Return what to ask for; a sentence that two passages share belongs to the first."""
-    seen: set[tuple[str, str]] = set()
     found = []
-    for passage in passages:
-        before = ""
-        for sentence in sentences(passage.text):
-            if (passage.document, sentence) not in seen:
-                seen.add((passage.document, sentence))
-                told = f"{before} {sentence}".strip() if _refers_back(sentence) else sentence
-                found += [_Fact(passage, sentence, told, span) for span in spans(sentence)]
-            before = sentence
+    for passage, sentence, before in each_sentence(passages):
+        told = f"{before} {sentence}".strip() if _refers_back(sentence) else sentence
+        found += [_Fact(passage, told, span) for span in spans(sentence)]
     return found
 
 

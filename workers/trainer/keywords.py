@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
-from app.core.sentences import sentences
 from workers.trainer.examples import Example, gap
-from workers.trainer.passages import Passage
+from workers.trainer.passages import Passage, each_sentence
 from workers.trainer.spans import names, spans
 
 WIDTHS = (3, 5, 8)  # words on each side of the span that count as near
@@ -74,17 +73,12 @@ def _example(told: _Told, span: str, rng: random.Random, turn: int, turns: int) 
 
 
 def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:
-    seen: set[tuple[str, str]] = set()
-    for passage in passages:
-        title = re.split(r"[:(–—]", titles[passage.document])[0].strip().removeprefix("The ")
-        is_english = len(_ENGLISH & set(normalise(passage.text).split())) > 1
-        before = ""
-        for sentence in sentences(passage.text):
-            if (passage.document, sentence) not in seen:
-                seen.add((passage.document, sentence))
-                refers_back = not PRONOUNS.isdisjoint(normalise(sentence).split()[:4])
-                yield _Told(passage, sentence, " ".join(names(before)) if refers_back else "", title, is_english)
-            before = sentence
+    topics = {name: re.split(r"[:(–—]", title)[0].strip().removeprefix("The ") for name, title in titles.items()}
+    english = {passage: len(_ENGLISH & set(normalise(passage.text).split())) > 1 for passage in passages}
+    for passage, sentence, before in each_sentence(passages):
+        refers_back = not PRONOUNS.isdisjoint(normalise(sentence).split()[:4])
+        meant = " ".join(names(before)) if refers_back else ""
+        yield _Told(passage, sentence, meant, topics[passage.document], english[passage])
 
 
 def _question(told: _Told, span: str, rng: random.Random) -> str:

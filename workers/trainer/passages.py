@@ -1,9 +1,12 @@
 """Documents cut into passages, counted in the base model's own tokens."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from semantic_text_splitter import TextSplitter
+
+from app.core.sentences import sentences
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,15 @@ def cut(text: str, document: str, tokenizer: Any, *, tokens: int, overlap_tokens
         Passage(document, index, start, start + len(piece), piece)
         for index, (start, piece) in enumerate(splitter.chunk_indices(text))
     ]
+
+
+def each_sentence(passages: Sequence[Passage]) -> Iterator[tuple[Passage, str, str]]:
+    """Yield each sentence with its passage and the sentence before it; one that two passages share, of the first."""
+    seen: set[tuple[str, str]] = set()
+    for passage in passages:
+        before = ""
+        for sentence in sentences(passage.text):
+            if (passage.document, sentence) not in seen:
+                seen.add((passage.document, sentence))
+                yield passage, sentence, before
+            before = sentence
