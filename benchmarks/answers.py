@@ -14,7 +14,6 @@ import argparse
 import asyncio
 import csv
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 from rouge_score.rouge_scorer import RougeScorer
+
+from app.cli.gateway import GatewayError, whereabouts
 
 MODES = ("base", "adapter", "context")
 OVER = {"ready", "failed", "rejected", "cancelled"}
@@ -149,14 +150,12 @@ async def main() -> None:
     if options.paperqa:
         numbers = [int(number) for number in options.papers.split(",")]
         exams += [paper_exam(options.paperqa / f"paper_{number:02}.json", options.given) for number in numbers]
-    home = Path(os.environ.get("LOREKEEP_HOME", ".lorekeep"))
-    key_file = home / "admin.key"
-    if not os.environ.get("LOREKEEP_API_KEY") and not key_file.is_file():
-        parser.error(f"{key_file} is missing: start `lorekeep up` first, or set LOREKEEP_HOME or LOREKEEP_API_KEY.")
-    key = os.environ.get("LOREKEEP_API_KEY") or key_file.read_text().strip()
-    url = os.environ.get("LOREKEEP_URL", "http://127.0.0.1:8000")
+    try:
+        url, headers = whereabouts()
+    except GatewayError as error:
+        parser.error(str(error))
     table = Table("document", "mode", "right", "ROUGE-L", "POST to ready, s")
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as http:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         for exam in exams:
             await examine(http, exam, table)
     Console().print(table)

@@ -11,13 +11,14 @@ LOREKEEP_API_KEY, or the admin key under LOREKEEP_HOME.
 import argparse
 import asyncio
 import csv
-import os
 import re
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.table import Table
+
+from app.cli.gateway import GatewayError, whereabouts
 
 CONTROL = Path(__file__).with_name("control.csv")
 AT_ONCE = 8
@@ -51,17 +52,16 @@ async def main() -> None:
     parser.add_argument("memories", nargs="+", help="names or ids")
     parser.add_argument("--show", action="store_true", help="print what each answered")
     options = parser.parse_args()
-    key_file = Path(os.environ.get("LOREKEEP_HOME", ".lorekeep")) / "admin.key"
-    if not os.environ.get("LOREKEEP_API_KEY") and not key_file.is_file():
-        parser.error(f"{key_file} is missing: start `lorekeep up` first, or set LOREKEEP_HOME or LOREKEEP_API_KEY.")
-    key = os.environ.get("LOREKEEP_API_KEY") or key_file.read_text().strip()
+    try:
+        url, headers = whereabouts()
+    except GatewayError as error:
+        parser.error(str(error))
     with CONTROL.open(newline="") as file:
         rows = list(csv.DictReader(file))
     kinds = sorted({row["kind"] for row in rows})
     table = Table("model", *kinds, "all", "kept of what the base model knows")
-    url = os.environ.get("LOREKEEP_URL", "http://127.0.0.1:8000")
     known: list[bool] = []
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as http:
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         for model in ["base", *options.memories]:
             said = await answers(http, model, [row["question"] for row in rows])
             right = [is_right(one, row["answer"]) for one, row in zip(said, rows, strict=True)]

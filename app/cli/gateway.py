@@ -41,9 +41,7 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
     Raises:
         GatewayError: there is no key, or the gateway cannot be reached.
     """
-    settings = load_settings()
-    url = os.environ.get("LOREKEEP_URL") or _local_url(settings)
-    headers = {"Authorization": f"Bearer {_key(settings)}"}
+    url, headers = whereabouts()
     timeout = httpx.Timeout(600, connect=10)
     try:
         with httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=context.obj) as client:
@@ -54,6 +52,17 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
         raise GatewayError(f"LOREKEEP_URL is {url}: set it to one that begins with http:// or https://.") from error
     except httpx.TransportError as error:
         raise GatewayError(f"The connection to {url} broke ({type(error).__name__}): try again.") from error
+
+
+def whereabouts() -> tuple[str, dict[str, str]]:
+    """Return the gateway's address and the headers that show it a key.
+
+    Raises:
+        GatewayError: there is no key.
+    """
+    settings = load_settings()
+    url = os.environ.get("LOREKEEP_URL") or _local_url(settings)
+    return url, {"Authorization": f"Bearer {_key(settings)}"}
 
 
 def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[str, Any]:
