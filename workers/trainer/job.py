@@ -119,9 +119,12 @@ async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None
     except (LeaseLost, NotFound, StateConflict):
         raise
     except _PASSING as error:
-        lease.wait_s, lease.counted = PUT_BACK_S, not isinstance(error, (NoEngine, Busy))
-        if lease.counted and version.attempt >= trainer.settings.job_attempts:
+        counted = not isinstance(error, (NoEngine, Busy))
+        if counted and version.attempt >= trainer.settings.job_attempts:
+            log.warning("version.failed", code=error.code)
             await step.fail(error.code, error.detail)
+            return
+        lease.wait_s, lease.counted = PUT_BACK_S, counted
         raise
     except ServiceError as error:
         log.warning("version.failed", code=error.code)
