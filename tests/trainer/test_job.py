@@ -205,6 +205,7 @@ async def test_an_engine_that_fails_at_every_attempt_ends_the_version_with_its_e
     version = await workshop.version()
     assert states == [State.EVALUATING, State.EVALUATING, State.FAILED]
     assert version.error == {"code": "engine_failed", "message": "out of memory"}
+    assert version.lease_until == 0  # a retry need not wait
 
 
 async def test_an_adapter_that_the_engine_refuses_fails_its_version_at_once(workshop: Workshop) -> None:
