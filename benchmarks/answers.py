@@ -26,7 +26,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from app.cli.gateway import GatewayError, whereabouts
 
-MODES = ("base", "adapter", "context")
+MODES = ("base", "adapter", "context", "both")
 OVER = {"ready", "failed", "rejected", "cancelled"}
 
 

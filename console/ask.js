@@ -86,11 +86,11 @@ async function stream(response, place) {
 /** Say who answers: each reply's headers tell. */
 function answerer(headers) {
   const told = (name) => headers.get(`X-Lorekeep-${name}`);
-  const ways = { adapter: "from its weights", context: "from passages, by the base model" };
+  const ways = { adapter: "from its weights", context: "from passages, by the base model", both: "from its weights and passages" };
   const way = ways[told("Mode")];
   const cold = told("Cold") === "true" ? `cold, loaded in ${Math.round(told("Load-Ms"))} ms` : "warm";
   const from = way ? `version ${told("Version")}, ${way}` : "base model";
-  return [from, ...(told("Mode") === "adapter" ? [cold] : []), told("Engine")].join(" · ");
+  return [from, ...(["adapter", "both"].includes(told("Mode")) ? [cold] : []), told("Engine")].join(" · ");
 }
 
 function show(passages, place) {

@@ -12,7 +12,7 @@ def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[s
         "type": "object",
         "properties": {
             "ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
-            "mode": {"enum": ["adapter", "context"]},
+            "mode": {"enum": ["adapter", "context", "both"]},
         },
         "additionalProperties": False,
     }

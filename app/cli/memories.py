@@ -22,19 +22,22 @@ class Mode(StrEnum):
 
     ADAPTER = "adapter"
     CONTEXT = "context"
+    BOTH = "both"
 
 
 def remember(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
-    name: Annotated[str, typer.Option(help="What to call the memory.")],
+    name: Annotated[
+        str | None, typer.Option(help="What to call the memory; the first file's name if not given.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv or jsonl."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
     with gateway(context) as client:
-        memory = call(client, "POST", "/v1/memories", files=uploads, data={"name": name})
+        memory = call(client, "POST", "/v1/memories", files=uploads, data={"name": name} if name else {})
         if wait:
             memory = _wait(client, memory)
     if json:
@@ -52,7 +55,7 @@ def ask(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     memory: Annotated[str, typer.Option(help="The memory's id or name.")],
-    mode: Annotated[Mode, typer.Option(help="adapter: from the weights; context: from passages.")] = Mode.ADAPTER,
+    mode: Annotated[Mode, typer.Option(help="adapter: from the weights; context: from passages; both.")] = Mode.ADAPTER,
     json: Json = False,
 ) -> None:
     """Ask a memory."""

@@ -150,7 +150,7 @@ class Answerer:
         sent = {name: value for name, value in body.items() if name != "memory"}
         sent["model"] = target.served
         sent["cache_salt"] = _salt(tenant, target, body.get("cache_salt"))
-        if target.mode != "context":
+        if target.mode == "adapter":
             return _Asked(target, sent, [])
         passages = await self._library.find(target.adapter, question_of(sent))
         return _Asked(target, with_passages(sent, passages), passages)

@@ -1,4 +1,4 @@
-"""Passages in the prompt: what mode `context` answers from instead of weights."""
+"""Passages in the prompt: what mode `context` answers from instead of weights, and mode `both` beside them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -51,12 +51,14 @@ def question_of(body: dict[str, Any]) -> str:
     if "messages" not in body:
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
-            raise InvalidRequest("With memory.mode context the prompt must be one text.", "prompt")
+            raise InvalidRequest("With memory.mode context or both the prompt must be one text.", "prompt")
         return prompt
     messages = body["messages"]
     last = messages[-1] if isinstance(messages, list) and messages else None
     if not isinstance(last, dict) or last.get("role") != "user" or not isinstance(last.get("content"), str):
-        raise InvalidRequest("With memory.mode context the last message must be the user's, as text.", "messages")
+        raise InvalidRequest(
+            "With memory.mode context or both the last message must be the user's, as text.", "messages"
+        )
     return str(last["content"])
 
 

@@ -9,8 +9,7 @@ from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotF
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
-Mode = Literal["adapter", "context"]
-LATER = ("both", "auto")
+Mode = Literal["adapter", "context", "both"]
 
 
 class Extension(BaseModel):
@@ -37,9 +36,9 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.mode in LATER:
+        if extension.mode == "auto":
             raise UnsupportedParameter(
-                f"memory.mode {extension.mode!r} is not available yet: use adapter or context.", "memory.mode"
+                "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
             )
         for name in ("language", "compose"):
             if getattr(extension, name) is not None:
@@ -75,7 +74,7 @@ class Target(BaseModel):
     @property
     def adapter_asked(self) -> str | None:
         """The adapter that an engine must hold; None where the base model answers."""
-        return self.adapter if self.adapter and self.mode == "adapter" else None
+        return self.adapter if self.adapter and self.mode != "context" else None
 
 
 class Resolver:
@@ -100,8 +99,10 @@ class Resolver:
                 "`model` and `memory.ids` name two things: leave one out or set model to base.", "model"
             )
         if named == BASE and not extension.ids:
-            if extension.mode == "context":
-                raise InvalidRequest("Mode context needs a memory: name one as model or in memory.ids.", "memory.ids")
+            if extension.mode != "adapter":
+                raise InvalidRequest(
+                    f"Mode {extension.mode} needs a memory: name one as model or in memory.ids.", "memory.ids"
+                )
             return Target(asked=model)
         try:
             memory = await self._memories.find(tenant, named)

@@ -109,13 +109,15 @@ async def test_cache_salts_differ_by_tenant_version_and_the_clients_own(world: W
         (ask("ada", memory={"ids": ["bob"]}), 400, ("invalid_request", "model")),
         (ask(memory={"ids": ["ada", "bob"]}), 400, ("unsupported_parameter", "memory.ids")),
         (ask(memory={"ids": "auto"}), 400, ("unsupported_parameter", "memory.ids")),
-        (ask("ada", memory={"mode": "both"}), 400, ("unsupported_parameter", "memory.mode")),
+        (ask("ada", memory={"mode": "auto"}), 400, ("unsupported_parameter", "memory.mode")),
         (ask("ada", memory={"language": "ko"}), 400, ("unsupported_parameter", "memory.language")),
         (ask("ada", memory={"compose": {}}), 400, ("unsupported_parameter", "memory.compose")),
         (ask("ada", memory={"color": 1}), 400, ("invalid_request", "memory.color")),
         (ask("ada", memory=[]), 400, ("invalid_request", "memory")),
         (ask(memory={"mode": "context"}), 400, ("invalid_request", "memory.ids")),
+        (ask(memory={"mode": "both"}), 400, ("invalid_request", "memory.ids")),
         (ask("ada", memory={"mode": "context"}), 409, ("no_passages", None)),
+        (ask("ada", memory={"mode": "both"}), 409, ("no_passages", None)),
         (ask("young"), 409, ("memory_not_ready", "model")),
         (ask(stream="yes"), 400, ("invalid_request", "stream")),
     ],
@@ -172,7 +174,21 @@ async def test_context_without_a_fitting_passage_is_an_error(world: World, http:
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "no_passages")
 
 
-@pytest.mark.parametrize("mode", ["adapter", "context"])
+async def test_both_puts_passages_before_the_question_and_asks_the_adapter(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await world.ready("ada", passages=("Ada was born in 1815.",))
+    await world.report()
+    question = {**ask("ada", memory={"mode": "both"}), "messages": [{"role": "user", "content": "When was Ada born?"}]}
+    reply = (await http.post(PATHS[0], json=question)).json()
+    sent = world.engines[0].asked[0]
+
+    assert sent["model"] == ada.adapter
+    assert "Ada was born in 1815." in sent["messages"][0]["content"]
+    assert (reply["memory"]["mode"], reply["memory"]["used"][0]["id"]) == ("both", ada.memory.id)
+
+
+@pytest.mark.parametrize("mode", ["adapter", "context", "both"])
 async def test_query_answers_people_with_no_openai_client(world: World, http: httpx.AsyncClient, mode: str) -> None:
     await world.ready("ada", passages=("Ada was born in 1815.",))
     await world.report()

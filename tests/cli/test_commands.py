@@ -212,3 +212,11 @@ def test_a_misspelt_setting_ends_with_two() -> None:
 
     assert result.exit_code == 2
     assert "LOREKEEP_PORT" in result.stderr
+
+
+def test_a_memory_needs_no_name_of_the_users(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "remember", document)
+
+    assert result.exit_code == 0
+    assert b'name="name"' not in gateway.asked("POST", "/v1/memories")[0].content
