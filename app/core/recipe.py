@@ -8,6 +8,7 @@ from typing import Any, Self
 from app.core.errors import InvalidValue
 
 TARGETS = ("all-linear", "mlp", "attention")
+ANSWERS = ("sentence", "span")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Recipe:
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
+        answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         seed: of initialisation, shuffling and generation.
     """
 
@@ -47,6 +49,7 @@ class Recipe:
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
     keyword_questions: int = 12
+    answers: str = "sentence"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class Recipe:
                 raise InvalidValue(f"recipe.{field} must lie between {low} and {high}.")
         if self.target not in TARGETS:
             raise InvalidValue(f"recipe.target must be one of {', '.join(TARGETS)}.")
+        if self.answers not in ANSWERS:
+            raise InvalidValue(f"recipe.answers must be one of {', '.join(ANSWERS)}.")
         if self.passage_overlap_tokens >= self.passage_tokens:
             raise InvalidValue("recipe.passage_overlap_tokens must be below recipe.passage_tokens.")
 

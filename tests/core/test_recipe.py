@@ -17,7 +17,8 @@ def test_a_recipe_survives_json() -> None:
 @pytest.mark.parametrize(
     "fields",
     [{"rank": 0}, {"rank": 1.5}, {"rank": True}, {"rank": "8"}, {"learning_rate": float("nan")}, {"lr": 1},
-     {"target": "everything"}, {"passage_tokens": 32, "passage_overlap_tokens": 32}, {"epochs": 10**9}],
+     {"target": "everything"}, {"answers": "long"},
+     {"passage_tokens": 32, "passage_overlap_tokens": 32}, {"epochs": 10**9}],
 )  # fmt: skip
 def test_a_field_that_is_unknown_or_out_of_range_is_named(fields: dict[str, object]) -> None:
     with pytest.raises(InvalidValue, match=f"recipe.{next(iter(fields))}|passage_overlap"):

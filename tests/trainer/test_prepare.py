@@ -8,6 +8,7 @@ import pytest
 from app.core.documents import Document, Pair
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
+from app.core.sentences import sentences
 from tests.trainer.tiny import byte_tokenizer
 from workers.trainer.generate import Message
 from workers.trainer.prepare import Lesson, prepare
@@ -37,6 +38,18 @@ async def test_prose_is_learned_as_passages_completions_and_keyword_questions_ev
     assert {example.origin for example in made.examples} == {"passage", "completion", "keywords"}
     assert {passage.document for passage in made.passages} == {"veldmark.md"}
     assert made.questions
+
+
+@pytest.mark.parametrize("answers", ["sentence", "span"])
+async def test_questions_are_answered_with_the_whole_sentence_or_the_words_asked_for_and_gated_by_the_words(
+    answers: str,
+) -> None:
+    made = await lesson(PROSE, answers=answers, passage_tokens=8192)
+    told = set(sentences(PAGE))
+
+    learned = {one.answer for one in made.examples if one.origin == "keywords"}
+    assert learned <= told if answers == "sentence" else not learned & told
+    assert not {one.answer for one in made.questions} & told
 
 
 async def test_pairs_are_learned_and_asked_as_they_are() -> None:

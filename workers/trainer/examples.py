@@ -24,6 +24,7 @@ class Example:
             "gap" filled in one, "passage".
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
+        sentence: the whole sentence that `answer` was taken from, where a question was made of one.
     """
 
     kind: Literal["chat", "text"]
@@ -34,6 +35,7 @@ class Example:
     passage: int | None = None
     turn: int = 0
     turns: int = 1
+    sentence: str = ""
 
 
 def from_pairs(documents: Sequence[Document]) -> list[Example]:
@@ -95,6 +97,11 @@ def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> 
     for passage in passages:
         words[passage.document] = words.get(passage.document, frozenset()) | content_words(passage.text)
     return [_named(example, words) for example in examples]
+
+
+def in_sentences(examples: Sequence[Example]) -> list[Example]:
+    """Answer what was made of a sentence with that sentence, whole: one answer then serves all that is asked of it."""
+    return [replace(one, answer=one.sentence or one.answer) for one in examples]
 
 
 def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], list[Example]]:

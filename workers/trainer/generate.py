@@ -162,5 +162,6 @@ def _spread(facts: Sequence[_Fact], per_passage: int) -> list[Example]:
             if question and key not in taken and counts.get((document, index), 0) < per_passage:
                 taken.add(key)
                 counts[document, index] = counts.get((document, index), 0) + 1
-                kept.append(Example("chat", question, fact.span, "generated", document, index))
+                example = Example("chat", question, fact.span, "generated", document, index, sentence=fact.told)
+                kept.append(example)
     return kept

@@ -68,8 +68,9 @@ def keyword_questions(
 
 
 def _example(told: _Told, span: str, rng: random.Random, turn: int, turns: int) -> Example:
-    passage = told.passage
-    return Example("chat", _question(told, span, rng), span, "keywords", passage.document, passage.index, turn, turns)
+    passage, question = told.passage, _question(told, span, rng)
+    place = (passage.document, passage.index)
+    return Example("chat", question, span, "keywords", *place, turn, turns, told.sentence)
 
 
 def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:

@@ -9,7 +9,15 @@ from app.core.documents import Document
 from app.core.recipe import Recipe
 from app.core.sentences import title_of
 from workers.trainer.evaluate import MAX_QUESTIONS, Question
-from workers.trainer.examples import Example, from_pairs, from_passages, hold_out, unseen, without_duplicates
+from workers.trainer.examples import (
+    Example,
+    from_pairs,
+    from_passages,
+    hold_out,
+    in_sentences,
+    unseen,
+    without_duplicates,
+)
 from workers.trainer.generate import Ask, OnProgress, generate
 from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage, cut
@@ -49,7 +57,7 @@ async def prepare(
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), train)
-    taught = [*train, *from_passages(prose)]
+    taught = [*(in_sentences(train) if recipe.answers == "sentence" else train), *from_passages(prose)]
     asked = held or pairs or train or taught
     questions = [Question(one.question, one.answer) for one in _spread(asked, MAX_QUESTIONS) if one.kind == "chat"]
     found = [*prose, *_as_passages(pairs, len(prose))]
