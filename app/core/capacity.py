@@ -8,8 +8,8 @@ at most 1, since rank has diminishing returns.
 It is fitted on the base model by `lorekeep calibrate`, for one way of training. Before that `PRIOR` stands in, with a
 range as wide as what is known in general: near perfect below 1e-3 tokens a parameter, collapse above 1e-2.
 
-Paper: Back et al. 2026 (LoRA as knowledge memory), https://arxiv.org/abs/2603.01097, questions 1-3: the form, and tokens
-a parameter as its measure. The logistic curve and the power are ours.
+Paper: Back et al. 2026 (LoRA as knowledge memory), https://arxiv.org/abs/2603.01097, questions 1-3: tokens a
+parameter as the measure, and a knee that rank moves less and less. The logistic curve and the power are ours.
 """
 
 import dataclasses
@@ -122,11 +122,11 @@ class Law:
 
     def most_tokens(self, recall: float, parameters: int) -> float:
         """Return the load at which recall falls to `recall`, which lies between 0 and 1."""
-        return self.knee(parameters) * (1 / recall - 1) ** (1 / self.slope)
+        return self.knee(parameters) * math.pow(1 / recall - 1, 1 / self.slope)
 
     def knee(self, parameters: int) -> float:
         """Return the load, in tokens, at which recall is one half."""
-        return self.knee_tokens * (parameters / self.reference) ** self.power
+        return self.knee_tokens * math.pow(parameters / self.reference, self.power)
 
 
 PRIOR = Law(  # recall 0.95 at 1e-3 tokens a parameter and 0.05 at 1e-2
@@ -137,6 +137,22 @@ PRIOR = Law(  # recall 0.95 at 1e-3 tokens a parameter and 0.05 at 1e-2
     spread=math.log(10) / (2 * _SIGMAS),
     power_spread=0.15,
 )
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measurement: so many facts written by an adapter of one rank, and how many of them it recalls."""
+
+    rank: int
+    parameters: int
+    facts: int
+    tokens: int
+    recalled: int
+
+    @property
+    def recall(self) -> float:
+        """The share of the facts that is recalled."""
+        return self.recalled / self.facts
 
 
 @dataclass(frozen=True)

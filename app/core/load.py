@@ -10,8 +10,8 @@ from app.core.spans import spans
 
 BYTES_PER_TOKEN = 4
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
-_COMPLETION_FRAME_TOKENS = 12  # Complete this sentence from "…":
-_KEYWORD_TOKENS = 16  # a question made of a sentence's words, and its answer
+_FRAME_TOKENS = 12  # Complete this sentence from "…":
+_KEYWORD_SHARE = 0.85  # of its sentence's length: a question made of its words, and the answer
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,9 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
     facts, passages = load.facts, _passages(load, recipe)
     keywords = facts.spans if recipe.keyword_questions else 0
     chats = (facts.pairs + facts.sentences + keywords) * template_tokens
-    made = facts.sentences * _COMPLETION_FRAME_TOKENS + keywords * _KEYWORD_TOKENS
-    return chats + made + load.tokens + load.prose_tokens + passages * recipe.passage_overlap_tokens
+    asked = round(_KEYWORD_SHARE * keywords * load.prose_tokens / max(1, facts.sentences))
+    told = load.prose_tokens + passages * recipe.passage_overlap_tokens
+    return chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
 
 
 def _passages(load: Load, recipe: Recipe) -> int:
