@@ -9,6 +9,7 @@ from app.core.sentences import sentences
 from app.core.spans import spans
 
 BYTES_PER_TOKEN = 4
+TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
 _FRAME_TOKENS = 12  # Complete this sentence from "…":
 _KEYWORD_SHARE = 0.85  # of its sentence's length: a question made of its words, and the answer
