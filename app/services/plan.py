@@ -67,16 +67,15 @@ class Planner:
     async def _weigh(self, documents: Sequence[Document]) -> Load:
         """Count facts in a process of its own, where large documents hold nobody up, and tokens on an engine."""
         facts = await to_process.run_sync(count_facts, list(documents), cancellable=True)
-        by_kind = {
-            kind: "\n".join(learned_text(one) for one in documents if one.kind == kind) for kind in ("pairs", "prose")
-        }
+        pairs, prose = (
+            "\n".join(learned_text(one) for one in documents if one.kind == kind) for kind in ("pairs", "prose")
+        )
         try:
             async with asyncio.timeout(COUNT_S):
-                counts = [await self._count(text) for text in by_kind.values()]
+                return Load(facts, await self._count(pairs), await self._count(prose))
         except (ServiceError, TimeoutError) as error:
             log.info("tokens.estimated", error=type(error).__name__)
-            return Load(facts, *[estimate_tokens(text) for text in by_kind.values()], tokens_estimated=True)
-        return Load(facts, *counts)
+            return Load(facts, estimate_tokens(pairs), estimate_tokens(prose), tokens_estimated=True)
 
     async def _count(self, text: str) -> int:
         total = 0
