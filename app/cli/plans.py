@@ -16,8 +16,9 @@ from rich.table import Table
 from app.cli.gateway import call, gateway
 from app.cli.output import Json, err, out, show
 from app.cli.parts import check_installed
-from app.core.capacity import TARGET_RECALL, Law, Point
+from app.core.capacity import Law, Point
 from app.core.errors import InvalidValue
+from app.core.plan import TARGET_RECALL
 from app.settings import load_settings
 
 _Told = dict[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 
 from ulid import ULID
 
-from app.core.capacity import TARGET_RECALL, Plan, Wish
 from app.core.errors import InvalidValue
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import check_memory_name
+from app.core.plan import TARGET_RECALL, Plan, Wish
 from app.core.recipe import Recipe
 from app.errors import InvalidName
 

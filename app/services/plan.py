@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import structlog
 from anyio import to_process
 
-from app.core.capacity import Base, Plan, Wish, make_plan, planned_recipe
+from app.core.capacity import Base
 from app.core.documents import Document
 from app.core.load import Load, count_facts, estimate_tokens, learned_text
+from app.core.plan import Plan, Wish, make_plan, planned_recipe
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet

@@ -27,7 +27,7 @@ from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from tests.api.conftest import World
 from tests.api.fake_engine import Engine, transport
-from tests.core.test_capacity import SHAPE
+from tests.factories import SHAPE
 
 EXAMPLES = 40
 OPEN = {"/healthz", "/readyz"}

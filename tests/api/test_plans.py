@@ -11,7 +11,7 @@ from app.core.capacity import PRIOR, conditions_of
 from app.core.recipe import Recipe
 from app.stores.bases import BaseStore
 from tests.api.conftest import World
-from tests.core.test_capacity import SHAPE
+from tests.factories import SHAPE
 
 pytestmark = pytest.mark.redis
 # rank 1 of these layers holds 100 words at a recall of one half, and each doubling of the rank twice as many

@@ -7,7 +7,7 @@ import pytest
 from app.core.capacity import PRIOR, Base, Point
 from app.stores.bases import BaseStore
 from app.stores.redis import Registry
-from tests.core.test_capacity import SHAPE
+from tests.factories import SHAPE
 
 pytestmark = pytest.mark.redis
 OTHER = dataclasses.replace(SHAPE, digest="c" * 64, name="other")

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from app.core.capacity import Base, Wish, conditions_of, make_plan
+from app.core.capacity import Base, conditions_of
 from app.core.load import Facts, Load
+from app.core.plan import Wish, make_plan
 from app.core.recipe import Recipe
 from app.errors import StartupError
 from app.settings import Settings

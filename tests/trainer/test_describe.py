@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.core.capacity import Base, BaseShape, Wish, make_plan
+from app.core.capacity import Base, BaseShape
 from app.core.documents import Document
 from app.core.load import Load, count_facts, learned_text, rows_an_epoch, tokens_an_epoch
+from app.core.plan import Wish, make_plan
 from app.core.recipe import TARGETS, Recipe
 from app.errors import StartupError
 from app.settings import Settings

@@ -19,8 +19,7 @@ from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
 from app.stores.redis import Registry, connect
-from tests.core.test_capacity import SHAPE
-from tests.factories import a_memory, a_version
+from tests.factories import SHAPE, a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
 from workers.trainer.evaluate import Examiner
