@@ -114,7 +114,7 @@ class VersionList(BaseModel):
 
 
 class PlanView(BaseModel):
-    """What training would take, and give; the fields are those of `app.core.capacity.Plan`."""
+    """What training would take, and give; the fields are those of `app.core.plan.Plan`."""
 
     object: Literal["plan"] = "plan"
     rank: int

@@ -1,4 +1,4 @@
-"""Plans: what there is to learn is counted here, and `app.core.capacity` decides how to train it."""
+"""Plans: what there is to learn is counted here, and `app.core.plan` decides how to train it."""
 
 import asyncio
 from collections.abc import Sequence
