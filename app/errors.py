@@ -26,6 +26,7 @@
     │   └── NoPassages 409 no_passages
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
+    ├── TooMuch 422 too_much
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
     ├── EngineFailed 502 engine_failed
@@ -33,6 +34,7 @@
     ├── DivergedError 500 training_diverged
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
+        ├── NoTrainer 503 no_trainer
         ├── GeneratorFailed 503 generator_failed
         └── RegistryUnavailable 503 registry_unavailable
 
@@ -174,6 +176,12 @@ class UnsupportedDocument(ServiceError):
     status, code = 415, "unsupported_document"
 
 
+class TooMuch(ServiceError):
+    """More facts than the base model can be taught; the text has the numbers."""
+
+    status, code = 422, "too_much"
+
+
 class Busy(ServiceError):
     status, code, retry_after_s = 429, "engines_busy", 2
 
@@ -200,6 +208,10 @@ class Unavailable(ServiceError):
 
 class NoEngine(Unavailable):
     code = "no_engine"
+
+
+class NoTrainer(Unavailable):
+    code = "no_trainer"
 
 
 class GeneratorFailed(Unavailable):

@@ -6,9 +6,26 @@ from typing import Any
 
 from ulid import ULID
 
+from app.core.capacity import BaseShape, LinearLayers
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.recipe import Recipe
+
+SHAPE = BaseShape(
+    digest="b" * 64,
+    name="SmolLM2-135M",
+    layers=(
+        LinearLayers("self_attn.q_proj", "attention", 576, 576, 30),
+        LinearLayers("self_attn.k_proj", "attention", 576, 192, 30),
+        LinearLayers("self_attn.v_proj", "attention", 576, 192, 30),
+        LinearLayers("self_attn.o_proj", "attention", 576, 576, 30),
+        LinearLayers("mlp.gate_proj", "mlp", 576, 1536, 30),
+        LinearLayers("mlp.up_proj", "mlp", 576, 1536, 30),
+        LinearLayers("mlp.down_proj", "mlp", 1536, 576, 30),
+    ),
+    weight_bytes=2,
+    template_tokens=32,
+)
 
 
 def memory_id() -> str:

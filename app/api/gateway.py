@@ -18,11 +18,13 @@ from app.secret_files import admin_key, engine_key
 from app.services.answer import Answerer
 from app.services.context import Library
 from app.services.erase import Eraser, Places
+from app.services.plan import Planner
 from app.services.remember import Rememberer
 from app.services.target import Resolver
 from app.services.transfer import Exporter, Importer
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
+from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
 from app.stores.erasures import ErasureStore
 from app.stores.events import EventStore
@@ -53,6 +55,7 @@ class Gateway:
     artifacts: ArtifactStore
     fleet: Fleet
     answerer: Answerer
+    planner: Planner
     rememberer: Rememberer
     eraser: Eraser
     exporter: Exporter
@@ -67,7 +70,8 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     client = EngineClient(http, engine_key(settings))
     fleet = Fleet(engines, client, wait_s=settings.admission_wait.total_seconds())
     places = Places(memories, versions, events, erasures, engines, artifacts, client)
-    rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url))
+    planner = Planner(settings, BaseStore(redis), fleet, client)
+    rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url), planner)
     return Gateway(
         settings=settings,
         redis=redis,
@@ -80,6 +84,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         artifacts=artifacts,
         fleet=fleet,
         answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
+        planner=planner,
         rememberer=rememberer,
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),

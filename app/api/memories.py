@@ -13,10 +13,11 @@ from app.api.failures import EVENTS, JSON_RESPONSES, RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
-from app.api.uploads import open_export, read_more_documents, read_new_memory, recipe_of
+from app.api.uploads import open_export, read_more_documents, read_new_memory
 from app.core.memory import Memory
 from app.core.names import is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
+from app.services.drafts import Ask
 
 router = APIRouter(prefix="/v1/memories", tags=["memories"], responses=RESPONSES, dependencies=[bearer])
 
@@ -102,7 +103,7 @@ async def patch_memory(memory: WritableMemory, body: PatchBody, gateway: Gateway
 async def add_documents(request: Request, memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
     """Add documents: a new version of all of them; the old one serves until the new one has passed its gate."""
     more = await read_more_documents(request)
-    await gateway.rememberer.add_documents(memory, more.uploads, more.recipe)
+    await gateway.rememberer.add_documents(memory, more.uploads, more.ask)
     return await _view(gateway, memory.tenant, memory.id)
 
 
@@ -138,8 +139,8 @@ async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
 @router.post("/{memory_id}/retry", status_code=202, response_model=MemoryView)
 async def retry(memory: WritableMemory, gateway: GatewayDep, body: RetryBody | None = None) -> MemoryView:
     """Train the newest version again after it failed, was rejected or was cancelled."""
-    recipe = recipe_of(body.recipe if body else None)
-    await gateway.rememberer.retry(await gateway.versions.get(memory.tenant, memory.id, memory.latest), recipe)
+    version = await gateway.versions.get(memory.tenant, memory.id, memory.latest)
+    await gateway.rememberer.retry(version, Ask(body.recipe, body.target_recall) if body else Ask())
     return await _view(gateway, memory.tenant, memory.id)
 
 

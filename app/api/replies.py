@@ -113,6 +113,32 @@ class VersionList(BaseModel):
     next: str | None = None
 
 
+class PlanView(BaseModel):
+    """What training would take, and give; the fields are those of `app.core.plan.Plan`."""
+
+    object: Literal["plan"] = "plan"
+    rank: int
+    alpha: int
+    rank_given: bool
+    target: str
+    partitions: int
+    facts: int
+    tokens: int
+    tokens_estimated: bool
+    parameters: int
+    adapter_mb: float
+    most_tokens: int
+    exposures_per_fact: int
+    epochs: int
+    steps: int
+    target_recall: float
+    recall: float
+    recall_low: float
+    recall_high: float
+    estimated_s: float | None
+    calibrated: bool
+
+
 class Deleted(BaseModel):
     """A memory that is being erased."""
 

@@ -42,10 +42,14 @@ Metadata = Annotated[dict[Short, Annotated[str, StringConstraints(max_length=512
 RecipeFields = dict[Short, StrictBool | StrictInt | Annotated[float, Field(allow_inf_nan=False, strict=True)] | Short]
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
 class OptionsBody(Body):
     """What an upload may ask for beside its documents."""
 
     recipe: RecipeFields | None = None
+    target_recall: Share | None = None
     metadata: Metadata = Field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
@@ -55,6 +59,7 @@ class MoreOptionsBody(Body):
     """What an upload of more documents may ask for."""
 
     recipe: RecipeFields | None = None
+    target_recall: Share | None = None
 
 
 class TextDocument(Body):
@@ -79,6 +84,16 @@ class DocumentsBody(Body):
     options: MoreOptionsBody = Field(default_factory=MoreOptionsBody)
 
 
+class PlanBody(Body):
+    """What to plan: documents, or how many tokens and facts they hold."""
+
+    documents: list[TextDocument] | None = Field(None, min_length=1, max_length=1000)
+    tokens: int | None = Field(None, ge=1, le=10**12)
+    facts: int | None = Field(None, ge=1, le=10**12)
+    target_recall: Share | None = None
+    recipe: RecipeFields | None = None
+
+
 class PatchBody(Body):
     """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
 
@@ -92,6 +107,7 @@ class RetryBody(Body):
     """How to train at the next try; the same recipe where none is given."""
 
     recipe: RecipeFields | None = None
+    target_recall: Share | None = None
 
 
 class QueryBody(Body):
@@ -144,6 +160,7 @@ def _inlined(schema: Any) -> Any:
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)
 MORE_DOCUMENTS = _upload(DocumentsBody, MoreOptionsBody, named=False)
+PLAN = _upload(PlanBody, MoreOptionsBody, named=False)
 EXPORTED = {
     "requestBody": {
         "required": True,

@@ -1,6 +1,6 @@
 """Uploads as they come: a form with files, or JSON with texts. The edge has limited their size."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.failures import invalid
-from app.api.requests import DocumentsBody, MoreOptionsBody, OptionsBody, RememberBody
-from app.core.recipe import Recipe
+from app.api.requests import DocumentsBody, MoreOptionsBody, OptionsBody, PlanBody, RememberBody, TextDocument
+from app.core.load import TOKENS_PER_FACT, Facts, Load
 from app.errors import InvalidRequest, UnsupportedDocument
-from app.services.drafts import Options
+from app.services.drafts import Ask, Options
 from app.services.remember import Upload
 
 MAX_FILES = 1000
@@ -32,10 +32,19 @@ class NewMemory:
 
 @dataclass(frozen=True)
 class MoreDocuments:
-    """What an upload of more documents holds; no recipe means the latest version's."""
+    """What an upload of more documents holds; what is left open is the latest version's."""
 
     uploads: list[Upload]
-    recipe: Recipe | None
+    ask: Ask
+
+
+@dataclass(frozen=True)
+class PlanQuestion:
+    """What a plan is asked for: documents, or the load where it was stated."""
+
+    uploads: list[Upload]
+    load: Load | None
+    ask: Ask
 
 
 async def read_new_memory(request: Request) -> NewMemory:
@@ -50,7 +59,7 @@ async def read_new_memory(request: Request) -> NewMemory:
             options = _parse(OptionsBody, _text(form, "options") or "{}", "options")
             return NewMemory(_text(form, "name"), await _files(form), _options(options))
     body = _parse(RememberBody, await request.body())
-    return NewMemory(body.name, [Upload(one.name, one.text.encode()) for one in body.documents], _options(body.options))
+    return NewMemory(body.name, _texts(body.documents), _options(body.options))
 
 
 async def read_more_documents(request: Request) -> MoreDocuments:
@@ -59,11 +68,25 @@ async def read_more_documents(request: Request) -> MoreDocuments:
         async with request.form(max_files=MAX_FILES, max_fields=10) as form:
             _check_fields(form, {"file", "options"})
             options = _parse(MoreOptionsBody, _text(form, "options") or "{}", "options")
-            return MoreDocuments(await _files(form), recipe_of(options.recipe))
+            return MoreDocuments(await _files(form), _ask(options))
     body = _parse(DocumentsBody, await request.body())
-    return MoreDocuments(
-        [Upload(one.name, one.text.encode()) for one in body.documents], recipe_of(body.options.recipe)
-    )
+    return MoreDocuments(_texts(body.documents), _ask(body.options))
+
+
+async def read_question(request: Request) -> PlanQuestion:
+    """Read what a plan is asked for; raises what `read_new_memory` does."""
+    if _is_form(request):
+        more = await read_more_documents(request)
+        if not more.uploads:
+            raise InvalidRequest("Send at least one document as `file`.", "file")
+        return PlanQuestion(more.uploads, None, more.ask)
+    body = _parse(PlanBody, await request.body())
+    if (body.documents is None) == (body.tokens is None) or (body.facts and body.documents):
+        raise InvalidRequest("Send either `documents`, or a number of `tokens` and of `facts`.", "documents")
+    load = None
+    if body.tokens is not None:
+        load = Load(Facts(pairs=body.facts or -(-body.tokens // TOKENS_PER_FACT)), pair_tokens=body.tokens)
+    return PlanQuestion(_texts(body.documents or []), load, _ask(body))
 
 
 @asynccontextmanager
@@ -81,11 +104,6 @@ async def open_export(request: Request) -> AsyncIterator[tuple[BinaryIO, str | N
         if not isinstance(file, UploadFile):
             raise InvalidRequest("Send the tar that an export gave as `file`, with a file name.", "file")
         yield file.file, _text(form, "name")
-
-
-def recipe_of(fields: dict[str, bool | int | float | str] | None) -> Recipe | None:
-    """Return the recipe that a request asks for, if it does."""
-    return Recipe.from_dict(fields) if fields is not None else None
 
 
 def _is_form(request: Request) -> bool:
@@ -125,8 +143,15 @@ def _text(form: FormData, name: str) -> str | None:
 
 
 def _options(body: OptionsBody) -> Options:
-    recipe = recipe_of(body.recipe) or Recipe()
-    return Options(recipe, dict(body.metadata), body.allow_duplicate, body.pinned)
+    return Options(_ask(body), dict(body.metadata), body.allow_duplicate, body.pinned)
+
+
+def _ask(body: OptionsBody | MoreOptionsBody | PlanBody) -> Ask:
+    return Ask(body.recipe, body.target_recall)
+
+
+def _texts(documents: Sequence[TextDocument]) -> list[Upload]:
+    return [Upload(one.name, one.text.encode()) for one in documents]
 
 
 def _parse(shape: type[Shape], data: str | bytes, under: str = "") -> Shape:

@@ -48,8 +48,18 @@ def rebuild(json: Json = False) -> None:
     show(asyncio.run(restore(settings)), json)
 
 
+def check_installed(package: str) -> None:
+    """Make sure that a part which needs a package can start.
+
+    Raises:
+        StartupError: it cannot.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise StartupError(f"{package} is not installed here: install lorekeep[cpu] or lorekeep[cuda].")
+
+
 def _become(module: str, needs: str = "") -> None:
     load_settings()
-    if needs and importlib.util.find_spec(needs) is None:
-        raise StartupError(f"{needs} is not installed here: install lorekeep[cpu] or lorekeep[cuda].")
+    if needs:
+        check_installed(needs)
     os.execv(sys.executable, [sys.executable, "-m", module])

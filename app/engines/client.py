@@ -12,6 +12,7 @@ import stamina
 from pydantic import SecretStr
 
 from app.core.engines import Residency
+from app.core.names import BASE
 from app.errors import (
     AdapterBusy,
     AdapterRejected,
@@ -126,6 +127,12 @@ class EngineClient:
     async def complete(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for one text completion, not streamed; raises what `chat` does."""
         return await self._repeat("POST", f"{url}/v1/completions", body)
+
+    async def count_tokens(self, url: str, text: str) -> int:
+        """Count a text's tokens by the base model's tokenizer, none of them special; raises what `chat` does."""
+        body = {"model": BASE, "prompt": text, "add_special_tokens": False}
+        fields = await self._repeat("POST", f"{url}/tokenize", body)
+        return int(fields["count"])
 
     async def open_stream(self, url: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         """Begin a streamed answer and return it unread once its status is 200; the caller closes it.

@@ -6,6 +6,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from ulid import ULID
 
@@ -13,15 +14,44 @@ from app.core.errors import InvalidValue
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import check_memory_name
+from app.core.plan import TARGET_RECALL, Plan, Wish
 from app.core.recipe import Recipe
 from app.errors import InvalidName
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a request says of the training; None leaves it open.
+
+    Attributes:
+        recipe: fields that differ from the default's; with `rank` or `alpha` among them no rank is planned.
+    """
+
+    recipe: dict[str, Any] | None = None
+    target_recall: float | None = None
+
+    def wish(self, before: Version | None = None) -> Wish:
+        """Return what is wished for; what is left open is as in the version before, else the default.
+
+        Raises:
+            InvalidValue: a field of the recipe is unknown or out of range.
+        """
+        plan = (before.plan if before else None) or {}
+        target = self.target_recall if self.target_recall is not None else plan.get("target_recall", TARGET_RECALL)
+        if self.recipe is None and before:
+            recipe = Recipe.from_dict(before.recipe)
+            given = plan["rank_given"] if plan else (recipe.rank, recipe.alpha) != (Recipe().rank, Recipe().alpha)
+        else:
+            fields = self.recipe or {}
+            recipe, given = Recipe.from_dict(fields), not {"rank", "alpha"}.isdisjoint(fields)
+        return Wish(recipe, given, target)
 
 
 @dataclass(frozen=True)
 class Options:
     """What may be asked for beside the documents of a new memory."""
 
-    recipe: Recipe = field(default_factory=Recipe)
+    ask: Ask = field(default_factory=Ask)
     metadata: dict[str, str] = field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
@@ -42,7 +72,7 @@ def new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options
     )
 
 
-def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe) -> Version:
+def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe, plan: Plan | None = None) -> Version:
     """Return the memory's newest version, queued."""
     now = time.time()
     return Version(
@@ -51,6 +81,7 @@ def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe) -> Vers
         number=memory.latest,
         state=State.QUEUED,
         recipe=recipe.to_dict(),
+        plan=plan.to_dict() if plan else None,
         documents=tuple(refs),
         created_at=now,
         updated_at=now,

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,10 +15,10 @@ from redis.exceptions import RedisError
 from app.core.documents import Document
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.core.recipe import Recipe
 from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound
 from app.services.documents import read_documents
-from app.services.drafts import Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
+from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
+from app.services.plan import Planner
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import Idempotency, MemoryStore
 from app.stores.queue import TrainingQueue
@@ -38,9 +39,15 @@ class Rememberer:
     """Makes memories and their further versions."""
 
     def __init__(
-        self, memories: MemoryStore, versions: VersionStore, artifacts: ArtifactStore, queue: TrainingQueue
+        self,
+        memories: MemoryStore,
+        versions: VersionStore,
+        artifacts: ArtifactStore,
+        queue: TrainingQueue,
+        planner: Planner,
     ) -> None:
         self._memories, self._versions, self._artifacts, self._queue = memories, versions, artifacts, queue
+        self._planner = planner
         self._growing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def remember(
@@ -54,16 +61,18 @@ class Rememberer:
 
         Raises:
             InvalidRequest: no documents, or one that cannot be read; see `app.services.documents`.
+            TooMuch: the base model cannot hold them.
             NameTaken, DuplicateContent, IdempotencyMismatch: as they say. Nothing is kept then.
         """
         once = Idempotency(digest_of([key]), _request_digest(name, uploads, options)) if key else None
         if once and (seen := await self._memories.seen(tenant, once)):
             return seen
+        wish = options.ask.wish()
         documents = _without_twins(await _read(uploads))
         checked = checked_name(name if name is not None else name_from(documents[0].document.name))
         refs = [_ref(one.document) for one in documents]
         memory = new_memory(tenant, checked, refs, options)
-        version = new_version(memory, refs, options.recipe)
+        version = new_version(memory, refs, *await self._planner.draft([one.document for one in documents], wish))
         return await self.accept(
             memory,
             version,
@@ -102,15 +111,16 @@ class Rememberer:
             await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)
         return memory_id
 
-    async def add_documents(self, memory: Memory, uploads: Sequence[Upload], recipe: Recipe | None) -> None:
+    async def add_documents(self, memory: Memory, uploads: Sequence[Upload], ask: Ask) -> None:
         """Queue a new version made of the documents there are and these; one of the same name takes its place.
 
         Raises:
-            DuplicateContent: nothing would change. InvalidRequest: as in `remember`.
+            DuplicateContent: nothing would change. InvalidRequest, TooMuch: as in `remember`.
             StateConflict: another version was added at the same moment.
         """
         async with self._growing.setdefault(memory.id, asyncio.Lock()):
             latest = await self._versions.get(memory.tenant, memory.id, memory.latest)
+            wish = ask.wish(latest)
             documents = _without_twins(await _read(uploads))
             refs = {ref.name: ref for ref in latest.documents}
             refs |= {one.document.name: _ref(one.document) for one in documents}
@@ -118,7 +128,9 @@ class Rememberer:
             if content == memory.content:
                 raise DuplicateContent("The memory holds these documents already: nothing would change.")
             grown = replace(memory, latest=memory.latest + 1, content=content)
-            version = new_version(grown, list(refs.values()), recipe or Recipe.from_dict(latest.recipe))
+            new = {one.document.digest: one.document for one in documents}
+            union = await self._union(memory, refs.values(), new)
+            version = new_version(grown, list(refs.values()), *await self._planner.draft(union, wish))
             await self._grow(memory, grown, version, documents)
         await self.enqueue(Job(memory.tenant, memory.id, version.number))
 
@@ -163,15 +175,18 @@ class Rememberer:
             record["rollback"] = {"version": fields["current"], "at": time.time()}
         self._artifacts.write_memory(memory.tenant, memory.id, record)
 
-    async def retry(self, version: Version, recipe: Recipe | None) -> None:
+    async def retry(self, version: Version, ask: Ask) -> None:
         """Queue a version again that failed, was rejected or was cancelled.
 
         Raises:
             StateConflict: it is none of these.
+            TooMuch: as in `remember`, where another recipe is asked for.
         """
         fields: dict[str, Any] = {"error": None, "attempt": 0, "progress": {}}
-        if recipe:
-            fields["recipe"] = recipe.to_dict()
+        if ask != Ask():
+            documents = await self._union(version, version.documents, {})
+            recipe, plan = await self._planner.draft(documents, ask.wish(version))
+            fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None}
         await self._versions.change(version, State.QUEUED, fields=fields)
         await self.enqueue(Job(version.tenant, version.memory_id, version.number))
 
@@ -197,6 +212,14 @@ class Rememberer:
             await asyncio.to_thread(self._queue.stop, job)
         except RedisError as error:
             log.warning("job.not_stopped", job=str(job), error=type(error).__name__)
+
+    async def _union(
+        self, of: Memory | Version, refs: Iterable[DocumentRef], new: Mapping[str, Document]
+    ) -> list[Document]:
+        """Return documents by their references: those that just came, and those that are kept."""
+        memory_id = of.id if isinstance(of, Memory) else of.memory_id
+        read = partial(self._artifacts.read_document, of.tenant, memory_id)
+        return [new.get(ref.digest) or Document.from_dict(await asyncio.to_thread(read, ref.digest)) for ref in refs]
 
     def _keep_documents(self, memory: Memory, documents: Sequence["_Read"]) -> None:
         for one in documents:

@@ -22,10 +22,12 @@ from schemathesis.specs.openapi.checks import (
 
 from app.main import create_app
 from app.settings import Settings
+from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from tests.api.conftest import World
 from tests.api.fake_engine import Engine, transport
+from tests.factories import SHAPE
 
 EXAMPLES = 40
 OPEN = {"/healthz", "/readyz"}
@@ -54,6 +56,7 @@ async def _register(url: str, engine: Engine) -> None:
     redis = connect(url)
     await redis.flushall()
     await EngineStore(redis).report(engine.record(), 600)
+    await BaseStore(redis).describe(SHAPE)
     await redis.aclose()
 
 

@@ -18,6 +18,14 @@ STORY: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+PLAN: dict[str, Any] = {
+    "object": "plan", "rank": 16, "alpha": 32, "rank_given": False, "target": "mlp", "partitions": 1, "facts": 193,
+    "tokens": 4053, "tokens_estimated": False, "parameters": 3041280, "adapter_mb": 6.083, "most_tokens": 5200,
+    "exposures_per_fact": 40, "epochs": 40, "steps": 1000, "target_recall": 0.95, "recall": 0.972, "recall_low": 0.9,
+    "recall_high": 0.99, "estimated_s": 290.0, "calibrated": True,
+}  # fmt: skip
+
+
 class FakeGateway:
     """Answers what the command line asks, and remembers what that was.
 
@@ -62,6 +70,7 @@ class FakeGateway:
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
             ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
             ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
+            ("POST", "/v1/plans"): lambda: httpx.Response(200, json=PLAN),
             ("POST", "/v1/query"): lambda: httpx.Response(200, json=answer(json.loads(request.content))),
             ("POST", "/v1/keys"): lambda: httpx.Response(201, json={"id": "key_1", **json.loads(request.content)}),
         }

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from app.core.grounding import content_words
 from app.core.sentences import sentences, title_of
+from app.core.spans import spans
 from workers.trainer.examples import Example
 from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage
-from workers.trainer.spans import spans
 
 DATA = Path(__file__).parent.parent / "data"
 WORDS = [

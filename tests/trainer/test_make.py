@@ -1,18 +1,27 @@
-"""Making a candidate: what the generator may say."""
+"""Making a candidate: what the generator may say, and what a training tells of itself."""
 
+import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.core.documents import Document, Pair
+from app.core.memory import DocumentRef
+from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import EngineFailed
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
+from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
-from app.stores.redis import connect
+from app.stores.redis import Registry, connect
+from tests.factories import SHAPE, a_memory, a_version
+from tests.trainer.tiny import byte_tokenizer, llama
+from workers.base_model import base_digest
 from workers.trainer.evaluate import Examiner
 from workers.trainer.make import CandidateMaker
 
@@ -32,9 +41,10 @@ def maker(tmp_path: Path, reply: object, asked: list[httpx.Request]) -> Candidat
         generator_key=SecretStr("secret"),
         generator_model="large",
     )
-    engines = EngineStore(connect(settings.registry_url))
+    registry = connect(settings.registry_url)
+    engines = EngineStore(registry)
     examiner = Examiner(engines, EngineClient(http, SecretStr("k")), wait_s=1)
-    return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http)
+    return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http, BaseStore(registry))
 
 
 async def test_the_generator_that_is_set_is_asked_with_its_own_key_and_model(tmp_path: Path) -> None:
@@ -54,3 +64,34 @@ async def test_the_generator_that_is_set_is_asked_with_its_own_key_and_model(tmp
 async def test_a_reply_that_is_no_completion_is_the_generators_failure(tmp_path: Path, reply: object) -> None:
     with pytest.raises(EngineFailed, match="no chat completion"):
         await maker(tmp_path, reply, []).ask([], 0.0, 1)
+
+
+@pytest.mark.redis
+async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Registry, tmp_path: Path) -> None:
+    base = tmp_path / "tiny"
+    llama().save_pretrained(base)
+    byte_tokenizer().save_pretrained(base)
+    settings = Settings(_env_file=None, home=tmp_path, base_model=str(base), device="cpu", dtype="float32")
+    artifacts = ArtifactStore.open(settings)
+    document = Document("a.csv", "pairs", "", (Pair("Ann?", "212"), Pair("Bob?", "97")), "d" * 64, 9)
+    memory = a_memory()
+    artifacts.write_document(memory.tenant, memory.id, document.digest, b"", document.to_dict())
+    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2).to_dict()
+    version = a_version(memory, recipe=recipe, documents=(DocumentRef("a.csv", document.digest, "pairs", 9),))
+    bases, examiner = (
+        BaseStore(redis),
+        Examiner(EngineStore(redis), EngineClient(httpx.AsyncClient(), SecretStr("")), wait_s=1),
+    )
+    made = CandidateMaker(settings, artifacts, examiner, httpx.AsyncClient(), bases)
+    await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, tmp_path)))
+    candidate = await made.make(version, tell=_ignore, begin_training=_ignore, stop=threading.Event())
+    known = await bases.current()
+    steps = artifacts.read_lines(candidate.name, "steps.jsonl")
+
+    assert known
+    assert known.tokens_per_s
+    assert 0 < known.tokens_per_s < sum(step["tokens"] for step in steps) / 1e-4
+
+
+async def _ignore(*_: object) -> None:
+    return

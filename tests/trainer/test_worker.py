@@ -1,14 +1,20 @@
-"""Jobs that crashes have left."""
+"""What a worker does beside its jobs: it describes its base model, and finds jobs that crashes have left."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from app.core.lifecycle import State
+from app.settings import Settings
+from app.stores.bases import BaseStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
+from tests.trainer.tiny import byte_tokenizer, llama
+from workers.base_model import base_digest
+from workers.trainer.__main__ import tell_base
 from workers.trainer.worker import requeue_lost
 
 pytestmark = pytest.mark.redis
@@ -32,6 +38,18 @@ async def job(redis: Registry) -> Job:
     memory = a_memory()
     await MemoryStore(redis).create(memory, a_version(memory))
     return Job(memory.tenant, memory.id, 1)
+
+
+async def test_the_gateway_is_told_of_the_base_model(redis: Registry, registry_url: str, tmp_path: Path) -> None:
+    llama().save_pretrained(tmp_path / "tiny")
+    byte_tokenizer().save_pretrained(tmp_path / "tiny")
+    await tell_base(Settings(_env_file=None, home=tmp_path, redis_url=registry_url, base_model=str(tmp_path / "tiny")))
+
+    base = await BaseStore(redis).current()
+
+    assert base
+    assert base.shape.digest == base_digest(tmp_path / "tiny", tmp_path)
+    assert base.shape.lora_parameters(1, "mlp") == 2 * 3 * (32 + 64)
 
 
 async def test_a_job_that_was_accepted_but_never_queued_is_queued_once(redis: Registry, job: Job) -> None:

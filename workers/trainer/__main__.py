@@ -1,5 +1,6 @@
-"""`python -m workers.trainer`: take training jobs until told to stop."""
+"""`python -m workers.trainer`: describe the base model, then take training jobs until told to stop."""
 
+import asyncio
 import sys
 
 import redis
@@ -9,8 +10,11 @@ from rq.serializers import JSONSerializer
 from app.logs import set_up_logs
 from app.processes import exit_code_of
 from app.settings import Settings, load_settings
+from app.stores.bases import BaseStore
 from app.stores.queue import QUEUE
+from app.stores.redis import connect
 from workers.trainer import job
+from workers.trainer.describe import describe_base
 from workers.trainer.worker import SWEEP_S, TrainingWorker
 
 __all__ = ["job", "main"]  # `job` is imported here so that the forked processes need not read PyTorch again
@@ -20,8 +24,19 @@ def main() -> int:
     """Run the worker; returns the exit code."""
     settings = load_settings()
     set_up_logs(settings.log_level, part="trainer")
+    asyncio.run(tell_base(settings))
     make_worker(settings).work(logging_level="WARNING")
     return 0
+
+
+async def tell_base(settings: Settings) -> None:
+    """Let the gateway know which base model is trained on here: it plans by it."""
+    shape = await asyncio.to_thread(describe_base, settings)
+    registry = connect(settings.registry_url)
+    try:
+        await BaseStore(registry).describe(shape)
+    finally:
+        await registry.aclose()
 
 
 def make_worker(settings: Settings) -> TrainingWorker:

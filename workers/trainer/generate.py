@@ -13,11 +13,11 @@ import stamina
 import structlog
 
 from app.core.grounding import PRONOUNS, fits, is_grounded, matches, normalise
+from app.core.spans import spans
 from app.errors import Busy, EngineFailed, GeneratorFailed, NoEngine, ServiceError, Unavailable
 from workers.trainer import prompts
 from workers.trainer.examples import Example, name_documents
 from workers.trainer.passages import Passage, each_sentence
-from workers.trainer.spans import spans
 
 log = structlog.get_logger()
 

@@ -28,6 +28,7 @@ from app.logs import set_up_logs
 from app.secret_files import engine_key
 from app.settings import Settings, load_settings
 from app.stores.artifacts import ArtifactStore
+from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry, connect
@@ -78,7 +79,7 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
         engines = EngineStore(redis)
         examiner = Examiner(engines, client, wait_s=ENGINE_WAIT_S)
         artifacts = ArtifactStore.open(settings)
-        maker = CandidateMaker(settings, artifacts, examiner, http)
+        maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
         yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
     await redis.aclose()

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
+from app.core.spans import names, spans
 from workers.trainer.examples import Example, gap
 from workers.trainer.passages import Passage, each_sentence
-from workers.trainer.spans import names, spans
 
 WIDTHS = (3, 5, 8)  # words on each side of the span that count as near
 NEAR, FAR = 0.95, 0.15  # the chance that a word is kept

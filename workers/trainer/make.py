@@ -19,6 +19,7 @@ from app.engines.client import EngineClient
 from app.errors import EmptyDocument, EngineFailed, LeaseLost
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
+from app.stores.bases import BaseStore
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.canary import make_canary
@@ -64,6 +65,7 @@ class CandidateMaker:
     artifacts: ArtifactStore
     examiner: Examiner
     http: httpx.AsyncClient
+    bases: BaseStore
 
     async def make(
         self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
@@ -88,6 +90,8 @@ class CandidateMaker:
         await begin_training()
         training = Training(self, version, lesson, rows, base, digest, checkpoint, stop)
         candidate = await _watch(training, tell)
+        if speed := training.tokens_per_s():  # none where an attempt before had done every step
+            await self.bases.note_speed(digest, speed)
         await asyncio.to_thread(checkpoint.drop)
         return candidate
 
@@ -162,7 +166,7 @@ class Training:
     def __post_init__(self) -> None:
         self.steps: list[Step] = []
         self.begun_with = 0  # steps of an attempt before
-        self.began = time.monotonic()
+        self.began, self.ended = time.monotonic(), 0.0
 
     def progress(self) -> Progress | None:
         """Return how far the loop is; None before its first step. The time left is at most that: it may end early."""
@@ -176,9 +180,14 @@ class Training:
             "steps": last.steps,
             "epoch": last.epoch,
             "loss": round(last.loss, 4),
-            "tokens_per_s": round(sum(step.tokens for step in own) / elapsed, 1),
+            "tokens_per_s": self.tokens_per_s(),
             "eta_s": round((last.steps - last.index) * elapsed / max(1, len(own)), 1),
         }
+
+    def tokens_per_s(self) -> float:
+        """Return how fast the loop was, or is."""
+        elapsed = (self.ended or time.monotonic()) - self.began
+        return round(sum(step.tokens for step in self.steps[self.begun_with :]) / elapsed, 1)
 
     def run(self) -> Candidate:
         """Load, train, make the canary and write the candidate; blocks."""
@@ -205,6 +214,7 @@ class Training:
             if time.monotonic() - saved > EVERY_S:
                 self.checkpoint.save({**loop.state(), "steps": [asdict(one) for one in self.steps]})
                 saved = time.monotonic()
+        self.ended = time.monotonic()
 
     def _write(self, folder: Path, canary: dict[str, Any]) -> Candidate:
         kind = self.lesson.kind

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
+from app.core.capacity import LinearLayers
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
 
@@ -84,13 +86,22 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
     Raises:
         InvalidRequest: the model has no such layers.
     """
-    paths = _linear_paths(model)
+    paths = {path for path, _ in _linears(model)}
     wanted = {path for path in paths if _WANTED[target](path)}
     if not wanted:
         raise InvalidRequest(
             f"The base model has no {target} layers that can carry a LoRA: choose another target.", "recipe.target"
         )
     return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
+
+
+def linear_layers(model: torch.nn.Module) -> tuple[LinearLayers, ...]:
+    """Return the decoder's linear layers that can carry a LoRA, by place and size."""
+    counts = Counter(
+        (path, "mlp" if _WANTED["mlp"](path) else "attention", layer.in_features, layer.out_features)
+        for path, layer in _linears(model)
+    )
+    return tuple(LinearLayers(*place, count) for place, count in sorted(counts.items()))
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -118,14 +129,12 @@ def save_adapter(model: Any, folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
-def _linear_paths(model: torch.nn.Module) -> set[str]:
-    """Return the paths, below their numbered layer, of the decoder's linear layers."""
-    paths = set()
+def _linears(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Linear]]:
+    """Yield the decoder's linear layers with their paths below their numbered layer."""
     for name, module in model.get_decoder().named_modules():  # type: ignore[operator]
         match = _IN_LAYER.search(name)
         if match and isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] not in _ROUTERS:
-            paths.add(match["path"])
-    return paths
+            yield match["path"], module
 
 
 def _shortest_suffix(path: str, others: set[str]) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import holds
-from workers.trainer.spans import SPANS_PER_SENTENCE, spans
+from app.core.spans import SPANS_PER_SENTENCE, spans
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""How much there is to learn in documents: facts, tokens, and the rows that training shows of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.documents import Document
+from app.core.recipe import Recipe
+from app.core.sentences import sentences
+from app.core.spans import spans
+
+BYTES_PER_TOKEN = 4
+TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
+# what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
+_FRAME_TOKENS = 12  # Complete this sentence from "…":
+_KEYWORD_SHARE = 0.85  # of its sentence's length: a question made of its words, and the answer
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What can be asked of documents.
+
+    Attributes:
+        pairs: questions with their answers, as uploaded; each is one fact.
+        sentences: of prose.
+        spans: stretches of these sentences that a question may ask for; each is one fact.
+        bare: sentences without such a stretch; each is one fact all the same.
+    """
+
+    pairs: int = 0
+    sentences: int = 0
+    spans: int = 0
+    bare: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many facts there are."""
+        return self.pairs + self.spans + self.bare
+
+
+@dataclass(frozen=True)
+class Load:
+    """What an adapter is to hold.
+
+    Attributes:
+        pair_tokens, prose_tokens: of the documents' own words, by the base model's tokenizer.
+        tokens_estimated: they were made of the number of bytes: no engine could count.
+    """
+
+    facts: Facts
+    pair_tokens: int = 0
+    prose_tokens: int = 0
+    tokens_estimated: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """All of them."""
+        return self.pair_tokens + self.prose_tokens
+
+
+def count_facts(documents: Sequence[Document]) -> Facts:
+    """Count what can be asked of documents; a sentence that one of them holds twice counts once."""
+    pairs = {(pair.question, pair.answer) for document in documents for pair in document.pairs}
+    found = [len(spans(one)) for document in documents for one in dict.fromkeys(sentences(document.text))]
+    return Facts(len(pairs), len(found), sum(found), found.count(0))
+
+
+def learned_text(document: Document) -> str:
+    """Return the words that count as load: the text, or each question with its answer on a line."""
+    return document.text or "\n".join(f"{pair.question} {pair.answer}" for pair in document.pairs)
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a text has, where no tokenizer is at hand."""
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+
+
+def rows_an_epoch(load: Load, recipe: Recipe) -> int:
+    """Return about how many rows a pass shows: pairs, completions, keyword questions in turn, passages."""
+    facts = load.facts
+    keywords = facts.spans if recipe.keyword_questions else 0
+    return max(1, facts.pairs + facts.sentences + keywords + _passages(load, recipe))
+
+
+def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
+    """Return about how many tokens a pass trains on, prompts included.
+
+    Args:
+        template_tokens: what the chat template puts around a question and its answer.
+    """
+    facts, passages = load.facts, _passages(load, recipe)
+    keywords = facts.spans if recipe.keyword_questions else 0
+    chats = (facts.pairs + facts.sentences + keywords) * template_tokens
+    asked = round(_KEYWORD_SHARE * keywords * load.prose_tokens / max(1, facts.sentences))
+    told = load.prose_tokens + passages * recipe.passage_overlap_tokens
+    return chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
+
+
+def _passages(load: Load, recipe: Recipe) -> int:
+    return -(-load.prose_tokens // (recipe.passage_tokens - recipe.passage_overlap_tokens))

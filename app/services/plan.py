@@ -1,0 +1,98 @@
+"""Plans: what there is to learn is counted here, and `app.core.plan` decides how to train it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from anyio import to_process
+
+from app.core.capacity import Base
+from app.core.documents import Document
+from app.core.load import Load, count_facts, estimate_tokens, learned_text
+from app.core.plan import Plan, Wish, make_plan, planned_recipe
+from app.core.recipe import Recipe
+from app.engines.client import EngineClient
+from app.engines.fleet import Fleet
+from app.errors import NoTrainer, ServiceError, TooMuch
+from app.settings import Settings
+from app.stores.bases import BaseStore
+
+log = structlog.get_logger()
+
+COUNT_S = 20.0  # what an engine gets to count tokens
+_SLICE = 100_000  # characters that an engine is sent at once
+
+
+class Planner:
+    """Plans the training of documents on the base model that trainers have described."""
+
+    def __init__(self, settings: Settings, bases: BaseStore, fleet: Fleet, client: EngineClient) -> None:
+        self._settings, self._bases, self._fleet, self._client = settings, bases, fleet, client
+
+    async def plan(self, load: Load | Sequence[Document], wish: Wish) -> Plan:
+        """Plan a load, or documents, for as many adapters as one engine can hold.
+
+        Raises:
+            NoTrainer: no trainer has described its base model yet.
+            TooMuch: one engine cannot hold so many adapters.
+        """
+        base = await self._bases.current()
+        if base is None:
+            raise NoTrainer("No trainer has described its base model yet: start one with `lorekeep trainer`.")
+        plan = await self._make(base, load, wish)
+        capacity = min((one.capacity for one in self._fleet.engines), default=self._settings.max_cpu_loras)
+        _check(plan, capacity)
+        return plan
+
+    async def draft(self, documents: Sequence[Document], wish: Wish) -> tuple[Recipe, Plan | None]:
+        """Return the recipe that one adapter for all documents is trained with, and its plan.
+
+        The recipe is the wish's own, and the plan None, while no trainer has described its base model.
+
+        Raises:
+            TooMuch: one adapter cannot hold them, and no rank was given.
+        """
+        base = await self._bases.current()
+        if base is None:
+            return wish.recipe, None
+        plan = await self._make(base, documents, wish)
+        _check(plan, 1)
+        return planned_recipe(wish.recipe, plan), plan
+
+    async def _make(self, base: Base, load: Load | Sequence[Document], wish: Wish) -> Plan:
+        if not isinstance(load, Load):
+            load = await self._weigh(load)
+        max_rank = min((one.max_lora_rank for one in self._fleet.engines), default=self._settings.max_lora_rank)
+        return make_plan(load, base, wish, max_rank=max_rank)
+
+    async def _weigh(self, documents: Sequence[Document]) -> Load:
+        """Count facts in a process of its own, where large documents hold nobody up, and tokens on an engine."""
+        facts = await to_process.run_sync(count_facts, list(documents), cancellable=True)
+        pairs, prose = (
+            "\n".join(learned_text(one) for one in documents if one.kind == kind) for kind in ("pairs", "prose")
+        )
+        try:
+            async with asyncio.timeout(COUNT_S):
+                return Load(facts, await self._count(pairs), await self._count(prose))
+        except (ServiceError, TimeoutError) as error:
+            log.info("tokens.estimated", error=type(error).__name__)
+            return Load(facts, estimate_tokens(pairs), estimate_tokens(prose), tokens_estimated=True)
+
+    async def _count(self, text: str) -> int:
+        total = 0
+        for start in range(0, len(text), _SLICE):
+            async with self._fleet.seat(None) as seat:
+                total += await self._client.count_tokens(seat.engine.url, text[start : start + _SLICE])
+        return total
+
+
+def _check(plan: Plan, most_adapters: int) -> None:
+    if plan.partitions <= most_adapters:
+        return
+    raise TooMuch(
+        f"There are {plan.facts} facts in {plan.tokens} tokens, and at rank {plan.rank}, the highest that engines "
+        f"take, this base model holds about {plan.most_tokens} tokens at a recall of {plan.target_recall:g}: split "
+        f"them into {plan.partitions} memories, raise LOREKEEP_MAX_LORA_RANK, or give recipe.rank to train them "
+        "all the same.",
+        "documents",
+    )

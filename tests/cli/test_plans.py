@@ -1,0 +1,104 @@
+"""`plan` and `calibrate`: what they ask, show and end with."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from app.cli.commands import app
+from app.cli.plans import follow
+from app.core.capacity import conditions_of
+from app.core.recipe import Recipe
+from app.stores.bases import BaseStore
+from app.stores.redis import Registry
+from tests.cli.fake_gateway import PLAN, FakeGateway
+from tests.cli.test_commands import document, run
+from tests.trainer.tiny import byte_tokenizer, llama
+
+__all__ = ["document"]
+POINT = {"rank": 2, "parameters": 380160, "facts": 24, "tokens": 500, "recalled": 18}
+TOLD: list[dict[str, Any]] = [
+    {"kind": "sweep", "base": "tiny", "kept": 1, "points": 3},
+    {"kind": "step", "rank": 2, "facts": 24, "step": 7, "steps": 120, "loss": 1.5},
+    {"kind": "point", "point": POINT, "tokens_per_s": 1400.4},
+    {"kind": "cut", "rank": 4, "facts": 24},
+    {"kind": "law", "law": {"power": 0.5}, "points": [POINT]},
+]
+
+
+def test_a_plan_is_asked_for_with_the_files_and_shown_in_a_few_lines(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "plan", document, "--target-recall", "0.9")
+    [sent] = gateway.asked("POST", "/v1/plans")
+
+    assert result.exit_code == 0
+    assert b'filename="book.csv"' in sent.content
+    assert b'{"target_recall": 0.9}' in sent.content
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    for told in ("193 facts in 4,053 tokens", "rank 16", "3,041,280 parameters", "6.1 MB", "1,000 steps", "5 min",
+                 "0.97 (0.90 to 0.99), calibrated", "5,200 tokens"):  # fmt: skip
+        assert told in result.stdout
+
+
+def test_a_plan_in_json_is_the_gateways_own(document: str) -> None:
+    assert json.loads(run(FakeGateway(), "plan", document, "--json").stdout) == PLAN
+
+
+def test_a_target_that_is_no_share_ends_with_two(document: str) -> None:
+    assert run(FakeGateway(), "plan", document, "--target-recall", "95").exit_code == 2
+
+
+def test_a_calibration_is_followed_to_its_law() -> None:
+    shown = io.StringIO()
+    result = follow((json.dumps(one) for one in TOLD), Console(file=shown, width=100))
+    lines = shown.getvalue().splitlines()
+
+    assert result == {"law": {"power": 0.5}, "points": [POINT]}
+    assert lines == [
+        "1 of 3 are measured already",
+        "✓ rank 2, 24 facts in 500 tokens: recall 0.75 1400 tokens/s",
+        "✗ rank 4, 24 facts: the time is over",
+    ]
+
+
+@pytest.mark.parametrize("arguments", [["--ranks", "1,x"], ["--loads", ""], ["--ranks", "0"], ["--minutes", "0"]])
+def test_a_sweep_of_nonsense_ends_with_two(arguments: list[str]) -> None:
+    result = run(FakeGateway(), "calibrate", *arguments)
+
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+
+
+@pytest.mark.redis
+async def test_calibrate_measures_in_the_trainers_environment_and_keeps_the_law(
+    redis: Registry, registry_url: str, tmp_path: Path
+) -> None:
+    llama().save_pretrained(tmp_path / "tiny")
+    byte_tokenizer().save_pretrained(tmp_path / "tiny")
+    env = {"LOREKEEP_HOME": str(tmp_path), "LOREKEEP_REDIS_URL": registry_url, "COLUMNS": "100"}
+    env |= {"LOREKEEP_BASE_MODEL": str(tmp_path / "tiny"), "LOREKEEP_DEVICE": "cpu", "LOREKEEP_DTYPE": "float32"}
+    env |= {"LOREKEEP_TRAINER_THREADS": "1"}
+    sweep = ["calibrate", "--minutes", "5", "--ranks", "2,4", "--loads", "2"]
+    table = CliRunner(env=env).invoke(app, sweep)
+    again = CliRunner(env=env).invoke(app, [*sweep, "--json"])
+    base = await BaseStore(redis).current()
+
+    assert table.exit_code == 0, table.output
+    header, *rows = [line.split() for line in table.stdout.splitlines()[:3]]
+    assert header == ["rank", "2", "facts", "tokens", "at", "0.95"]
+    assert [row[0] for row in rows] == ["2", "4"]
+    assert base
+    assert base.law
+    assert base.law.conditions == conditions_of(Recipe())
+    assert json.loads(again.stdout)["law"]["points"] == len(json.loads(again.stdout)["points"]) == 2
+
+
+def test_a_calibration_that_cannot_start_ends_with_two(tmp_path: Path) -> None:
+    env = {"LOREKEEP_HOME": str(tmp_path), "LOREKEEP_BASE_MODEL": str(tmp_path / "none")}
+    result = CliRunner(env=env).invoke(app, ["calibrate"])
+
+    assert result.exit_code == 2

@@ -1,0 +1,73 @@
+"""Parameters and recall: what holds for every law, shape and load."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.capacity import PRIOR, BaseShape, Law
+from app.core.errors import InvalidValue
+from app.core.recipe import TARGETS
+from tests.core.laws import laws
+from tests.factories import SHAPE
+
+loads = st.floats(1, 1e7)
+sizes = st.integers(1, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("target", "parameters"), [("mlp", 3_041_280), ("attention", 1_843_200), ("all-linear", 4_884_480)]
+)
+def test_parameters_are_those_of_the_models_own_layers(target: str, parameters: int) -> None:
+    assert SHAPE.lora_parameters(16, target) == parameters
+
+
+@given(st.integers(1, 512), st.sampled_from(TARGETS))
+def test_parameters_grow_in_line_with_rank_and_add_up_over_places(rank: int, target: str) -> None:
+    both = SHAPE.lora_parameters(rank, "mlp") + SHAPE.lora_parameters(rank, "attention")
+
+    assert SHAPE.lora_parameters(rank, target) == rank * SHAPE.lora_parameters(1, target)
+    assert SHAPE.lora_parameters(rank, "all-linear") == both
+
+
+def test_a_target_that_the_model_has_no_layers_for_is_named() -> None:
+    shape = dataclasses.replace(SHAPE, layers=SHAPE.layers[:4])
+
+    with pytest.raises(InvalidValue, match="no mlp layers"):
+        shape.lora_parameters(16, "mlp")
+
+
+@given(laws, loads, st.floats(1, 100), sizes)
+def test_more_tokens_never_promise_more_recall(law: Law, tokens: float, more: float, parameters: int) -> None:
+    assert law.recall(tokens * more, parameters) <= law.recall(tokens, parameters)
+
+
+@given(laws, loads, sizes, st.integers(0, 10**9))
+def test_more_parameters_never_promise_less_recall(law: Law, tokens: float, parameters: int, more: int) -> None:
+    assert law.recall(tokens, parameters + more) >= law.recall(tokens, parameters)
+
+
+@given(laws, loads, sizes)
+def test_the_recall_lies_within_its_range(law: Law, tokens: float, parameters: int) -> None:
+    low, high = law.recall_range(tokens, parameters)
+
+    assert 0 <= low <= law.recall(tokens, parameters) <= high <= 1
+
+
+@given(laws, st.floats(0.01, 0.99), sizes)
+def test_the_most_tokens_at_a_recall_give_that_recall(law: Law, recall: float, parameters: int) -> None:
+    assert law.recall(law.most_tokens(recall, parameters), parameters) == pytest.approx(recall, abs=1e-6)
+
+
+@pytest.mark.parametrize(("share", "recall"), [(1e-3, 0.95), (1e-2, 0.05)])
+def test_the_prior_is_near_perfect_below_one_and_collapses_above_ten_tokens_per_thousand_parameters(
+    share: float, recall: float
+) -> None:
+    for parameters in (10**5, 10**7, 10**9):
+        assert PRIOR.recall(share * parameters, parameters) == pytest.approx(recall)
+
+
+def test_a_shape_survives_json() -> None:
+    assert BaseShape.from_dict(json.loads(json.dumps(SHAPE.to_dict()))) == SHAPE

@@ -1,0 +1,45 @@
+"""What there is to learn in documents."""
+
+import pytest
+
+from app.core.documents import Document, Pair
+from app.core.load import Facts, Load, count_facts, estimate_tokens, learned_text, rows_an_epoch, tokens_an_epoch
+from app.core.recipe import Recipe
+
+
+def prose(text: str) -> Document:
+    return Document("a.md", "prose", text, (), "d" * 64, len(text))
+
+
+def pairs(*rows: tuple[str, str]) -> Document:
+    return Document("a.csv", "pairs", "", tuple(Pair(*row) for row in rows), "e" * 64, 9)
+
+
+def test_each_pair_is_a_fact_and_twins_are_one() -> None:
+    assert count_facts([pairs(("a?", "1"), ("b?", "2")), pairs(("a?", "1"), ("a?", "3"))]) == Facts(pairs=3)
+
+
+def test_each_span_of_prose_is_a_fact_and_so_is_a_sentence_with_none() -> None:
+    found = count_facts([prose("It was founded on 14 March 1987 by Oswin Tarrel.\n\nThis is it.\n\nThis is it.")])
+
+    assert found == Facts(sentences=2, spans=2, bare=1)
+    assert found.total == 3
+
+
+def test_the_load_is_the_documents_own_words() -> None:
+    assert learned_text(prose("Ada.")) == "Ada."
+    assert learned_text(pairs(("a?", "1"), ("b?", "2"))) == "a? 1\nb? 2"
+
+
+def test_tokens_are_estimated_by_bytes() -> None:
+    assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "東京")] == [0, 1, 1, 2, 2]
+
+
+def test_rows_and_tokens_of_an_epoch_grow_with_the_load() -> None:
+    small = Load(Facts(pairs=2, sentences=3, spans=4, bare=1), 40, 160)
+    large = Load(Facts(pairs=4, sentences=6, spans=8, bare=2), 80, 320)
+
+    assert rows_an_epoch(small, Recipe()) == 2 + 3 + 4 + 1
+    assert rows_an_epoch(large, Recipe()) == 2 * rows_an_epoch(small, Recipe())
+    assert tokens_an_epoch(large, Recipe(), 30) == pytest.approx(2 * tokens_an_epoch(small, Recipe(), 30), abs=1)
+    assert rows_an_epoch(small, Recipe(keyword_questions=0)) == 2 + 3 + 1

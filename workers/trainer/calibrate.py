@@ -1,0 +1,181 @@
+"""`python -m workers.trainer.calibrate`: how much this base model's LoRAs hold, measured over rank and load.
+
+A measurement is one training of invented pairs by the default recipe, with only the rank changed and the scale kept,
+and the share of the pairs it then recalls whole. Measurements are kept in the registry as they come; those that are
+there are not made again. What happens is told on stdout, one JSON object a line, for `lorekeep calibrate` to show.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+from transformers.utils import logging as transformers_logging
+
+from app.core.capacity import BaseShape, Point, conditions_of
+from app.core.documents import Document
+from app.core.load import learned_text
+from app.core.recipe import Recipe
+from app.errors import StartupError
+from app.processes import die_with_parent, exit_code_of
+from app.settings import Settings, load_settings
+from app.stores.bases import BaseStore
+from app.stores.redis import connect
+from workers.base_model import find_base
+from workers.chat import load_tokenizer, stop_ids
+from workers.trainer.batches import pack
+from workers.trainer.describe import describe_base
+from workers.trainer.encode import Row, encode_chat
+from workers.trainer.fit import fit_law
+from workers.trainer.model import attach_lora, load_base
+from workers.trainer.phonebook import phone_book
+from workers.trainer.train import Loop, Step
+
+TELL_S = 0.5
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to measure: every rank with every number of facts, for at most so long."""
+
+    ranks: tuple[int, ...]
+    facts: tuple[int, ...]
+    minutes: float
+    recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Rank and facts of every measurement, small loads first."""
+        return [(rank, facts) for facts in sorted(set(self.facts)) for rank in sorted(set(self.ranks))]
+
+
+class Bench:
+    """A base model, and trainings on it one after another.
+
+    Attributes:
+        tokens_per_s: how fast the last one was.
+    """
+
+    tokens_per_s = 0.0
+
+    def __init__(self, settings: Settings, shape: BaseShape) -> None:
+        if settings.trainer_threads:
+            torch.set_num_threads(settings.trainer_threads)
+        folder = str(find_base(settings.model))
+        self._shape, self._max_tokens = shape, settings.max_model_len
+        self._tokenizer, self._ends = load_tokenizer(folder), stop_ids(folder)
+        self._model = load_base(folder, settings.device, settings.dtype)
+
+    def measure(self, rank: int, facts: int, recipe: Recipe) -> Iterator[Step | Point]:
+        """Train, yielding each step, and yield the measurement last."""
+        recipe = replace(recipe, rank=rank, alpha=rank * recipe.alpha // recipe.rank)
+        pairs = phone_book(facts, f"{rank}/{facts}")
+        rows = [
+            encode_chat(self._tokenizer, one.question, one.answer, stop_ids=self._ends, max_tokens=self._max_tokens)
+            for one in pairs
+        ]
+        model = attach_lora(self._model, recipe, recipe.seed)
+        began, trained = time.monotonic(), 0
+        try:
+            for step in Loop(model, rows, recipe):
+                trained += step.tokens
+                yield step
+            self.tokens_per_s = round(trained / (time.monotonic() - began), 1)
+            recalled = count_recalled(model, rows)
+        finally:
+            self._model = model.unload()
+        text = learned_text(Document("phone book", "pairs", "", pairs, "", 0))
+        tokens = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        yield Point(rank, self._shape.lora_parameters(rank, recipe.target), facts, tokens, recalled)
+
+
+@torch.no_grad()
+def count_recalled(model: Any, rows: Sequence[Row]) -> int:
+    """Count the rows whose every answer token, the end included, is the likeliest: greedy decoding says just these."""
+    model.eval()
+    right = 0
+    for row in rows:
+        one = pack([row], model.device, model.dtype)
+        logits = model(input_ids=one.input_ids, use_cache=False).logits[0, one.predict]  # (S, V)
+        right += bool((logits.argmax(-1) == one.labels.to(logits.device)).all())
+    return right
+
+
+async def calibrate(settings: Settings, bases: BaseStore, sweep: Sweep) -> AsyncIterator[Told]:
+    """Measure what is not measured yet, fit the law and keep it; yield what happens.
+
+    Raises:
+        StartupError: the time was too short for one measurement.
+    """
+    began = time.monotonic()
+    shape = await asyncio.to_thread(describe_base, settings)
+    await bases.describe(shape)
+    conditions = conditions_of(sweep.recipe)
+    kept = await bases.points(shape.digest, conditions)
+    done = {(one.rank, one.facts) for one in kept}
+    missing = [place for place in sweep.places if place not in done]
+    yield {"kind": "sweep", "base": shape.name, "kept": len(sweep.places) - len(missing), "points": len(sweep.places)}
+    if missing:
+        bench = await asyncio.to_thread(Bench, settings, shape)
+        for told in _measure(bench, missing, sweep.recipe, began + 60 * sweep.minutes):
+            if told["kind"] == "point":
+                await bases.keep_point(shape.digest, conditions, Point(**told["point"]))
+                await bases.note_speed(shape.digest, told["tokens_per_s"])
+            yield told
+    points = await bases.points(shape.digest, conditions)
+    if not points:
+        raise StartupError(f"Nothing could be measured in {sweep.minutes:g} minutes: give more with --minutes.")
+    law = fit_law(points, base=shape.digest, conditions=conditions, fitted_at=time.time())
+    await bases.keep_law(law)
+    yield {"kind": "law", "law": asdict(law), "points": [asdict(one) for one in points]}
+
+
+def _measure(bench: Bench, places: Sequence[tuple[int, int]], recipe: Recipe, deadline: float) -> Iterator[Told]:
+    """Measure one place after another until the deadline; what is cut off by it is not counted."""
+    told_at = 0.0
+    for rank, facts in places:
+        for step in bench.measure(rank, facts, recipe):
+            now, place = time.monotonic(), {"rank": rank, "facts": facts}
+            if isinstance(step, Point):
+                yield {"kind": "point", "point": asdict(step), "tokens_per_s": bench.tokens_per_s}
+            elif now > deadline:
+                yield {"kind": "cut", **place}
+                return
+            elif now - told_at > TELL_S:
+                told_at = now
+                yield {"kind": "step", **place, "step": step.index, "steps": step.steps, "loss": round(step.loss, 4)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Calibrate as the arguments say; returns the exit code."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is for the command that started this
+    transformers_logging.disable_progress_bar()
+    parser = argparse.ArgumentParser(prog="python -m workers.trainer.calibrate")
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--ranks", type=int, nargs="+", required=True)
+    parser.add_argument("--facts", type=int, nargs="+", required=True)
+    given = parser.parse_args(arguments)
+    asyncio.run(_run(load_settings(), Sweep(tuple(given.ranks), tuple(given.facts), given.minutes)))
+    return 0
+
+
+async def _run(settings: Settings, sweep: Sweep) -> None:
+    registry = connect(settings.registry_url)
+    try:
+        async for told in calibrate(settings, BaseStore(registry), sweep):
+            sys.stdout.write(json.dumps(told) + "\n")
+            sys.stdout.flush()
+    finally:
+        await registry.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
