@@ -20,7 +20,7 @@ from typing import Any, Self
 from app.core.errors import InvalidValue
 from app.core.recipe import Recipe
 
-_PROSE_FIELDS = {"passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions"}
+_PROSE_FIELDS = {"passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers"}
 _ASIDE = {"name", "rank", "alpha", "seed"} | _PROSE_FIELDS  # what a law holds for whatever their values
 _SIGMAS = 2.0  # a range's half width
 

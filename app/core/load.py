@@ -12,7 +12,8 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
 _FRAME_TOKENS = 12  # Complete this sentence from "…":
-_KEYWORD_SHARE = 0.85  # of its sentence's length: a question made of its words, and the answer
+# a question made of a sentence's words with its answer, in lengths of the sentence
+_KEYWORD_SHARE = {"span": 0.85, "sentence": 1.8}
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
     facts, passages = load.facts, _passages(load, recipe)
     keywords = facts.spans if recipe.keyword_questions else 0
     chats = (facts.pairs + facts.sentences + keywords) * template_tokens
-    asked = round(_KEYWORD_SHARE * keywords * load.prose_tokens / max(1, facts.sentences))
+    asked = round(_KEYWORD_SHARE[recipe.answers] * keywords * load.prose_tokens / max(1, facts.sentences))
     told = load.prose_tokens + passages * recipe.passage_overlap_tokens
     return chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
 
