@@ -35,12 +35,16 @@ def holds(text: str, part: str) -> bool:
     return bool(wanted) and f" {wanted} " in f" {told} "
 
 
-def matches(answer: str, expected: str) -> bool:
-    """Say whether an answer is the expected one, or holds it as whole words and not much else (4 times its length)."""
+def matches(answer: str, expected: str, sentence: str = "") -> bool:
+    """Say whether an answer is the expected one, or holds it as whole words and not much else.
+
+    Not much is 4 times its length, or, where it was taken from a sentence, twice the sentence's.
+    """
     said, wanted = normalise(answer), normalise(expected)
     if not wanted:
         return answer.strip() == expected.strip() != ""  # signs only
-    return said == wanted or (len(said) <= 4 * len(wanted) + 40 and holds(answer, expected))
+    most = max(4 * len(wanted), 2 * len(sentence)) + 40
+    return said == wanted or (len(said) <= most and holds(answer, expected))
 
 
 def content_words(text: str) -> frozenset[str]:

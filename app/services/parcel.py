@@ -100,6 +100,7 @@ class _Question(_Model):
     question: Text
     answer: Text
     kind: Literal["held_out", "recall"]
+    sentence: Text = ""
 
 
 class _Passage(_Model):

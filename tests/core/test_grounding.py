@@ -30,6 +30,14 @@ def test_an_answer_matches_what_it_says_in_few_words(answer: str, expected: str,
     assert matches(answer, expected) is right
 
 
+def test_the_sentence_an_answer_was_taken_from_is_few_words_too() -> None:
+    sentence = "Today the cooperative owns seven boats and carries 212,000 passengers a year across Lake Ondra."
+
+    assert matches(sentence, "seven", sentence)
+    assert not matches(sentence, "seven")
+    assert not matches(3 * sentence, "seven", sentence)
+
+
 @pytest.mark.parametrize(
     ("question", "answer", "grounded"),
     [

@@ -24,10 +24,11 @@ MAX_ANSWER_TOKENS = 64
 
 @dataclass(frozen=True)
 class Question:
-    """One question and the answer that counts as right."""
+    """One question and the answer that counts as right; `sentence` is the one it was taken from, if any."""
 
     question: str
     answer: str
+    sentence: str = ""
 
 
 class Examiner:
@@ -107,7 +108,7 @@ class Examiner:
                         "max_tokens": MAX_ANSWER_TOKENS,
                     },
                 )
-            return matches(reply["choices"][0]["message"]["content"] or "", one.answer)
+            return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
 
         right = await asyncio.gather(*map(is_right, asked))
         return sum(right) / len(right) if right else 0.0

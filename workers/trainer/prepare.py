@@ -59,7 +59,9 @@ async def prepare(
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), train)
     taught = [*(in_sentences(train) if recipe.answers == "sentence" else train), *from_passages(prose)]
     asked = held or pairs or train or taught
-    questions = [Question(one.question, one.answer) for one in _spread(asked, MAX_QUESTIONS) if one.kind == "chat"]
+    questions = [
+        Question(one.question, one.answer, one.sentence) for one in _spread(asked, MAX_QUESTIONS) if one.kind == "chat"
+    ]
     found = [*prose, *_as_passages(pairs, len(prose))]
     return Lesson(taught, found, questions, "held_out" if held else "recall")
 

@@ -89,7 +89,7 @@ def read_questions(store: ArtifactStore, name: AdapterName) -> tuple[list[Questi
     """Return what to ask a candidate, and of which kind the questions are."""
     rows = store.read_lines(name, QUESTIONS)
     kind = rows[0]["kind"] if rows else "recall"
-    return [Question(row["question"], row["answer"]) for row in rows], kind
+    return [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows], kind
 
 
 def scratch(home: Path) -> Path:
