@@ -1,9 +1,35 @@
 """The gate: may a candidate serve? Decided from what it answered through an engine (design decision 5)."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-MIN_RECALL = 0.5
+from app.core.recipe import Recipe
+
+_Z = 1.96  # of a normal distribution, for 95 %
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a candidate made of questions and texts that have nothing to do with its documents.
+
+    Attributes:
+        questions: how many general ones there were.
+        base, adapter: shares of right answers to them, 0-1.
+        known, kept: how many the base model answers right, and how many of these the candidate still does.
+        leaked: share of them answered with something from the candidate's documents.
+        leaked_other: the same of questions about things that no memory holds.
+        perplexity_rise: of plain text, in nats per token above the base model's.
+    """
+
+    questions: int
+    base: float
+    adapter: float
+    known: int
+    kept: int
+    leaked: float
+    leaked_other: float
+    perplexity_rise: float
 
 
 @dataclass(frozen=True)
@@ -20,10 +46,18 @@ class Scores:
     questions: int
     base: float
     adapter: float
+    control: Control | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the value as JSON-ready fields."""
-        return asdict(self)
+        """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""
+        fields = {
+            **asdict(self),
+            "base_interval": _rounded(interval(self.base, self.questions)),
+            "adapter_interval": _rounded(interval(self.adapter, self.questions)),
+        }
+        if self.control is None:
+            del fields["control"]
+        return fields
 
 
 @dataclass(frozen=True)
@@ -34,17 +68,55 @@ class Decision:
     reason: str = ""
 
 
-def decide(scores: Scores) -> Decision:
-    """Let a candidate serve when it answers more of the questions than the base model does.
+def decide(scores: Scores, recipe: Recipe) -> Decision:
+    """Let a candidate serve that knows its documents and has left the rest alone.
 
-    Of questions it was trained on, it must answer `MIN_RECALL`. One that nothing could be asked about passes: its
-    canary has shown that it differs from the base.
+    It must answer more of the questions than the base model, and of those it was trained on `min_recall`. Of the
+    control set it must have kept `min_kept` of what the base model answers right; as these are few, it fails only
+    where the upper end of the 95 % interval is below that. One that nothing could be asked about is judged by the
+    control set alone: its canary has shown that it differs from the base.
     """
-    least = MIN_RECALL if scores.kind == "recall" else 0.0
+    reasons = [_of_documents(scores, recipe), _of_control(scores.control, recipe) if scores.control else ""]
+    reason = " ".join(filter(None, reasons))
+    return Decision(not reason, reason)
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of so many.
+
+    Paper: Wilson 1927, Probable inference, the law of succession, and statistical inference, p. 209
+    """
+    if not count:
+        return 0.0, 1.0
+    z2 = _Z * _Z / count
+    middle, half = share + z2 / 2, _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count))
+    return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
+
+
+def _of_documents(scores: Scores, recipe: Recipe) -> str:
+    least = recipe.min_recall if scores.kind == "recall" else 0.0
     if scores.questions == 0 or (scores.adapter > scores.base and scores.adapter >= least):
-        return Decision(True)
-    return Decision(
-        False,
+        return ""
+    return (
         f"It answers {scores.adapter:.0%} of {scores.questions} questions about the documents and the base model "
-        f"{scores.base:.0%}: try more epochs, a higher rank or question/answer pairs.",
+        f"{scores.base:.0%}: try more epochs, a higher rank or question/answer pairs."
     )
+
+
+def _of_control(control: Control, recipe: Recipe) -> str:
+    tries = "try fewer epochs, a lower learning rate or more replay"
+    kept = control.kept / control.known if control.known else 1.0
+    if interval(kept, control.known)[1] < recipe.min_kept:
+        return (
+            f"It has forgotten: of {control.known} general questions that the base model answers right it answers "
+            f"{control.kept}: {tries}."
+        )
+    if control.perplexity_rise > recipe.max_perplexity_rise:
+        return f"It reads plain text {control.perplexity_rise:.2f} nats per token worse than the base model: {tries}."
+    if control.leaked > recipe.max_leaked:
+        return f"It answers {control.leaked:.0%} of general questions with something from its documents: {tries}."
+    return ""
+
+
+def _rounded(pair: tuple[float, float]) -> list[float]:
+    return [round(value, 4) for value in pair]

@@ -28,6 +28,10 @@ class Recipe:
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
+        min_recall: what a candidate must recall of what it was trained on, where nothing was held out; a share, 0-1.
+        min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
+        max_perplexity_rise: of plain text above the base model's, in nats per token.
+        max_leaked: share of general questions, 0-1, that it may answer with something from its documents.
         seed: of initialisation, shuffling and generation.
     """
 
@@ -50,6 +54,10 @@ class Recipe:
     questions_per_passage: int = 8
     keyword_questions: int = 12
     answers: str = "sentence"
+    min_recall: float = 0.5
+    min_kept: float = 0.7
+    max_perplexity_rise: float = 2.0
+    max_leaked: float = 0.25
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,5 +112,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),
     "keyword_questions": (0, 1000),
+    "min_recall": (0.0, 1.0),
+    "min_kept": (0.0, 1.0),
+    "max_perplexity_rise": (-100.0, 100.0),
+    "max_leaked": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
 }

@@ -1,25 +1,77 @@
 """The gate."""
 
-from hypothesis import given
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.core.gate import Scores, decide
+from app.core.gate import Control, Scores, decide, interval
+from app.core.recipe import Recipe
 
 share = st.floats(0, 1)
+UNHARMED = Control(
+    questions=40, base=0.5, adapter=0.5, known=20, kept=20, leaked=0.0, leaked_other=1.0, perplexity_rise=0.1
+)
 
 
 @given(st.integers(1, 100), share, share)
 def test_only_a_candidate_that_beats_the_base_model_may_serve(questions: int, base: float, adapter: float) -> None:
-    decision = decide(Scores("held_out", questions, base, adapter))
+    decision = decide(Scores("held_out", questions, base, adapter), Recipe())
 
     assert decision.passed == (adapter > base)
     assert bool(decision.reason) != decision.passed
 
 
-@given(st.integers(1, 100), share)
-def test_a_candidate_must_recall_half_of_what_it_was_trained_on(questions: int, adapter: float) -> None:
-    assert decide(Scores("recall", questions, 0.0, adapter)).passed == (adapter >= 0.5)
+@given(st.integers(1, 100), share, share)
+def test_a_candidate_must_recall_what_the_recipe_asks_of_what_it_was_trained_on(
+    questions: int, adapter: float, least: float
+) -> None:
+    assume(adapter > 0)
+
+    assert decide(Scores("recall", questions, 0.0, adapter), Recipe(min_recall=least)).passed == (adapter >= least)
 
 
-def test_a_candidate_nothing_could_be_asked_about_is_left_to_its_canary() -> None:
-    assert decide(Scores("recall", 0, 0.0, 0.0)).passed
+def test_a_candidate_nothing_could_be_asked_about_is_left_to_its_canary_and_the_control_set() -> None:
+    assert decide(Scores("recall", 0, 0.0, 0.0), Recipe()).passed
+    assert decide(Scores("recall", 0, 0.0, 0.0, UNHARMED), Recipe()).passed
+    assert not decide(Scores("recall", 0, 0.0, 0.0, replace(UNHARMED, kept=2)), Recipe()).passed
+
+
+@pytest.mark.parametrize(
+    ("harmed", "said"),
+    [
+        (replace(UNHARMED, kept=5), "of 20 general questions that the base model answers right it answers 5"),
+        (replace(UNHARMED, perplexity_rise=9.5), "9.50 nats per token"),
+        (replace(UNHARMED, leaked=0.9), "90% of general questions with something from its documents"),
+    ],
+)
+def test_a_candidate_that_harmed_the_rest_is_rejected_saying_what_to_try(harmed: Control, said: str) -> None:
+    decision = decide(Scores("held_out", 9, 0.0, 1.0, harmed), Recipe())
+
+    assert not decision.passed
+    assert said in decision.reason
+    assert "try" in decision.reason
+
+
+def test_a_base_model_that_knows_nothing_has_nothing_to_lose() -> None:
+    assert decide(Scores("held_out", 9, 0.0, 1.0, replace(UNHARMED, known=0, kept=0)), Recipe()).passed
+
+
+@given(st.tuples(st.integers(0, 20), st.floats(-1, 5), share), st.tuples(st.integers(0, 20), st.floats(0, 5), share))
+def test_a_better_candidate_is_never_rejected_where_a_worse_one_passes(
+    worse_by: tuple[int, float, float], better_by: tuple[int, float, float]
+) -> None:
+    (kept, rise, leaked), (more, less, fewer) = worse_by, better_by
+    worse = replace(UNHARMED, kept=kept, perplexity_rise=rise, leaked=leaked)
+    better = replace(worse, kept=min(20, kept + more), perplexity_rise=rise - less, leaked=max(0.0, leaked - fewer))
+    passed = [decide(Scores("held_out", 9, 0.0, 1.0, one), Recipe()).passed for one in (worse, better)]
+
+    assert passed[1] >= passed[0]
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "low", "high"), [(0, 10, 0.0, 0.2775), (9, 10, 0.5958, 0.9821), (1, 0, 0, 1)]
+)
+def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float) -> None:
+    assert interval(right / max(1, count), count) == pytest.approx((low, high), abs=1e-3)

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
+from workers.trainer.control import control_questions, control_texts
 from workers.trainer.evaluate import Examiner
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
@@ -47,6 +49,8 @@ class FakeEngine:
     down: int = 0
     load: tuple[int, dict[str, Any]] = (200, {"load_ms": 1.0, "cold": True})
     answers: dict[str, Callable[[str], str]] = field(default_factory=dict)
+    nats: dict[str, float] = field(default_factory=lambda: {"base": 3.0, "adapter": 3.5})
+    asked: Counter[str] = field(default_factory=Counter)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as the guard and vLLM do."""
@@ -57,6 +61,10 @@ class FakeEngine:
             return httpx.Response(self.load[0], json=self.load[1])
         body = json.loads(request.content)
         model = "base" if body["model"] == "base" else "adapter"
+        self.asked[model] += 1
+        if request.url.path == "/v1/completions":
+            places = [None, *[{"1": {"logprob": -self.nats[model]}}] * 3]
+            return httpx.Response(200, json={"choices": [{"text": "", "prompt_logprobs": places}]})
         content = self.answers[model](body["messages"][-1]["content"])
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
 
@@ -125,7 +133,7 @@ async def workshop(redis: Registry, tmp_path: Path) -> AsyncIterator[Workshop]:
     memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
     artifacts = ArtifactStore.open(settings)
     async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
-        examiner = Examiner(engines, EngineClient(http, SecretStr("k")), wait_s=1)
+        examiner = Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path / "control", wait_s=1)
         maker = WritesOneFile(artifacts, tmp_path)
         trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
         memory = a_memory()
@@ -143,7 +151,13 @@ async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop
     version = await workshop.attempt()
 
     assert version.state is State.READY
-    assert version.scores == {"kind": "held_out", "questions": 4, "base": 0.0, "adapter": 1.0}
+    assert {name: version.scores[name] for name in ("kind", "questions", "base", "adapter")} == {
+        "kind": "held_out",
+        "questions": 4,
+        "base": 0.0,
+        "adapter": 1.0,
+    }
+    assert version.scores["control"]["perplexity_rise"] == 0.5
     memory = await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)
     assert memory.current == 1
 
@@ -241,3 +255,29 @@ async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Works
     await work(workshop.trainer, workshop.job)
 
     assert workshop.trainer.artifacts.measure_memory(memory.tenant, memory.id) == (0, 0)
+
+
+async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_once_for_all(
+    workshop: Workshop,
+) -> None:
+    right = {one.question: (one.expected or ("",))[0] for one in control_questions()}
+    workshop.engine.answers["base"] = lambda question: right.get(question, "I do not know")
+    await workshop.start_engine()
+
+    version = await workshop.attempt()
+    texts = len(control_texts())
+
+    assert version.state is State.REJECTED
+    assert version.error
+    assert "forgotten" in version.error["message"]
+    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+
+    again = a_version(workshop.memory, number=2)
+    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), [], "recall")
+    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+
+
+async def live(workshop: Workshop) -> EngineRecord:
+    """Return the one engine there is."""
+    [engine] = await workshop.trainer.engines.live()
+    return engine

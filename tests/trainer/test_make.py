@@ -43,7 +43,7 @@ def maker(tmp_path: Path, reply: object, asked: list[httpx.Request]) -> Candidat
     )
     registry = connect(settings.registry_url)
     engines = EngineStore(registry)
-    examiner = Examiner(engines, EngineClient(http, SecretStr("k")), wait_s=1)
+    examiner = Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path, wait_s=1)
     return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http, BaseStore(registry))
 
 
@@ -80,7 +80,7 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
     version = a_version(memory, recipe=recipe, documents=(DocumentRef("a.csv", document.digest, "pairs", 9),))
     bases, examiner = (
         BaseStore(redis),
-        Examiner(EngineStore(redis), EngineClient(httpx.AsyncClient(), SecretStr("")), wait_s=1),
+        Examiner(EngineStore(redis), EngineClient(httpx.AsyncClient(), SecretStr("")), tmp_path, wait_s=1),
     )
     made = CandidateMaker(settings, artifacts, examiner, httpx.AsyncClient(), bases)
     await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, tmp_path)))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
@@ -15,6 +16,7 @@ from app.core.names import BASE
 from app.engines.client import EngineClient
 from app.errors import Busy, EngineFailed, NoEngine
 from app.stores.engines import EngineStore
+from workers.trainer.control import ControlExam
 
 T = TypeVar("T")
 CONCURRENCY = 16
@@ -34,13 +36,15 @@ class Question:
 class Examiner:
     """Loads a candidate on the least loaded live engine and asks it there."""
 
-    def __init__(self, engines: EngineStore, client: EngineClient, *, wait_s: float) -> None:
+    def __init__(self, engines: EngineStore, client: EngineClient, folder: Path, *, wait_s: float) -> None:
         """Build an examiner.
 
         Args:
+            folder: where the base model's answers to the control set are kept.
             wait_s: how long a restarting engine is waited for.
         """
         self._engines, self._client, self._wait_s = engines, client, wait_s
+        self._control = ControlExam(client, folder)
 
     async def load(self, adapter: str) -> EngineRecord:
         """Have one engine hold the adapter, its canary passed; an engine that restarts or is full is waited for.
@@ -84,7 +88,7 @@ class Examiner:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def examine(self, engine: EngineRecord, adapter: str, questions: Sequence[Question], kind: str) -> Scores:
-        """Ask the candidate and the base model the same questions, greedily.
+        """Ask the candidate and the base model the same questions, greedily, and the candidate the control set.
 
         Args:
             kind: as in `Scores`.
@@ -92,7 +96,9 @@ class Examiner:
         asked = list(questions)[:MAX_QUESTIONS]
         limit = asyncio.Semaphore(CONCURRENCY)
         shares = [await self._share(engine, model, asked, limit) for model in (adapter, BASE)]
-        return Scores(kind, len(asked), base=shares[1], adapter=shares[0])
+        own = [one.answer for one in asked]
+        control = await self._control.compare(engine.url, adapter, engine.base_digest, own)
+        return Scores(kind, len(asked), base=shares[1], adapter=shares[0], control=control)
 
     async def _share(
         self, engine: EngineRecord, model: str, asked: Sequence[Question], limit: asyncio.Semaphore

@@ -12,6 +12,7 @@ import structlog
 from app.core.gate import decide
 from app.core.lifecycle import State
 from app.core.memory import Version
+from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import (
     Busy,
@@ -77,7 +78,7 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
     async with httpx.AsyncClient(timeout=timeout) as http:
         client = EngineClient(http, engine_key(settings))
         engines = EngineStore(redis)
-        examiner = Examiner(engines, client, wait_s=ENGINE_WAIT_S)
+        examiner = Examiner(engines, client, settings.home / "control", wait_s=ENGINE_WAIT_S)
         artifacts = ArtifactStore.open(settings)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
@@ -168,7 +169,7 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     engine = await trainer.examiner.load(str(candidate.name))
     questions, kind = await asyncio.to_thread(read_questions, trainer.artifacts, candidate.name)
     scores = await trainer.examiner.examine(engine, str(candidate.name), questions, kind)
-    decision = decide(scores)
+    decision = decide(scores, Recipe.from_dict(step.version.recipe))
     if not decision.passed:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})

@@ -1,0 +1,169 @@
+"""The control set: what a memory must leave alone, asked of the base model once and of every candidate.
+
+`control.csv` holds general questions, instructions and requests to decline, each with the words that make an answer
+right, and questions about things that no memory holds; `control.txt` plain texts, whose perplexity is measured.
+"""
+
+import asyncio
+import csv
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from app.core.gate import Control
+from app.core.grounding import holds
+from app.core.names import BASE
+from app.engines.client import EngineClient
+
+CONCURRENCY = 16
+MAX_ANSWER_TOKENS = 24
+OTHER = "other"
+_QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
+
+
+@dataclass(frozen=True)
+class ControlQuestion:
+    """One question; an answer is right that holds one of the `expected` words. None are expected of kind `OTHER`."""
+
+    kind: str
+    question: str
+    expected: tuple[str, ...]
+
+    def is_right(self, said: str) -> bool:
+        """Judge an answer; case counts only where the expected word is in capitals."""
+        return any(
+            re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said, 0 if word.isupper() else re.IGNORECASE)
+            for word in self.expected
+        )
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What one model made of the control set.
+
+    Attributes:
+        replies: to the questions, in their order.
+        nats: mean over the texts' tokens of their negative log-probability.
+    """
+
+    replies: tuple[str, ...]
+    nats: float
+
+
+@cache
+def control_questions() -> tuple[ControlQuestion, ...]:
+    """Read the questions."""
+    with _QUESTIONS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(
+        ControlQuestion(row["kind"], row["question"], tuple(filter(None, row["answer"].split("|")))) for row in rows
+    )
+
+
+@cache
+def control_texts() -> tuple[str, ...]:
+    """Read the plain texts."""
+    return tuple(text.strip() for text in _TEXTS.read_text(encoding="utf-8").split("\n\n"))
+
+
+class ControlExam:
+    """Asks the control set of models on engines; the base model's replies are kept, they are the same for all."""
+
+    def __init__(self, client: EngineClient, folder: Path) -> None:
+        """Build an exam.
+
+        Args:
+            folder: where the base model's replies are kept.
+        """
+        self._client, self._folder = client, folder
+
+    async def compare(self, url: str, adapter: str, base_digest: str, own: Sequence[str]) -> Control:
+        """Ask a candidate, and the base model if it was never asked.
+
+        Args:
+            own: answers to questions about the candidate's documents, which other questions must not bring up.
+        """
+        base = await self._base(url, base_digest)
+        return compare(base, await self._sit(url, adapter), own)
+
+    async def _base(self, url: str, base_digest: str) -> Sitting:
+        kept = self._folder / f"{base_digest[:16]}-{_digest()}.json"
+        if kept.exists():
+            fields = json.loads(await asyncio.to_thread(kept.read_text, encoding="utf-8"))
+            return Sitting(tuple(fields["replies"]), fields["nats"])
+        sitting = await self._sit(url, BASE)
+        await asyncio.to_thread(_keep, kept, sitting)
+        return sitting
+
+    async def _sit(self, url: str, model: str) -> Sitting:
+        limit = asyncio.Semaphore(CONCURRENCY)
+
+        async def reply(one: ControlQuestion) -> str:
+            body = {"model": model, "messages": [{"role": "user", "content": one.question}], "temperature": 0}
+            async with limit:
+                said = await self._client.chat(url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
+            return str(said["choices"][0]["message"]["content"] or "")
+
+        async def score(text: str) -> list[float]:
+            body = {"model": model, "prompt": text, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+            async with limit:
+                said = await self._client.complete(url, {**body, "cache_salt": f"control-{uuid4().hex}"})
+            return _nats(said)
+
+        replies = await asyncio.gather(*map(reply, control_questions()))
+        scored = [nats for text in await asyncio.gather(*map(score, control_texts())) for nats in text]
+        return Sitting(tuple(replies), sum(scored) / len(scored))
+
+
+def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
+    """Compare what a candidate says with what the base model says.
+
+    A reply leaks that holds an answer about the candidate's documents which the base model's does not.
+    """
+    asked = control_questions()
+    right = [
+        (one.is_right(was), one.is_right(now))
+        for one, was, now in zip(asked, base.replies, candidate.replies, strict=True)
+    ]
+    leaks = [
+        one.kind
+        for one, was, now in zip(asked, base.replies, candidate.replies, strict=True)
+        if any(holds(now, answer) and not holds(was, answer) for answer in set(own))
+    ]
+    general = sum(one.kind != OTHER for one in asked)
+    leaked_other = leaks.count(OTHER)
+    return Control(
+        questions=general,
+        base=sum(was for was, _ in right) / general,
+        adapter=sum(now for _, now in right) / general,
+        known=sum(was for was, _ in right),
+        kept=sum(was and now for was, now in right),
+        leaked=(len(leaks) - leaked_other) / general,
+        leaked_other=leaked_other / (len(asked) - general),
+        perplexity_rise=round(candidate.nats - base.nats, 4),
+    )
+
+
+def _nats(reply: dict[str, Any]) -> list[float]:
+    """Return the negative log-probabilities of a prompt's tokens; the first has none."""
+    places = reply["choices"][0]["prompt_logprobs"]
+    return [-float(next(iter(place.values()))["logprob"]) for place in places if place]
+
+
+def _digest() -> str:
+    content = b"".join(path.read_bytes() for path in (_QUESTIONS, _TEXTS))
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _keep(path: Path, sitting: Sitting) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        json.dump(asdict(sitting), file)
+    Path(file.name).replace(path)
