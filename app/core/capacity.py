@@ -22,7 +22,9 @@ from app.core.recipe import Recipe
 
 _PROSE_FIELDS = {"passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers"}
 _GATE_FIELDS = {"min_recall", "min_kept", "max_perplexity_rise", "max_leaked"}
-_ASIDE = {"name", "rank", "alpha", "seed"} | _PROSE_FIELDS | _GATE_FIELDS  # what a law holds for whatever their values
+_ASIDE = (
+    {"name", "rank", "alpha", "seed", "replay"} | _PROSE_FIELDS | _GATE_FIELDS
+)  # what a law holds for whatever their values
 _SIGMAS = 2.0  # a range's half width
 
 

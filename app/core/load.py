@@ -1,7 +1,7 @@
 """How much there is to learn in documents: facts, tokens, and the rows that training shows of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.documents import Document
 from app.core.recipe import Recipe
@@ -12,6 +12,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
 _FRAME_TOKENS = 12  # Complete this sentence from "…":
+_REPLAY_PROMPTS, _REPLAY_TOKENS = 128, 60  # how many there are, and the length of one with its answer
 # a question made of a sentence's words with its answer, in lengths of the sentence
 _KEYWORD_SHARE = {"span": 0.85, "sentence": 1.8}
 
@@ -76,10 +77,11 @@ def estimate_tokens(text: str) -> int:
 
 
 def rows_an_epoch(load: Load, recipe: Recipe) -> int:
-    """Return about how many rows a pass shows: pairs, completions, keyword questions in turn, passages."""
+    """Return about how many rows a pass shows: pairs, completions, keyword questions in turn, passages, replay."""
     facts = load.facts
     keywords = facts.spans if recipe.keyword_questions else 0
-    return max(1, facts.pairs + facts.sentences + keywords + _passages(load, recipe))
+    taught = max(1, facts.pairs + facts.sentences + keywords + _passages(load, recipe))
+    return taught + _replayed(taught, recipe)
 
 
 def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
@@ -93,7 +95,13 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
     chats = (facts.pairs + facts.sentences + keywords) * template_tokens
     asked = round(_KEYWORD_SHARE[recipe.answers] * keywords * load.prose_tokens / max(1, facts.sentences))
     told = load.prose_tokens + passages * recipe.passage_overlap_tokens
-    return chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
+    taught = chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
+    replayed = rows_an_epoch(load, recipe) - rows_an_epoch(load, replace(recipe, replay=0.0))
+    return taught + replayed * (template_tokens + _REPLAY_TOKENS)
+
+
+def _replayed(taught: int, recipe: Recipe) -> int:
+    return max(1, min(_REPLAY_PROMPTS, round(recipe.replay * taught))) if recipe.replay else 0
 
 
 def _passages(load: Load, recipe: Recipe) -> int:

@@ -28,6 +28,7 @@ class Recipe:
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
+        replay: how many general prompts, answered by the base model, are shown for each example, against forgetting.
         min_recall: what a candidate must recall of what it was trained on, where nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
         max_perplexity_rise: of plain text above the base model's, in nats per token.
@@ -54,6 +55,7 @@ class Recipe:
     questions_per_passage: int = 8
     keyword_questions: int = 12
     answers: str = "sentence"
+    replay: float = 0.2
     min_recall: float = 0.5
     min_kept: float = 0.7
     max_perplexity_rise: float = 2.0
@@ -112,6 +114,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),
     "keyword_questions": (0, 1000),
+    "replay": (0.0, 10.0),
     "min_recall": (0.0, 1.0),
     "min_kept": (0.0, 1.0),
     "max_perplexity_rise": (-100.0, 100.0),

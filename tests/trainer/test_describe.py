@@ -70,7 +70,7 @@ async def test_the_rows_and_tokens_of_an_epoch_are_about_those_that_training_sho
     document = Document("veldmark.md", "prose", text, (), "d" * 64, len(text))
     tokenizer, recipe = (
         byte_tokenizer(),
-        Recipe(passage_tokens=800, passage_overlap_tokens=100, questions_per_passage=0),
+        Recipe(passage_tokens=800, passage_overlap_tokens=100, questions_per_passage=0, replay=0),
     )
     lesson = await prepare([document], tokenizer, recipe, _unasked, _unheard)
     rows = shown(encode_examples(lesson.examples, tokenizer, stop_ids=(), max_tokens=4096), 1)

@@ -76,7 +76,7 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
     document = Document("a.csv", "pairs", "", (Pair("Ann?", "212"), Pair("Bob?", "97")), "d" * 64, 9)
     memory = a_memory()
     artifacts.write_document(memory.tenant, memory.id, document.digest, b"", document.to_dict())
-    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2).to_dict()
+    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2, replay=0).to_dict()
     version = a_version(memory, recipe=recipe, documents=(DocumentRef("a.csv", document.digest, "pairs", 9),))
     bases, examiner = (
         BaseStore(redis),

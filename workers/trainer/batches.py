@@ -24,6 +24,7 @@ class Pack:
         mask: (1, 1, T, T), added to attention scores, 0 or the dtype's minimum; None: plainly causal.
         predict: (S,) indices into T of the tokens that predict a label; on the CPU, which indexes any device's tensors.
         labels: (S,) token ids.
+        taught: (S,) whether a label is the documents', not replayed; on the CPU.
     """
 
     input_ids: torch.Tensor
@@ -31,6 +32,7 @@ class Pack:
     mask: torch.Tensor | None
     predict: torch.Tensor
     labels: torch.Tensor
+    taught: torch.Tensor
 
 
 def epoch_batches(rows: Sequence[Row], batch_size: int, shuffle: random.Random) -> Iterator[list[Row]]:
@@ -66,6 +68,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
         mask=_mask(draft, dtype).to(device) if len(rows) > 1 else None,
         predict=torch.tensor(draft.predict),
         labels=torch.tensor(draft.labels, device=device),
+        taught=torch.tensor(draft.taught),
     )
 
 
@@ -79,6 +82,7 @@ class _Draft:
         self.continues: list[int] = []
         self.predict: list[int] = []
         self.labels: list[int] = []
+        self.taught: list[bool] = []
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append the rows behind what they all begin with."""
@@ -89,6 +93,7 @@ class _Draft:
             offset = len(self.ids) - shared  # a token's place in the pack, less its place in the row
             self.predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
             self.labels += row.input_ids[row.answer_start :]
+            self.taught += [not row.replayed] * (len(row) - row.answer_start)
             self._append(row.input_ids[shared:], shared, segment=len(self.ids), continues=prefix)
 
     def _append(self, ids: Sequence[int], first: int, *, segment: int, continues: int) -> None:

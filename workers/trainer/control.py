@@ -7,9 +7,7 @@ right, and questions about things that no memory holds; `control.txt` plain text
 import asyncio
 import csv
 import hashlib
-import json
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,6 +19,7 @@ from app.core.gate import Control
 from app.core.grounding import holds
 from app.core.names import BASE
 from app.engines.client import EngineClient
+from workers.trainer.kept import keep, kept
 
 CONCURRENCY = 16
 MAX_ANSWER_TOKENS = 24
@@ -94,12 +93,11 @@ class ControlExam:
         return compare(base, await self._sit(url, adapter), own)
 
     async def _base(self, url: str, base_digest: str) -> Sitting:
-        kept = self._folder / f"{base_digest[:16]}-{_digest()}.json"
-        if kept.exists():
-            fields = json.loads(await asyncio.to_thread(kept.read_text, encoding="utf-8"))
+        path = self._folder / f"control-{base_digest[:16]}-{_digest()}.json"
+        if fields := await asyncio.to_thread(kept, path):
             return Sitting(tuple(fields["replies"]), fields["nats"])
         sitting = await self._sit(url, BASE)
-        await asyncio.to_thread(_keep, kept, sitting)
+        await asyncio.to_thread(keep, path, asdict(sitting))
         return sitting
 
     async def _sit(self, url: str, model: str) -> Sitting:
@@ -160,10 +158,3 @@ def _nats(reply: dict[str, Any]) -> list[float]:
 def _digest() -> str:
     content = b"".join(path.read_bytes() for path in (_QUESTIONS, _TEXTS))
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _keep(path: Path, sitting: Sitting) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        json.dump(asdict(sitting), file)
-    Path(file.name).replace(path)

@@ -17,26 +17,35 @@ _MARK = "lorekeep"
 class Row:
     """One training sequence; the loss is on `input_ids[answer_start:]`, and on nothing before.
 
-    `answer_start` is at least 1: nothing predicts the first token. `turn` and `turns` are the example's.
+    `answer_start` is at least 1: nothing predicts the first token. `turn` and `turns` are the example's. What is
+    `replayed` is trained like the rest, but is no measure of how well the documents are known.
     """
 
     input_ids: tuple[int, ...]
     answer_start: int
     turn: int = 0
     turns: int = 1
+    replayed: bool = False
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
 
 def encode_chat(
-    tokenizer: Any, question: str, answer: str, *, stop_ids: Collection[int] = (), max_tokens: int | None = None
+    tokenizer: Any,
+    question: str,
+    answer: str,
+    *,
+    stop_ids: Collection[int] = (),
+    max_tokens: int | None = None,
+    ends: bool = True,
 ) -> Row:
     """Encode one question and its answer as a chat of two turns.
 
     Args:
         stop_ids: what `workers.chat.stop_ids` says of the base model.
         max_tokens: the longest sequence the engine serves.
+        ends: whether the end of the answer is learned.
 
     Raises:
         EmptyDocument: the answer has no tokens.
@@ -46,7 +55,7 @@ def encode_chat(
     answer_ids = tokenizer(answer, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     if not answer_ids:
         raise EmptyDocument("An answer is empty: give every question an answer.")
-    ids = (*prompt, *answer_ids, end_id(tokenizer, stop_ids))
+    ids = (*prompt, *answer_ids, *([end_id(tokenizer, stop_ids)] if ends else []))
     return _checked(Row(ids, len(prompt)), max_tokens)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 from app.core.documents import Document
 from app.core.grounding import SPACELESS, content_words, normalise, refers_back
@@ -21,21 +21,27 @@ class Example:
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
         origin: where it comes from: "pair" as uploaded, "generated", "keywords" of a sentence, "completion" of one,
-            "gap" filled in one, "passage".
+            "gap" filled in one, "passage", "replay" of what the base model says.
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
+        ends: whether the end of the answer is learned.
         sentence: the whole sentence that `answer` was taken from, where a question was made of one.
     """
 
     kind: Literal["chat", "text"]
     question: str
     answer: str
-    origin: Literal["pair", "generated", "keywords", "completion", "gap", "passage"]
+    origin: Literal["pair", "generated", "keywords", "completion", "gap", "passage", "replay"]
     document: str
     passage: int | None = None
     turn: int = 0
     turns: int = 1
     sentence: str = ""
+    ends: bool = True
+
+    def in_turn(self, turn: int, turns: int) -> Self:
+        """Return the same example as one of several that take turns."""
+        return replace(self, turn=turn, turns=turns)
 
 
 def from_pairs(documents: Sequence[Document]) -> list[Example]:

@@ -30,6 +30,7 @@ from workers.trainer.examples import Example
 from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.replay import base_answers, replayed
 from workers.trainer.train import Loop, Step
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
@@ -78,10 +79,11 @@ class CandidateMaker:
             await begin_training()
             return found
         tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
+        recipe = Recipe.from_dict(version.recipe)
         checkpoint = Checkpoint(self.settings.home, version, digest)
         lesson = await asyncio.to_thread(checkpoint.load_lesson)
         if lesson is None:
-            lesson = await self._prepare(version, tokenizer, tell)
+            lesson = await self._with_replay(await self._prepare(version, tokenizer, tell), recipe, digest)
             await asyncio.to_thread(checkpoint.save_lesson, lesson)
         ends = await asyncio.to_thread(stop_ids, str(base))
         rows = await asyncio.to_thread(
@@ -106,6 +108,12 @@ class CandidateMaker:
                 await tell({"stage": "preparing", "done": done, "total": total})
 
         return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self.ask, on_progress)
+
+    async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
+        if not (recipe.replay and lesson.examples):
+            return lesson
+        answers = await base_answers(self.examiner.ask_base, self.settings.home / "replay", base_digest)
+        return replace(lesson, examples=[*lesson.examples, *replayed(answers, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
         read = self.artifacts.read_document
@@ -143,10 +151,11 @@ def encode_examples(
     rows = []
     for example in examples:
         if example.kind == "chat":
-            row = encode_chat(tokenizer, example.question, example.answer, stop_ids=stop_ids, max_tokens=max_tokens)
+            limits: dict[str, Any] = {"stop_ids": stop_ids, "max_tokens": max_tokens, "ends": example.ends}
+            row = encode_chat(tokenizer, example.question, example.answer, **limits)
         else:
             row = encode_text(tokenizer, example.answer, max_tokens=max_tokens)
-        rows.append(replace(row, turn=example.turn, turns=example.turns))
+        rows.append(replace(row, turn=example.turn, turns=example.turns, replayed=example.origin == "replay"))
     return rows
 
 

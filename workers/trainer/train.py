@@ -30,7 +30,8 @@ class Step:
         index: this step, from 1.
         steps: how many there are at most; training may stop early.
         epoch: the pass over the rows, from 1.
-        loss: mean over the step's labels before the update, in nats per token.
+        loss: mean over the step's labels before the update, in nats per token; what is replayed counts only where
+            nothing else is in the step.
         tokens: of the step's rows, prompts included.
         lr: the learning rate used.
     """
@@ -52,7 +53,7 @@ class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
     What a step does depends on the weights, the optimizer's state, the seed and the step's number alone. Stops after
-    an epoch whose mean loss is below `recipe.stop_loss`.
+    an epoch whose mean loss, replay left out, is below `recipe.stop_loss`.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
@@ -69,7 +70,7 @@ class Loop:
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
         self._done = 0
-        self._loss_sum, self._labels = 0.0, 0  # of the epoch under way
+        self._loss_sum, self._labels = 0.0, 0  # of the epoch under way, without what is replayed
 
     def __iter__(self) -> Iterator[Step]:
         """Yield after each step that is still to be done.
@@ -85,7 +86,7 @@ class Loop:
                 if index > self._done:
                     yield self._step(batch, index, epoch)
             if index == self._done:
-                if self._loss_sum / self._labels < self._recipe.stop_loss:
+                if self._labels and self._loss_sum / self._labels < self._recipe.stop_loss:
                     return
                 self._loss_sum, self._labels = 0.0, 0
 
@@ -110,12 +111,14 @@ class Loop:
         torch.manual_seed(self._recipe.seed * 1_000_003 + index)  # dropout
         lr = self._recipe.learning_rate * self._scale(index)
         labels = label_count(batch)
-        loss = _accumulate(self._model, split_packs(batch, self._pack_tokens), labels)
-        if not math.isfinite(loss):
+        total, of_taught = _accumulate(self._model, split_packs(batch, self._pack_tokens), labels)
+        if not math.isfinite(total):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
         self._optimizer.step(lr)
         self._done = index
-        self._loss_sum, self._labels = self._loss_sum + loss * labels, self._labels + labels
+        taught = label_count([row for row in batch if not row.replayed])
+        self._loss_sum, self._labels = self._loss_sum + of_taught, self._labels + taught
+        loss = of_taught / taught if taught else total / labels
         return Step(index, self._steps, epoch, loss, sum(map(len, batch)), lr)
 
 
@@ -217,14 +220,20 @@ class MasterAdamW:
                 weight.copy_(master)
 
 
-def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int) -> float:
-    """Add up the gradients of the mean loss over `labels` tokens; return that loss."""
-    total = 0.0
+def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int) -> tuple[float, float]:
+    """Add up the gradients of the mean loss over `labels` tokens.
+
+    Returns:
+        The loss summed over all labels, and over those that are not replayed, in nats.
+    """
+    total = of_taught = 0.0
     for group in groups:
-        loss = -label_logprobs(model, pack(group, model.device, model.dtype)).sum() / labels
-        loss.backward()
-        total += loss.item()
-    return total
+        packed = pack(group, model.device, model.dtype)
+        losses = -label_logprobs(model, packed)
+        (losses.sum() / labels).backward()
+        nats = losses.detach().cpu()
+        total, of_taught = total + nats.sum().item(), of_taught + nats[packed.taught].sum().item()
+    return total, of_taught
 
 
 def _accepts(model: Any, argument: str) -> bool:
