@@ -128,11 +128,11 @@ class EngineClient:
         """Ask for one text completion, not streamed; raises what `chat` does."""
         return await self._repeat("POST", f"{url}/v1/completions", body)
 
-    async def count_tokens(self, url: str, text: str) -> int:
-        """Count a text's tokens by the base model's tokenizer, none of them special; raises what `chat` does."""
+    async def tokenize(self, url: str, text: str) -> tuple[int, ...]:
+        """Return a text's tokens by the base model's tokenizer, none of them special; raises what `chat` does."""
         body = {"model": BASE, "prompt": text, "add_special_tokens": False}
         fields = await self._repeat("POST", f"{url}/tokenize", body)
-        return int(fields["count"])
+        return tuple(map(int, fields["tokens"]))
 
     async def open_stream(self, url: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
         """Begin a streamed answer and return it unread once its status is 200; the caller closes it.

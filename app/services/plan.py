@@ -82,7 +82,7 @@ class Planner:
         total = 0
         for start in range(0, len(text), _SLICE):
             async with self._fleet.seat(None) as seat:
-                total += await self._client.count_tokens(seat.engine.url, text[start : start + _SLICE])
+                total += len(await self._client.tokenize(seat.engine.url, text[start : start + _SLICE]))
         return total
 
 

@@ -108,7 +108,7 @@ def text_of(body: dict[str, Any]) -> str:
 def answer(body: dict[str, Any], path: str) -> dict[str, Any]:
     """Return vLLM's reply in one piece; to its tokenizer a word is a token."""
     if path == "/tokenize":
-        return {"count": len(body["prompt"].split()), "tokens": []}
+        return {"count": len(body["prompt"].split()), "tokens": list(range(len(body["prompt"].split())))}
     text = text_of(body)
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
     choice |= {"message": {"role": "assistant", "content": text}} if "chat" in path else {"text": text}

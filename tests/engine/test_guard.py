@@ -214,6 +214,22 @@ async def test_a_seed_that_would_kill_the_engine_is_refused(world: World, sampli
     assert world.inner.bodies == []
 
 
+@pytest.mark.parametrize("asks", [{"prompt_logprobs": 0}, {"echo": True, "logprobs": 1}])
+async def test_scores_of_a_prompt_that_would_kill_the_engine_are_refused(world: World, asks: dict[str, object]) -> None:
+    reply = await world.http.post("/v1/completions", json={"model": "base", "prompt": "a", **asks})
+
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] in asks
+    assert world.inner.bodies == []
+
+
+@pytest.mark.parametrize("asks", [{"prompt_logprobs": None}, {"echo": True}, {"logprobs": 1}])
+async def test_what_scores_no_prompt_is_passed_on(world: World, asks: dict[str, object]) -> None:
+    await world.http.post("/v1/completions", json={"model": "base", "prompt": "a", **asks})
+
+    assert world.inner.bodies == [{"model": "base", "prompt": "a", **asks}]
+
+
 @pytest.mark.parametrize("seed", [None, -1])
 async def test_a_seed_that_means_none_is_dropped(world: World, seed: int | None) -> None:
     await world.http.post(CHAT, json={"model": "base", "seed": seed})

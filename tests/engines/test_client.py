@@ -192,13 +192,13 @@ async def test_an_engine_that_cannot_be_reached_is_not_healthy() -> None:
     assert not await client(failing(1, httpx.Response(200), httpx.ConnectError)).healthy(URL)
 
 
-async def test_tokens_are_counted_without_special_ones() -> None:
+async def test_a_text_is_cut_into_tokens_without_special_ones() -> None:
     asked: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         asked.append(request)
         return httpx.Response(200, json={"count": 3, "tokens": [7, 8, 9], "max_model_len": 2048})
 
-    assert await client(handler).count_tokens(URL, "Ada Lovelace.") == 3
+    assert await client(handler).tokenize(URL, "Ada Lovelace.") == (7, 8, 9)
     assert asked[0].url.path == "/tokenize"
     assert json.loads(asked[0].content) == {"model": "base", "prompt": "Ada Lovelace.", "add_special_tokens": False}

@@ -60,11 +60,13 @@ class FakeEngine:
         if request.url.path == "/internal/adapters":
             return httpx.Response(self.load[0], json=self.load[1])
         body = json.loads(request.content)
+        if request.url.path == "/tokenize":
+            return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         model = "base" if body["model"] == "base" else "adapter"
         self.asked[model] += 1
         if request.url.path == "/v1/completions":
-            places = [None, *[{"1": {"logprob": -self.nats[model]}}] * 3]
-            return httpx.Response(200, json={"choices": [{"text": "", "prompt_logprobs": places}]})
+            scores = {"token_logprobs": [-self.nats[model]]}
+            return httpx.Response(200, json={"choices": [{"text": "", "logprobs": scores}]})
         content = self.answers[model](body["messages"][-1]["content"])
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
 

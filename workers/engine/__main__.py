@@ -43,7 +43,8 @@ _WARM_UP = {  # vLLM compiles some of its steps at their first use: a canary's w
     "prompt": [1, 2, 3, 4],
     "max_tokens": 2,
     "temperature": 0,
-    "prompt_logprobs": 0,
+    "logprobs": 0,
+    "allowed_token_ids": [5],
 }
 
 

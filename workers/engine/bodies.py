@@ -56,6 +56,21 @@ def replay(scope: Scope, receive: Receive, body: dict[str, Any]) -> tuple[Scope,
     return {**scope, "headers": [*headers, (b"content-length", str(len(content)).encode())]}, receive_again
 
 
+def without_prompt_scores(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body, which asks for no scores of its prompt: they kill a CPU engine that runs an adapter beside it.
+
+    Raises:
+        UnsupportedParameter: it does ask for them.
+    """
+    echoed = body.get("echo") and body.get("logprobs") is not None
+    if body.get("prompt_logprobs") is not None or echoed:
+        raise UnsupportedParameter(
+            "Engines without a GPU cannot score a prompt: leave out `prompt_logprobs`, or `echo` with `logprobs`.",
+            "echo" if echoed else "prompt_logprobs",
+        )
+    return body
+
+
 def without_seed(body: dict[str, Any]) -> dict[str, Any]:
     """Return the body without `seed`, which kills a CPU engine at the second batch that has one.
 

@@ -22,7 +22,7 @@ from app.settings import Settings, load_settings
 from app.stores.artifacts import ArtifactStore
 from workers.base_model import base_digest
 from workers.engine.adapters import AdapterSet, Patience
-from workers.engine.bodies import Disconnected, read_json, replay, without_seed
+from workers.engine.bodies import Disconnected, read_json, replay, without_prompt_scores, without_seed
 from workers.engine.checks import Limits
 from workers.engine.replies import render, render_error
 from workers.engine.vllm_engine import Engine, VllmEngine
@@ -83,7 +83,7 @@ class Guard:
         """Hand a request on while it is counted as its adapter's."""
         body = await read_json(receive, self._settings.engine_max_body_bytes)
         if self._settings.device != "cuda":  # the agent says which; not knowing is no reason to die
-            body = without_seed(body)
+            body = without_prompt_scores(without_seed(body))
         with self._counted(scope, body.get("model")):
             await self._app(*replay(scope, receive, body), send)
 

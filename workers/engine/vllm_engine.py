@@ -3,6 +3,7 @@
 Never loads in place and never pins in vLLM: a pinned slot that vLLM needs makes its engine step raise.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import uuid4
@@ -72,32 +73,40 @@ class VllmEngine:
     async def score(self, adapter: tuple[str, int, str], prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
         """Return the log-probability, in nats, of each answer token after the prompt, with the adapter.
 
-        The salt keeps the scored blocks out of every other request's prefix cache.
+        Each token is one request that may say nothing else; vLLM takes the score before it forbids the others. Its
+        scores of a prompt would be one request, but they kill a CPU engine that has another one in its batch. The
+        salt keeps the scored blocks out of every other request's prefix cache.
 
         Raises:
             AdapterRejected: vLLM refuses the tokens.
         """
+        salt = f"canary-{uuid4().hex}"
+        lora = _request(*adapter)
+        prompts = [[*prompt, *answer[:place]] for place in range(len(answer))]
+        first = await self._score(prompts[0], answer[0], salt, lora)  # leaves its prefix in the cache to the others
+        rest = zip(prompts[1:], answer[1:], strict=True)
+        return [first, *await asyncio.gather(*[self._score(ids, token, salt, lora) for ids, token in rest])]
+
+    async def _score(self, ids: list[int], token: int, salt: str, lora: Any) -> float:
         from vllm import SamplingParams, TokensPrompt  # noqa: PLC0415 - exists only inside vLLM's server
         from vllm.exceptions import VLLMClientError  # noqa: PLC0415
         from vllm.sampling_params import RequestOutputKind  # noqa: PLC0415
 
-        salt = f"canary-{uuid4().hex}"
         params = SamplingParams(
             max_tokens=1,
             temperature=0.0,
-            prompt_logprobs=0,
+            logprobs=0,
+            allowed_token_ids=[token],
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        ids = [*prompt, *answer]
-        rows: Any = None
         prompted = TokensPrompt(prompt_token_ids=ids, cache_salt=salt)
         try:
-            async for output in self._client.generate(prompted, params, salt, lora_request=_request(*adapter)):
-                rows = output.prompt_logprobs
+            replies = self._client.generate(prompted, params, f"{salt}-{len(ids)}", lora_request=lora)
+            said = [output async for output in replies][-1]
         except VLLMClientError as error:  # such as a token outside the vocabulary
             raise AdapterRejected(f"The engine cannot score the canary: {_last_line(error)}") from error
-        return [float(rows[place][ids[place]].logprob) for place in range(len(prompt), len(ids))]
+        return float(said.outputs[0].logprobs[0][token].logprob)
 
     def register(self, name: str, number: int, folder: str) -> None:
         """Let requests ask for the adapter by name."""

@@ -10,7 +10,7 @@ from workers.trainer.batches import pack
 from workers.trainer.encode import Row
 from workers.trainer.train import label_logprobs
 
-MAX_ANSWER_TOKENS = 64
+MAX_ANSWER_TOKENS = 16  # each costs the engine a request
 MAX_CANDIDATES = 32
 
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 from app.core.gate import Control
 from app.core.grounding import holds
@@ -23,6 +21,7 @@ from workers.trainer.kept import keep, kept
 
 CONCURRENCY = 16
 MAX_ANSWER_TOKENS = 24
+EVERY = 3  # each scored token is a request
 OTHER = "other"
 _QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
 
@@ -49,7 +48,7 @@ class Sitting:
 
     Attributes:
         replies: to the questions, in their order.
-        nats: mean over the texts' tokens of their negative log-probability.
+        nats: mean negative log-probability of the texts' tokens, every `EVERY`th taken.
     """
 
     replies: tuple[str, ...]
@@ -109,14 +108,15 @@ class ControlExam:
                 said = await self._client.chat(url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
             return str(said["choices"][0]["message"]["content"] or "")
 
-        async def score(text: str) -> list[float]:
-            body = {"model": model, "prompt": text, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        async def score(ids: tuple[int, ...]) -> float:
+            body = {"model": model, "prompt": ids[:-1], "max_tokens": 1, "temperature": 0, "logprobs": 0}
             async with limit:
-                said = await self._client.complete(url, {**body, "cache_salt": f"control-{uuid4().hex}"})
-            return _nats(said)
+                said = await self._client.complete(url, {**body, "allowed_token_ids": ids[-1:]})
+            return -float(said["choices"][0]["logprobs"]["token_logprobs"][0])
 
         replies = await asyncio.gather(*map(reply, control_questions()))
-        scored = [nats for text in await asyncio.gather(*map(score, control_texts())) for nats in text]
+        texts = [await self._client.tokenize(url, text) for text in control_texts()]
+        scored = await asyncio.gather(*[score(ids[:end]) for ids in texts for end in range(2, len(ids) + 1, EVERY)])
         return Sitting(tuple(replies), sum(scored) / len(scored))
 
 
@@ -147,12 +147,6 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
         leaked_other=leaked_other / (len(asked) - general),
         perplexity_rise=round(candidate.nats - base.nats, 4),
     )
-
-
-def _nats(reply: dict[str, Any]) -> list[float]:
-    """Return the negative log-probabilities of a prompt's tokens; the first has none."""
-    places = reply["choices"][0]["prompt_logprobs"]
-    return [-float(next(iter(place.values()))["logprob"]) for place in places if place]
 
 
 def _digest() -> str:
