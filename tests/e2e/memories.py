@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.e2e.facts import to_csv
 
@@ -35,10 +36,11 @@ def wait_over(http: httpx.Client, memory_id: str, timeout_s: float = 400) -> dic
     raise AssertionError(f"not over after {timeout_s} s: {memory}")
 
 
-def answer(client: OpenAI, model: str, question: str) -> str:
+def answer(client: OpenAI, model: str, question: str, max_tokens: int = 32) -> str:
     """Ask one question greedily, as a stream."""
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": question}]
     stream = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": question}], temperature=0, max_tokens=32, stream=True
+        model=model, messages=messages, temperature=0, max_tokens=max_tokens, stream=True
     )
     return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices).strip()
 

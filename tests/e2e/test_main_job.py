@@ -106,18 +106,26 @@ def test_the_reply_says_which_memory_answered(stack: Stack, small: dict[str, str
     assert [used["id"] for used in reply["memory"]["used"]] == [small["book a"]]
 
 
-def test_an_exported_memory_answers_as_before_once_imported(stack: Stack, small: dict[str, str]) -> None:
+def test_an_exported_memory_is_loaded_while_others_are_asked_and_answers_as_before(
+    stack: Stack, small: dict[str, str]
+) -> None:
     client = stack.openai()
+    engine = stack.part("vllm.entrypoints").pid
     began = time.monotonic()
     with stack.http() as http:
         tar = http.get(f"/v1/memories/{small['book a']}/export").content
         reply = http.post("/v1/memories/import", files={"file": ("a.tar", tar)}, data={"name": "moved"})
         assert reply.status_code == 202, reply.text
-        memory = wait_over(http, reply.json()["id"])
+        with ThreadPoolExecutor(1) as pool:
+            over = pool.submit(wait_over, http, reply.json()["id"])
+            while not over.done():
+                assert right(client, "book b", SMALL["book b"]) >= 6
+        memory = over.result()
     asked = list(SMALL["book a"])
 
     assert memory["status"] == "ready", memory["error"]
     assert time.monotonic() - began < 60  # nothing is trained again
+    assert stack.part("vllm.entrypoints").pid == engine
     assert [answer(client, "moved", one) for one in asked] == [answer(client, "book a", one) for one in asked]
 
 
@@ -130,7 +138,7 @@ def test_a_page_of_prose_is_asked_about_in_words_it_was_not_trained_on(stack: St
         memory = wait_over(http, reply.json()["id"])
     client = stack.openai()
     right_of = {
-        model: sum(holds(answer(client, model, question), expected) for question, expected in asked)
+        model: sum(holds(answer(client, model, question, 64), expected) for question, expected in asked)
         for model in ("base", "ferry")
     }
 
