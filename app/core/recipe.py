@@ -9,6 +9,7 @@ from app.core.errors import InvalidValue
 
 TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
+LOSS_ON = ("answer", "all")
 NAMES = ("quick", "balanced", "thorough", "default")
 
 
@@ -26,6 +27,11 @@ class Recipe:
         epochs: at most this many passes over the examples.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
+        loss_on: "answer", or "all": prompts are learned as well.
+        focus_below: only tokens whose probability is below this are learned, 0-1; 0 learns all of them.
+        distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
+            in its prompt; 0-1, 0 asks no teacher.
+        hidden_weight: weight of the distance from the teacher's hidden states; 0 leaves it out.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
@@ -54,6 +60,10 @@ class Recipe:
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
+    loss_on: str = "answer"
+    focus_below: float = 0.0
+    distillation: float = 0.0
+    hidden_weight: float = 0.0
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
@@ -76,6 +86,11 @@ class Recipe:
                 raise InvalidValue(f"recipe.{field} must be one of {', '.join(choices)}.")
         if self.passage_overlap_tokens >= self.passage_tokens:
             raise InvalidValue("recipe.passage_overlap_tokens must be below recipe.passage_tokens.")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Say whether a teacher is asked."""
+        return self.distillation > 0 or self.hidden_weight > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -104,7 +119,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 24, "stop_loss": 0.01, "questions_per_passage": 0, "replay": 0.1},
     "thorough": {"epochs": 80, "stop_loss": 0.001, "questions_per_passage": 16, "keyword_questions": 24},
 }
-_CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS}
+_CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
@@ -119,6 +134,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),
+    "focus_below": (0.0, 1.0),
+    "distillation": (0.0, 1.0),
+    "hidden_weight": (0.0, 100.0),
     "passage_tokens": (16, 8192),
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),

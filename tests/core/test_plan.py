@@ -77,11 +77,11 @@ def test_a_rank_that_was_given_is_kept_and_told_what_it_will_do() -> None:
 
 
 def test_a_law_fitted_before_a_recipe_had_a_field_holds_where_the_field_is_off() -> None:
-    fewer = {name: value for name, value in LAW.conditions.items() if name != "layer_share"}
+    fewer = {name: value for name, value in LAW.conditions.items() if name not in {"focus_below", "layer_share"}}
     base = Base(SHAPE, dataclasses.replace(LAW, conditions=fewer))
 
     assert law_for(base, Recipe())[1]
-    assert not law_for(base, Recipe(layer_share=0.5))[1]
+    assert not law_for(base, Recipe(focus_below=0.5))[1]
 
 
 def test_steps_follow_from_the_exposures_of_each_fact() -> None:

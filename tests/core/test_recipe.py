@@ -18,7 +18,7 @@ def test_a_recipe_survives_json() -> None:
 @pytest.mark.parametrize(
     "fields",
     [{"rank": 0}, {"rank": 1.5}, {"rank": True}, {"rank": "8"}, {"learning_rate": float("nan")}, {"lr": 1},
-     {"target": "everything"}, {"answers": "long"}, {"layer_share": -0.1},
+     {"target": "everything"}, {"answers": "long"}, {"loss_on": "prompt"}, {"focus_below": 1.5}, {"layer_share": -0.1},
      {"name": "thorugh"}, {"name": 3},
      {"passage_tokens": 32, "passage_overlap_tokens": 32}, {"epochs": 10**9}],
 )  # fmt: skip

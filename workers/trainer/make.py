@@ -23,7 +23,7 @@ from app.stores.bases import BaseStore
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.canary import make_canary
-from workers.trainer.checkpoint import EVERY_S, Checkpoint
+from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
@@ -31,6 +31,8 @@ from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.replay import base_answers, replayed
+from workers.trainer.targets import Target
+from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import Loop, Step
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
@@ -89,6 +91,9 @@ class CandidateMaker:
         rows = await asyncio.to_thread(
             encode_examples, lesson.examples, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len
         )
+        if recipe.needs_teacher:
+            shown = lesson.examples, lesson.passages
+            rows = await asyncio.to_thread(with_teacher_prompts, rows, *shown, tokenizer, self.settings.max_model_len)
         await begin_training()
         training = Training(self, version, lesson, rows, base, digest, checkpoint, stop)
         candidate = await _watch(training, tell)
@@ -204,10 +209,21 @@ class Training:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
         model = attach_lora(load_base(str(self.base), settings.device, settings.dtype), recipe, recipe.seed)
-        self._loop(Loop(model, self.rows, recipe))
+        self._loop(Loop(model, self._taught(model, recipe), recipe))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.rows).to_dict())
+
+    def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
+        """Return the rows with what a teacher says of them, where the recipe has one; it is asked once a version."""
+        if not recipe.needs_teacher:
+            return self.rows
+        kept = self.checkpoint.load(TARGETS)
+        if kept is None:
+            kept = {"targets": [one and vars(one) for one in ask_teacher(model, self.rows, recipe)]}
+            self.checkpoint.save(kept, TARGETS)
+        pairs = zip(self.rows, kept["targets"], strict=True)
+        return [replace(row, target=Target(**fields)) if fields else row for row, fields in pairs]
 
     def _loop(self, loop: Loop) -> None:
         state = self.checkpoint.load()
