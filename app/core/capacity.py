@@ -22,7 +22,7 @@ from app.core.recipe import Recipe
 
 _PROSE_FIELDS = {
     "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
-    "distillation", "hidden_weight",
+    "distillation", "hidden_weight", "patience",
 }  # fmt: skip
 _GATE_FIELDS = {"min_recall", "min_kept", "max_perplexity_rise", "max_leaked"}
 _ASIDE = (

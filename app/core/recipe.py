@@ -32,6 +32,7 @@ class Recipe:
         distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
             in its prompt; 0-1, 0 asks no teacher.
         hidden_weight: weight of the distance from the teacher's hidden states; 0 leaves it out.
+        patience: end after so many epochs that brought held-out answers no nearer, and keep the best; 0 does not ask.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
@@ -60,6 +61,7 @@ class Recipe:
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
+    patience: int = 0
     loss_on: str = "answer"
     focus_below: float = 0.0
     distillation: float = 0.0
@@ -134,6 +136,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),
+    "patience": (0, 1000),
     "focus_below": (0.0, 1.0),
     "distillation": (0.0, 1.0),
     "hidden_weight": (0.0, 100.0),

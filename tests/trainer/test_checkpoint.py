@@ -66,11 +66,12 @@ def test_a_loop_resumed_after_any_step_ends_with_the_same_weights(cut: int) -> N
 
 
 @pytest.mark.parametrize("cut", [2, 6, 7, 20])
-def test_a_loop_with_a_teacher_and_a_focus_resumes_to_the_same_weights(
+def test_a_loop_with_teacher_focus_and_patience_resumes_to_the_same_weights(
     cut: int, tmp_path: Path, version: Version
 ) -> None:
-    recipe = replace(RECIPE, distillation=0.7, hidden_weight=0.1, focus_below=0.9)
+    recipe = replace(RECIPE, distillation=0.7, hidden_weight=0.1, focus_below=0.9, patience=3)
     rows = [replace(row, teacher_prompt=(5, 6, *row.input_ids[: row.answer_start])) for row in ROWS]
+    held_out = [encode_chat(TOKENIZER, f"Who was {n}?", f"{n * 7}") for n in range(4)]
     undisturbed, first, second = lora(), lora(), lora()
     checkpoint = Checkpoint(tmp_path, version, "b" * 64)
     targets = ask_teacher(undisturbed, rows, recipe)
@@ -79,13 +80,13 @@ def test_a_loop_with_a_teacher_and_a_focus_resumes_to_the_same_weights(
     assert kept is not None
     taught = [replace(row, target=target) for row, target in zip(rows, targets, strict=True)]
     again = [replace(row, target=Target(**fields)) for row, fields in zip(rows, kept["targets"], strict=True)]
-    losses = [step.loss for step in Loop(undisturbed, taught, recipe)]
+    losses = [step.loss for step in Loop(undisturbed, taught, recipe, held_out)]
 
-    loop = Loop(first, taught, recipe)
+    loop = Loop(first, taught, recipe, held_out)
     steps = iter(loop)
     begun = [next(steps).loss for _ in range(cut)]
     checkpoint.save(loop.state())
-    resumed = Loop(second, again, recipe)
+    resumed = Loop(second, again, recipe, held_out)
     resumed.resume(checkpoint.load() or {})
     rest = [step.loss for step in resumed]
 

@@ -94,8 +94,9 @@ class CandidateMaker:
         if recipe.needs_teacher:
             shown = lesson.examples, lesson.passages
             rows = await asyncio.to_thread(with_teacher_prompts, rows, *shown, tokenizer, self.settings.max_model_len)
+        held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=ends) if recipe.patience else []
         await begin_training()
-        training = Training(self, version, lesson, rows, base, digest, checkpoint, stop)
+        training = Training(self, version, lesson, rows, held_out, base, digest, checkpoint, stop)
         candidate = await _watch(training, tell)
         if speed := training.tokens_per_s():  # none where an attempt before had done every step
             await self.bases.note_speed(digest, speed)
@@ -164,6 +165,16 @@ def encode_examples(
     return rows
 
 
+def encode_held_out(lesson: Lesson, tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]) -> list[Row]:
+    """Turn held-out questions into rows, answered as the trained ones are; where none is held out there are none."""
+    if lesson.kind != "held_out":
+        return []
+    whole = recipe.answers == "sentence"
+    answers = [(one.sentence if whole else "") or one.answer for one in lesson.questions]
+    pairs = zip(lesson.questions, answers, strict=True)
+    return [encode_chat(tokenizer, one.question, answer, stop_ids=stop_ids) for one, answer in pairs]
+
+
 @dataclass
 class Training:
     """One run of the loop, in a thread, with what it has told so far."""
@@ -172,6 +183,7 @@ class Training:
     version: Version
     lesson: Lesson
     rows: list[Row]
+    held_out: list[Row]
     base: Path
     base_digest: str
     checkpoint: Checkpoint
@@ -209,7 +221,7 @@ class Training:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
         model = attach_lora(load_base(str(self.base), settings.device, settings.dtype), recipe, recipe.seed)
-        self._loop(Loop(model, self._taught(model, recipe), recipe))
+        self._loop(Loop(model, self._taught(model, recipe), recipe, self.held_out))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.rows).to_dict())

@@ -18,6 +18,7 @@ from app.errors import DivergedError
 from workers.trainer.batches import epoch_batches, pack, split_packs
 from workers.trainer.encode import Row
 from workers.trainer.forward import packs_exactly
+from workers.trainer.held_out import HeldOut
 from workers.trainer.losses import losses
 
 PACK_TOKENS = 1024
@@ -54,27 +55,30 @@ class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
     What a step does depends on the weights, the optimizer's state, the seed and the step's number alone. Stops after
-    an epoch whose mean loss, replay left out, is below `recipe.stop_loss`, or that had nothing below
-    `recipe.focus_below` to learn.
+    an epoch whose mean loss, replay left out, is below `recipe.stop_loss`, that had nothing below `recipe.focus_below`
+    to learn, or after which held-out answers have not got better for `recipe.patience` epochs; then, and at the end,
+    the weights are those that knew the held-out answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
 
-    def __init__(self, model: Any, rows: Sequence[Row], recipe: Recipe) -> None:
+    def __init__(self, model: Any, rows: Sequence[Row], recipe: Recipe, held_out: Sequence[Row] = ()) -> None:
         """Plan the steps.
 
         Args:
             model: from `attach_lora`; only its LoRA weights require grad, and they are trained in place.
+            held_out: questions that are not trained, for `recipe.patience`.
         """
         if recipe.loss_on == "all":
             rows = [replace(row, answer_start=1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
         self._optimizer = MasterAdamW(model, recipe)
-        self._pack_tokens = PACK_TOKENS if packs_exactly(model, rows) else 0
+        self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
         self._done = 0
         self._epoch = _Sums()  # of the one under way
+        self._held_out = HeldOut(held_out, recipe.patience) if held_out and recipe.patience else None
 
     def __iter__(self) -> Iterator[Step]:
         """Yield after each step that is still to be done.
@@ -89,10 +93,10 @@ class Loop:
                 index += 1
                 if index > self._done:
                     yield self._step(batch, index, epoch)
-            if index == self._done:
-                sums, self._epoch = self._epoch, _Sums()
-                if sums.is_learned(self._recipe):
-                    return
+            if index == self._done and self._ends_with_epoch():
+                break
+        if self._held_out:
+            self._optimizer.put(self._held_out.weights)
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` needs; its tensors are the loop's own, changed by the next step."""
@@ -100,12 +104,20 @@ class Loop:
             "done": self._done,
             "epoch": asdict(self._epoch),
             "optimizer": self._optimizer.state(),
+            "held_out": self._held_out.state() if self._held_out else None,
         }
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken, in a loop over the same model, rows and recipe."""
         self._done, self._epoch = state["done"], _Sums(**state["epoch"])
         self._optimizer.resume(state["optimizer"])
+        if self._held_out:
+            self._held_out.resume(state["held_out"])
+
+    def _ends_with_epoch(self) -> bool:
+        sums, self._epoch = self._epoch, _Sums()
+        waited = self._held_out and self._held_out.measure(self._model, self._optimizer.masters, self._pack_tokens)
+        return sums.is_learned(self._recipe) or bool(waited)
 
     def _scale(self, index: int) -> float:
         return lr_scale(index, self._steps, self._recipe.warmup_ratio, self._recipe.decay_ratio)
