@@ -1,6 +1,7 @@
 """Commands about memories: make one, ask one, look at them."""
 
 from enum import StrEnum
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,16 +29,21 @@ class Mode(StrEnum):
 def remember(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
+    *,
     name: Annotated[
         str | None, typer.Option(help="What to call the memory; the first file's name if not given.")
     ] = None,
+    recipe: Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv or jsonl."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
+    data = {"name": name} if name else {}
+    if recipe:
+        data["options"] = dumps({"recipe": {"name": recipe}})
     with gateway(context) as client:
-        memory = call(client, "POST", "/v1/memories", files=uploads, data={"name": name} if name else {})
+        memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:
             memory = _wait(client, memory)
     if json:

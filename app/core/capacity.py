@@ -20,7 +20,10 @@ from typing import Any, Self
 from app.core.errors import InvalidValue
 from app.core.recipe import Recipe
 
-_PROSE_FIELDS = {"passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers"}
+_PROSE_FIELDS = {
+    "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
+    "distillation", "hidden_weight", "patience",
+}  # fmt: skip
 _GATE_FIELDS = {"min_recall", "min_kept", "max_perplexity_rise", "max_leaked"}
 _ASIDE = (
     {"name", "rank", "alpha", "seed", "replay"} | _PROSE_FIELDS | _GATE_FIELDS
@@ -61,8 +64,8 @@ class BaseShape:
     weight_bytes: int
     template_tokens: int
 
-    def lora_parameters(self, rank: int, target: str) -> int:
-        """Count the weights of a LoRA: of every layer, `rank` for each input and each output.
+    def lora_parameters(self, rank: int, target: str, layer_share: float = 1.0) -> int:
+        """Count the weights of a LoRA: `rank` for each input and each output of every layer that carries it.
 
         Raises:
             InvalidValue: the base model has no layers that `target` means.
@@ -70,7 +73,8 @@ class BaseShape:
         wanted = [one for one in self.layers if target in {"all-linear", one.kind}]
         if not wanted:
             raise InvalidValue(f"The base model has no {target} layers that can carry a LoRA: choose another target.")
-        return sum(one.count * rank * (one.inputs + one.outputs) for one in wanted)
+        counts = [max(1, round(layer_share * one.count)) for one in wanted]
+        return sum(count * rank * (one.inputs + one.outputs) for count, one in zip(counts, wanted, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -179,6 +183,7 @@ def law_for(base: Base, recipe: Recipe) -> tuple[Law, bool]:
     law = base.law
     if law is None:
         return PRIOR, False
-    if (law.base, law.conditions) == (base.shape.digest, conditions_of(recipe)):
+    fitted_for = conditions_of(Recipe()) | law.conditions  # a field that is newer than the law was off
+    if (law.base, fitted_for) == (base.shape.digest, conditions_of(recipe)):
         return law, True
     return dataclasses.replace(law, spread=max(law.spread, PRIOR.spread)), False

@@ -9,6 +9,8 @@ from app.core.errors import InvalidValue
 
 TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
+LOSS_ON = ("answer", "all")
+NAMES = ("quick", "balanced", "thorough", "default")
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,21 @@ class Recipe:
     """One way of writing documents into a LoRA.
 
     Attributes:
+        name: the preset it began as, one of `NAMES`; "default" is what "balanced" was called before.
         rank: width of the LoRA products, 1-512.
         alpha: LoRA scale; the update is multiplied by alpha / rank.
         target: which linear layers carry a LoRA: one of `TARGETS`.
+        layer_share: which of the decoder's layers carry one: the first so many, as a share, at least one.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
         epochs: at most this many passes over the examples.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
+        loss_on: "answer", or "all": prompts are learned as well.
+        focus_below: only tokens whose probability is below this are learned, 0-1; 0 learns all of them.
+        distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
+            in its prompt; 0-1, 0 asks no teacher.
+        hidden_weight: weight of the distance from the teacher's hidden states; 0 leaves it out.
+        patience: end after so many epochs that brought held-out answers no nearer, and keep the best; 0 does not ask.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
@@ -36,11 +46,12 @@ class Recipe:
         seed: of initialisation, shuffling and generation.
     """
 
-    name: str = "default"
+    name: str = "balanced"
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
     target: str = "mlp"
+    layer_share: float = 1.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_ratio: float = 0.05
@@ -50,6 +61,11 @@ class Recipe:
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
+    patience: int = 0
+    loss_on: str = "answer"
+    focus_below: float = 0.0
+    distillation: float = 0.0
+    hidden_weight: float = 0.0
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
@@ -67,12 +83,16 @@ class Recipe:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
                 raise InvalidValue(f"recipe.{field} must lie between {low} and {high}.")
-        if self.target not in TARGETS:
-            raise InvalidValue(f"recipe.target must be one of {', '.join(TARGETS)}.")
-        if self.answers not in ANSWERS:
-            raise InvalidValue(f"recipe.answers must be one of {', '.join(ANSWERS)}.")
+        for field, choices in _CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise InvalidValue(f"recipe.{field} must be one of {', '.join(choices)}.")
         if self.passage_overlap_tokens >= self.passage_tokens:
             raise InvalidValue("recipe.passage_overlap_tokens must be below recipe.passage_tokens.")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Say whether a teacher is asked."""
+        return self.distillation > 0 or self.hidden_weight > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -80,7 +100,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Build a recipe from the defaults and `fields`.
+        """Build a recipe from `fields` and, for the others, the preset that `name` is; without one, the default.
 
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
@@ -94,13 +114,19 @@ class Recipe:
                 continue
             if not isinstance(value, expected) or isinstance(value, bool):
                 raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
-        return cls(**fields)
+        return cls(**{**PRESETS.get(fields.get("name", ""), {}), **fields})
 
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"epochs": 24, "stop_loss": 0.01, "questions_per_passage": 0, "replay": 0.1},
+    "thorough": {"epochs": 80, "stop_loss": 0.001, "questions_per_passage": 16, "keyword_questions": 24},
+}
+_CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
     "dropout": (0.0, 0.9),
+    "layer_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
     "weight_decay": (0.0, 1.0),
     "warmup_ratio": (0.0, 0.9),
@@ -110,6 +136,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),
+    "patience": (0, 1000),
+    "focus_below": (0.0, 1.0),
+    "distillation": (0.0, 1.0),
+    "hidden_weight": (0.0, 100.0),
     "passage_tokens": (16, 8192),
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from app.core.context import question_with_passages
 from app.core.names import AdapterName
 from app.errors import InvalidRequest, NoPassages, NotFound
 from app.services.retrieve import Hit, IndexCache, PassageIndex
@@ -64,9 +65,9 @@ def question_of(body: dict[str, Any]) -> str:
 
 def with_passages(body: dict[str, Any], hits: Sequence[Hit]) -> dict[str, Any]:
     """Return the body with the passages before the question; the other messages stay as they are."""
-    quoted = "\n\n".join(hit.text for hit in hits)
+    texts = [hit.text for hit in hits]
     if "messages" not in body:
-        return {**body, "prompt": f"{quoted}\n\n{body['prompt']}"}
+        return {**body, "prompt": "\n\n".join([*texts, body["prompt"]])}
     *before, last = body["messages"]
-    text = f"Answer from these passages:\n\n{quoted}\n\nQuestion: {last['content']}"
-    return {**body, "messages": [*before, {**last, "content": text}]}
+    asked = question_with_passages(texts, last["content"])
+    return {**body, "messages": [*before, {**last, "content": asked}]}

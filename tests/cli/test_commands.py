@@ -47,6 +47,15 @@ def test_remember_uploads_the_files_and_says_what_became_of_them(document: str) 
     assert "queued" in result.stdout
 
 
+def test_remember_names_the_recipe(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "remember", document, "--recipe", "quick")
+    [sent] = gateway.asked("POST", "/v1/memories")
+
+    assert result.exit_code == 0
+    assert b'{"recipe": {"name": "quick"}}' in sent.content
+
+
 def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:
     result = run(FakeGateway(), "remember", document, "--name", "phone book", "--wait")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.capacity import PRIOR, Base, Law, conditions_of
+from app.core.capacity import PRIOR, Base, Law, conditions_of, law_for
 from app.core.load import Facts, Load
 from app.core.plan import Plan, Wish, make_plan, planned_recipe, ranks_up_to
 from app.core.recipe import Recipe
@@ -74,6 +74,14 @@ def test_a_rank_that_was_given_is_kept_and_told_what_it_will_do() -> None:
 
     assert (made.rank, made.alpha, made.partitions) == (4, 8, 1)
     assert made.recall < 0.1
+
+
+def test_a_law_fitted_before_a_recipe_had_a_field_holds_where_the_field_is_off() -> None:
+    fewer = {name: value for name, value in LAW.conditions.items() if name not in {"focus_below", "layer_share"}}
+    base = Base(SHAPE, dataclasses.replace(LAW, conditions=fewer))
+
+    assert law_for(base, Recipe())[1]
+    assert not law_for(base, Recipe(focus_below=0.5))[1]
 
 
 def test_steps_follow_from_the_exposures_of_each_fact() -> None:

@@ -1,11 +1,12 @@
 """Recipes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from app.core.errors import InvalidValue
-from app.core.recipe import Recipe
+from app.core.recipe import PRESETS, Recipe
 
 
 def test_a_recipe_survives_json() -> None:
@@ -17,7 +18,8 @@ def test_a_recipe_survives_json() -> None:
 @pytest.mark.parametrize(
     "fields",
     [{"rank": 0}, {"rank": 1.5}, {"rank": True}, {"rank": "8"}, {"learning_rate": float("nan")}, {"lr": 1},
-     {"target": "everything"}, {"answers": "long"},
+     {"target": "everything"}, {"answers": "long"}, {"loss_on": "prompt"}, {"focus_below": 1.5}, {"layer_share": -0.1},
+     {"name": "thorugh"}, {"name": 3},
      {"passage_tokens": 32, "passage_overlap_tokens": 32}, {"epochs": 10**9}],
 )  # fmt: skip
 def test_a_field_that_is_unknown_or_out_of_range_is_named(fields: dict[str, object]) -> None:
@@ -27,3 +29,23 @@ def test_a_field_that_is_unknown_or_out_of_range_is_named(fields: dict[str, obje
 
 def test_a_whole_number_is_a_fine_learning_rate() -> None:
     assert Recipe.from_dict({"learning_rate": 1}).learning_rate == 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_had_by_its_name_and_can_be_changed(name: str) -> None:
+    preset = Recipe.from_dict({"name": name})
+
+    assert preset == replace(Recipe(name=name), **PRESETS[name]) != Recipe(name=name)
+    assert Recipe.from_dict({"name": name, "epochs": 3}) == replace(preset, epochs=3)
+    assert Recipe.from_dict(preset.to_dict()) == preset
+
+
+@pytest.mark.parametrize("fields", [{}, {"name": "balanced"}, {"name": "default"}])
+def test_balanced_is_the_default_under_its_former_name_as_well(fields: dict[str, str]) -> None:
+    assert replace(Recipe.from_dict(fields), name="balanced") == Recipe()
+
+
+def test_a_recipe_saved_before_a_field_was_there_is_read_with_it_off() -> None:
+    saved = {"name": "default", "rank": 8, "epochs": 25}
+
+    assert Recipe.from_dict(saved) == Recipe(name="default", rank=8, epochs=25)

@@ -17,13 +17,15 @@ from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
-from workers.trainer.checkpoint import Checkpoint, drop_leftovers
+from workers.trainer.checkpoint import TARGETS, Checkpoint, drop_leftovers
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.evaluate import Question
 from workers.trainer.examples import Example
 from workers.trainer.model import attach_lora
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson
+from workers.trainer.targets import Target
+from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import Loop, train
 
 RECIPE = Recipe(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2, epochs=8, batch_size=2, stop_loss=0.0, min_steps=1)
@@ -59,6 +61,36 @@ def test_a_loop_resumed_after_any_step_ends_with_the_same_weights(cut: int) -> N
     resumed.resume(loop.state())
     rest = [step.loss for step in resumed]
 
+    assert begun + rest == losses
+    assert all(map(torch.equal, weights(second), weights(undisturbed)))
+
+
+@pytest.mark.parametrize("cut", [2, 6, 7, 20])
+def test_a_loop_with_teacher_focus_and_patience_resumes_to_the_same_weights(
+    cut: int, tmp_path: Path, version: Version
+) -> None:
+    recipe = replace(RECIPE, distillation=0.7, hidden_weight=0.1, focus_below=0.9, patience=3)
+    rows = [replace(row, teacher_prompt=(5, 6, *row.input_ids[: row.answer_start])) for row in ROWS]
+    held_out = [encode_chat(TOKENIZER, f"Who was {n}?", f"{n * 7}") for n in range(4)]
+    undisturbed, first, second = lora(), lora(), lora()
+    checkpoint = Checkpoint(tmp_path, version, "b" * 64)
+    targets = ask_teacher(undisturbed, rows, recipe)
+    checkpoint.save({"targets": [one and vars(one) for one in targets]}, TARGETS)
+    kept = checkpoint.load(TARGETS)
+    assert kept is not None
+    taught = [replace(row, target=target) for row, target in zip(rows, targets, strict=True)]
+    again = [replace(row, target=Target(**fields)) for row, fields in zip(rows, kept["targets"], strict=True)]
+    losses = [step.loss for step in Loop(undisturbed, taught, recipe, held_out)]
+
+    loop = Loop(first, taught, recipe, held_out)
+    steps = iter(loop)
+    begun = [next(steps).loss for _ in range(cut)]
+    checkpoint.save(loop.state())
+    resumed = Loop(second, again, recipe, held_out)
+    resumed.resume(checkpoint.load() or {})
+    rest = [step.loss for step in resumed]
+
+    assert len(losses) > 20
     assert begun + rest == losses
     assert all(map(torch.equal, weights(second), weights(undisturbed)))
 

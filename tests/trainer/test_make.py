@@ -22,8 +22,14 @@ from app.stores.redis import Registry, connect
 from tests.factories import SHAPE, a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
-from workers.trainer.evaluate import Examiner
-from workers.trainer.make import CandidateMaker
+from workers.trainer.checkpoint import TARGETS, Checkpoint
+from workers.trainer.evaluate import Examiner, Question
+from workers.trainer.examples import Example
+from workers.trainer.make import CandidateMaker, Training, encode_examples, encode_held_out
+from workers.trainer.passages import Passage
+from workers.trainer.prepare import Lesson
+from workers.trainer.teacher import with_teacher_prompts
+from workers.trainer.write import Candidate
 
 
 def maker(tmp_path: Path, reply: object, asked: list[httpx.Request]) -> CandidateMaker:
@@ -95,3 +101,31 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
 
 async def _ignore(*_: object) -> None:
     return
+
+
+def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    llama().save_pretrained(tmp_path / "base")
+    recipe = Recipe(epochs=4, min_steps=1, distillation=1.0, hidden_weight=0.1, patience=2, answers="span")
+    version = a_version(a_memory(), recipe=recipe.to_dict())
+    examples = [Example("chat", f"Who is {n}?", f"{n * 7}", "keywords", "d", 0) for n in range(4)]
+    lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [Question("Who was 1?", "7")], "held_out")
+    rows = encode_examples(examples, tokenizer, stop_ids=(), max_tokens=512)
+    rows = with_teacher_prompts(rows, examples, lesson.passages, tokenizer, 512)
+    held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=())
+    checkpoint = Checkpoint(tmp_path, version, "b" * 64)
+    made = maker(tmp_path, {}, [])
+    made = dataclasses.replace(made, settings=made.settings.model_copy(update={"dtype": "float32", "device": "cpu"}))
+
+    def attempt() -> Candidate:
+        base = tmp_path / "base"
+        return Training(made, version, lesson, rows, held_out, base, "b" * 64, checkpoint, threading.Event()).run()
+
+    first, kept = attempt(), checkpoint.load(TARGETS)
+    again = attempt()
+    assert kept is not None
+    checkpoint.save({"targets": [None] * 4}, TARGETS)  # what a teacher said that was never asked
+
+    assert len(kept["targets"]) == 4
+    assert again.digest == first.digest
+    assert attempt().digest != first.digest

@@ -1,7 +1,10 @@
 """LoRAs are attached by structure and saved as an engine reads them."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,6 +106,21 @@ def test_a_saved_adapter_loads_again_and_names_no_local_path(tmp_path: Path) -> 
         "adapter_model.safetensors",
     ]
     assert all(".lora_" in name for name in load_file(tmp_path / "adapter" / "adapter_model.safetensors"))
+
+
+@pytest.mark.parametrize("build", [llama, gemma])
+@pytest.mark.parametrize(("share", "layers"), [(0.0, 1), (0.5, 2), (0.6, 2), (1.0, 4)])
+def test_early_layers_alone_carry_a_lora_and_are_all_that_is_saved(
+    build: Callable[..., Any], share: float, layers: int, tmp_path: Path
+) -> None:
+    kinds = {"layer_types": ["full_attention"] * 4} if build is gemma else {}
+    model = attach_lora(build(num_hidden_layers=4, **kinds), replace(RECIPE, layer_share=share), seed=0)
+    save_adapter(model, tmp_path)
+    saved = {int(name.split(".layers.")[1].split(".")[0]) for name in load_file(tmp_path / "adapter_model.safetensors")}
+    trained = {name.split(".layers.")[1].split(".")[0] for name, one in model.named_parameters() if one.requires_grad}
+
+    assert saved == set(map(int, trained)) == set(range(layers))
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == sorted(ATTENTION + MLP)
 
 
 def test_a_missing_base_model_is_a_sentence(tmp_path: Path) -> None:

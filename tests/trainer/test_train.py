@@ -17,8 +17,9 @@ from app.errors import DivergedError
 from tests.trainer.tiny import byte_tokenizer, gemma, llama
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
+from workers.trainer.forward import label_logprobs, packs_exactly
 from workers.trainer.model import attach_lora
-from workers.trainer.train import label_count, label_logprobs, lr_scale, packs_exactly, train
+from workers.trainer.train import label_count, lr_scale, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, min_steps=1, seed=3)

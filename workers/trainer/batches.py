@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from workers.trainer.encode import Row
+from workers.trainer.targets import Target, join
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Pack:
         predict: (S,) indices into T of the tokens that predict a label; on the CPU, which indexes any device's tensors.
         labels: (S,) token ids.
         taught: (S,) whether a label is the documents', not replayed; on the CPU.
+        target: what a teacher says of some of the labels; None where it says nothing.
     """
 
     input_ids: torch.Tensor
@@ -33,6 +35,7 @@ class Pack:
     predict: torch.Tensor
     labels: torch.Tensor
     taught: torch.Tensor
+    target: Target | None = None
 
 
 def epoch_batches(rows: Sequence[Row], batch_size: int, shuffle: random.Random) -> Iterator[list[Row]]:
@@ -69,6 +72,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
         predict=torch.tensor(draft.predict),
         labels=torch.tensor(draft.labels, device=device),
         taught=torch.tensor(draft.taught),
+        target=join(draft.targets, draft.targets_at).to(device) if draft.targets else None,
     )
 
 
@@ -83,6 +87,8 @@ class _Draft:
         self.predict: list[int] = []
         self.labels: list[int] = []
         self.taught: list[bool] = []
+        self.targets: list[Target] = []
+        self.targets_at: list[torch.Tensor] = []
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append the rows behind what they all begin with."""
@@ -91,6 +97,9 @@ class _Draft:
         self._append(rows[0].input_ids[:shared], 0, segment=prefix, continues=prefix)
         for row in rows:
             offset = len(self.ids) - shared  # a token's place in the pack, less its place in the row
+            if row.target is not None:
+                self.targets.append(row.target)
+                self.targets_at.append(row.target.at - row.answer_start + len(self.labels))
             self.predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
             self.labels += row.input_ids[row.answer_start :]
             self.taught += [not row.replayed] * (len(row) - row.answer_start)

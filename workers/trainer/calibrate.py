@@ -93,7 +93,7 @@ class Bench:
             self._model = model.unload()
         text = learned_text(Document("phone book", "pairs", "", pairs, "", 0))
         tokens = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        yield Point(rank, self._shape.lora_parameters(rank, recipe.target), facts, tokens, recalled)
+        yield Point(rank, self._shape.lora_parameters(rank, recipe.target, recipe.layer_share), facts, tokens, recalled)
 
 
 @torch.no_grad()

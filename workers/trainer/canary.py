@@ -8,7 +8,7 @@ import torch
 from app.core.canary import Canary
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row
-from workers.trainer.train import label_logprobs
+from workers.trainer.forward import label_logprobs
 
 MAX_ANSWER_TOKENS = 16  # each costs the engine a request
 MAX_CANDIDATES = 32

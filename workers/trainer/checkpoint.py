@@ -21,14 +21,16 @@ from workers.trainer.prepare import Lesson
 
 log = structlog.get_logger()
 EVERY_S = 20.0
-_LESSON, _STATE = "lesson.json", "state.pt"
+STATE, TARGETS = "state.pt", "targets.pt"
+_FORMAT = 2  # what an older trainer left is not gone on with
+_LESSON = "lesson.json"
 
 
 class Checkpoint:
     """One version's folder under home/jobs; used only by an attempt at the same documents, recipe and base model."""
 
     def __init__(self, home: Path, version: Version, base_digest: str) -> None:
-        key = [version.recipe, [asdict(document) for document in version.documents], base_digest]
+        key = [_FORMAT, version.recipe, [asdict(document) for document in version.documents], base_digest]
         self._key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         self._folder = _root(home) / _name(Job(version.tenant, version.memory_id, version.number))
 
@@ -49,16 +51,16 @@ class Checkpoint:
             kind=fields["kind"],
         )
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Keep the loop's state, whole or not at all."""
+    def save(self, state: dict[str, Any], name: str = STATE) -> None:
+        """Keep the loop's state, or the teacher's targets, whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        part = self._folder / f"{_STATE}.part"
+        part = self._folder / f"{name}.part"
         torch.save({"key": self._key, **state}, part)
-        self._place(part, _STATE)
+        self._place(part, name)
 
-    def load(self) -> dict[str, Any] | None:
-        """Return the last state that `save` kept, if it is this attempt's."""
-        path = self._folder / _STATE
+    def load(self, name: str = STATE) -> dict[str, Any] | None:
+        """Return what `save` kept last, if it is this attempt's."""
+        path = self._folder / name
         if not path.is_file():
             return None
         state: dict[str, Any] = torch.load(path, weights_only=True)

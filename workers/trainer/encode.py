@@ -5,10 +5,11 @@ after the prompt's last token and nothing merges across that border; the end tok
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import EmptyDocument, StartupError, TooLarge
+from workers.trainer.targets import Target
 
 _MARK = "lorekeep"
 
@@ -18,7 +19,8 @@ class Row:
     """One training sequence; the loss is on `input_ids[answer_start:]`, and on nothing before.
 
     `answer_start` is at least 1: nothing predicts the first token. `turn` and `turns` are the example's. What is
-    `replayed` is trained like the rest, but is no measure of how well the documents are known.
+    `replayed` is trained like the rest, but is no measure of how well the documents are known. `teacher_prompt` is
+    what a teacher sees before the answer, `target` what it says of it.
     """
 
     input_ids: tuple[int, ...]
@@ -26,6 +28,8 @@ class Row:
     turn: int = 0
     turns: int = 1
     replayed: bool = False
+    teacher_prompt: tuple[int, ...] = ()
+    target: Target | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.input_ids)

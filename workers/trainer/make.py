@@ -23,7 +23,7 @@ from app.stores.bases import BaseStore
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.canary import make_canary
-from workers.trainer.checkpoint import EVERY_S, Checkpoint
+from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
@@ -31,6 +31,8 @@ from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.replay import base_answers, replayed
+from workers.trainer.targets import Target
+from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import Loop, Step
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
@@ -89,8 +91,12 @@ class CandidateMaker:
         rows = await asyncio.to_thread(
             encode_examples, lesson.examples, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len
         )
+        if recipe.needs_teacher:
+            shown = lesson.examples, lesson.passages
+            rows = await asyncio.to_thread(with_teacher_prompts, rows, *shown, tokenizer, self.settings.max_model_len)
+        held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=ends) if recipe.patience else []
         await begin_training()
-        training = Training(self, version, lesson, rows, base, digest, checkpoint, stop)
+        training = Training(self, version, lesson, rows, held_out, base, digest, checkpoint, stop)
         candidate = await _watch(training, tell)
         if speed := training.tokens_per_s():  # none where an attempt before had done every step
             await self.bases.note_speed(digest, speed)
@@ -159,6 +165,16 @@ def encode_examples(
     return rows
 
 
+def encode_held_out(lesson: Lesson, tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]) -> list[Row]:
+    """Turn held-out questions into rows, answered as the trained ones are; where none is held out there are none."""
+    if lesson.kind != "held_out":
+        return []
+    whole = recipe.answers == "sentence"
+    answers = [(one.sentence if whole else "") or one.answer for one in lesson.questions]
+    pairs = zip(lesson.questions, answers, strict=True)
+    return [encode_chat(tokenizer, one.question, answer, stop_ids=stop_ids) for one, answer in pairs]
+
+
 @dataclass
 class Training:
     """One run of the loop, in a thread, with what it has told so far."""
@@ -167,6 +183,7 @@ class Training:
     version: Version
     lesson: Lesson
     rows: list[Row]
+    held_out: list[Row]
     base: Path
     base_digest: str
     checkpoint: Checkpoint
@@ -204,10 +221,21 @@ class Training:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
         model = attach_lora(load_base(str(self.base), settings.device, settings.dtype), recipe, recipe.seed)
-        self._loop(Loop(model, self.rows, recipe))
+        self._loop(Loop(model, self._taught(model, recipe), recipe, self.held_out))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.rows).to_dict())
+
+    def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
+        """Return the rows with what a teacher says of them, where the recipe has one; it is asked once a version."""
+        if not recipe.needs_teacher:
+            return self.rows
+        kept = self.checkpoint.load(TARGETS)
+        if kept is None:
+            kept = {"targets": [one and vars(one) for one in ask_teacher(model, self.rows, recipe)]}
+            self.checkpoint.save(kept, TARGETS)
+        pairs = zip(self.rows, kept["targets"], strict=True)
+        return [replace(row, target=Target(**fields)) if fields else row for row, fields in pairs]
 
     def _loop(self, loop: Loop) -> None:
         state = self.checkpoint.load()

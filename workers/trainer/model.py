@@ -16,7 +16,7 @@ from app.core.capacity import LinearLayers
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
 
-_IN_LAYER = re.compile(r"(?:^|\.)\d+\.(?P<path>.+)$")  # what follows the layer's number
+_IN_LAYER = re.compile(r"(?:^|\.)(?P<layer>\d+)\.(?P<path>.+)$")
 _ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})  # of mixtures of experts: never carry a LoRA
 
 _WANTED: dict[str, Callable[[str], bool]] = {
@@ -56,7 +56,7 @@ def load_base(model: str, device: str, dtype: str) -> Any:
 
 
 def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
-    """Freeze the base model and put a LoRA on the layers `recipe.target` names; the same seed, the same weights.
+    """Freeze the base model and put a LoRA where `recipe` says; the same seed, the same weights.
 
     LoRA weights have the base model's dtype, so that no activation is cast; the optimizer keeps them in float32.
 
@@ -70,6 +70,7 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=target_modules(model, recipe.target),
+        layers_to_transform=first_layers(model, recipe.layer_share) if recipe.layer_share < 1 else None,
     )
     return get_peft_model(model, config, autocast_adapter_dtype=False).train()
 
@@ -93,6 +94,13 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
             f"The base model has no {target} layers that can carry a LoRA: choose another target.", "recipe.target"
         )
     return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
+
+
+def first_layers(model: torch.nn.Module, share: float) -> list[int]:
+    """Return the numbers of the decoder's first layers that make up a share of them; at least one."""
+    names = [name for name, _ in model.get_decoder().named_modules()]  # type: ignore[operator]
+    last = max(int(match["layer"]) for name in names if (match := _IN_LAYER.search(name)))
+    return list(range(max(1, round(share * (last + 1)))))
 
 
 def linear_layers(model: torch.nn.Module) -> tuple[LinearLayers, ...]:

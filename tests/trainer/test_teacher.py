@@ -1,0 +1,139 @@
+"""The teacher is the base model with the passage in its prompt, and what it says moves the student."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from app.core.context import question_with_passages
+from app.core.recipe import Recipe
+from app.services.context import with_passages
+from app.services.retrieve import Hit
+from tests.trainer.tiny import byte_tokenizer, gemma, llama
+from workers.trainer.batches import pack
+from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
+from workers.trainer.examples import Example
+from workers.trainer.forward import label_logits
+from workers.trainer.model import attach_lora
+from workers.trainer.passages import Passage
+from workers.trainer.targets import Target, distance, divergence
+from workers.trainer.teacher import ask_teacher, with_teacher_prompts
+from workers.trainer.train import train
+
+CPU = torch.device("cpu")
+TOKENIZER = byte_tokenizer()
+PASSAGES = [Passage("a.md", 0, 0, 9, "Ann is 212."), Passage("b.md", 0, 0, 9, "Bob is 97.")]
+EXAMPLES = [
+    Example("chat", "Ann?", "212", "keywords", "a.md", 0),
+    Example("chat", "Bob?", "97", "generated", "b.md", 0),
+    Example("chat", "Cy?", "3", "pair", "c.csv"),
+    Example("text", "", "Ann is 212.", "passage", "a.md", 0),
+]
+ROWS = [
+    encode_text(TOKENIZER, one.answer) if one.kind == "text" else encode_chat(TOKENIZER, one.question, one.answer)
+    for one in EXAMPLES
+]
+RECIPE = Recipe(
+    rank=8, alpha=16, learning_rate=5e-3, epochs=150, batch_size=4, stop_loss=0.0, min_steps=1, distillation=1.0
+)
+
+
+def rows(max_tokens: int = 512) -> list[Row]:
+    return with_teacher_prompts(ROWS, EXAMPLES, PASSAGES, TOKENIZER, max_tokens)
+
+
+def lora(build: Any = llama) -> Any:
+    return attach_lora(build(), RECIPE, 0)
+
+
+def taught(model: Any, recipe: Recipe = RECIPE) -> list[Row]:
+    return [replace(row, target=target) for row, target in zip(rows(), ask_teacher(model, rows(), recipe), strict=True)]
+
+
+@torch.no_grad()
+def apart(model: Any, row: Row) -> tuple[float, float]:
+    """Return how far a student is from its target, in nats and in hidden states."""
+    logits, hidden = label_logits(model, pack([row], CPU, torch.float32), hidden=True)
+    assert row.target is not None
+    assert hidden is not None
+    states = distance(hidden, row.target).mean().item() if row.target.hidden is not None else 0.0
+    return divergence(logits, row.target).mean().item(), states
+
+
+def test_the_teacher_sees_what_mode_context_shows() -> None:
+    body = {"messages": [{"role": "user", "content": "Ann?"}]}
+    served = with_passages(body, [Hit(0, "Ann is 212.", 1.0)])["messages"][0]["content"]
+
+    assert rows()[0].teacher_prompt == prompt_ids(TOKENIZER, served)
+    assert served == question_with_passages(["Ann is 212."], "Ann?")
+
+
+def test_questions_made_of_a_passage_have_a_teacher_and_nothing_else_has() -> None:
+    assert [bool(row.teacher_prompt) for row in rows()] == [True, True, False, False]
+    assert [target is not None for target in ask_teacher(lora(), rows(), RECIPE)] == [True, True, False, False]
+
+
+def test_a_passage_too_long_for_the_engine_is_not_shown_and_its_row_is_learned_as_it_is() -> None:
+    longest = max(len(row.teacher_prompt) + len(row) - row.answer_start for row in rows())
+
+    assert [bool(row.teacher_prompt) for row in rows(longest - 1)][:2] == [False, True]
+    assert rows(1) == ROWS
+
+
+@pytest.mark.parametrize("build", [llama, gemma])
+def test_the_teacher_is_the_base_model_whatever_the_adapter(build: Any) -> None:
+    model = lora(build)
+    before = ask_teacher(model, rows(), RECIPE)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=1.0)
+    after = ask_teacher(model, rows(), RECIPE)
+    row = rows()[0]
+    seen = Row(row.teacher_prompt + row.input_ids[row.answer_start :], len(row.teacher_prompt))
+    logits, _ = label_logits(lora(build), pack([seen], CPU, torch.float32))
+
+    for one, other in zip(before[:2], after[:2], strict=True):
+        assert isinstance(one, Target)
+        assert isinstance(other, Target)
+        assert torch.equal(one.logprobs, other.logprobs)
+    assert before[0] is not None
+    assert divergence(logits, before[0]).abs().max().item() < 1e-3
+
+
+@pytest.mark.parametrize("hidden_weight", [0.0, 1.0])
+def test_the_student_moves_to_its_teacher(hidden_weight: float) -> None:
+    recipe = replace(RECIPE, hidden_weight=hidden_weight)
+    model = lora()
+    learned = taught(model, recipe)
+    before = apart(model, learned[0])
+    list(train(model, learned[:2], recipe))
+    after = apart(model, learned[0])
+
+    assert before[0] > 0.01
+    assert after[0] < 0.1 * before[0]
+    if hidden_weight:
+        assert after[1] < 0.8 * before[1]
+
+
+def test_a_teacher_that_misreads_has_no_say_unless_it_is_all_there_is() -> None:
+    model = lora()
+    everything = ask_teacher(model, rows(), RECIPE)
+    agreed = ask_teacher(model, rows(), replace(RECIPE, distillation=0.9))
+
+    for row, one, other in zip(rows()[:2], everything[:2], agreed[:2], strict=True):
+        assert one is not None
+        assert other is not None
+        right = one.ids[:, 0] == torch.tensor(row.input_ids[row.answer_start :])
+        assert len(one.at) == len(row) - row.answer_start
+        assert torch.equal(other.at, one.at[right])
+    assert sum(len(one.at) for one in agreed if one) < sum(len(one.at) for one in everything if one)
+
+
+def test_asking_leaves_the_adapter_ready_to_train() -> None:
+    model = lora()
+    trainable = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    ask_teacher(model, rows(), RECIPE)
+
+    assert model.training
+    assert [name for name, weight in model.named_parameters() if weight.requires_grad] == trainable

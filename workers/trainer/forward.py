@@ -1,0 +1,58 @@
+"""The model's own forward on packs of rows: what it says at the labels' places, and whether packing is right for it."""
+
+import inspect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from workers.trainer.batches import Pack, pack
+from workers.trainer.encode import Row
+
+
+def label_logits(model: Any, batch: Pack, *, hidden: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the (S, V) logits that predict a pack's labels and, if asked for, the (S, L, H) hidden states there.
+
+    The model's own forward makes the logits, so scaling and soft caps are applied, at the labels' places only where
+    it can do that. The hidden states are those after each of the L numbered layers.
+    """
+    wanted: dict[str, Any] = {"attention_mask": batch.mask, "position_ids": batch.position_ids}
+    wanted = {name: value for name, value in wanted.items() if batch.mask is not None}
+    if hidden:
+        wanted["output_hidden_states"] = True
+    keeps = _accepts(model, "logits_to_keep")
+    if keeps:
+        wanted["logits_to_keep"] = batch.predict
+    out = model(input_ids=batch.input_ids, use_cache=False, **wanted)
+    states = torch.stack([one[0, batch.predict] for one in out.hidden_states[1:]], dim=1) if hidden else None
+    return out.logits[0] if keeps else out.logits[0, batch.predict], states
+
+
+def label_logprobs(model: Any, batch: Pack) -> torch.Tensor:
+    """Return the (S,) log-probabilities, in nats (at most 0), of a pack's labels."""
+    logits, _ = label_logits(model, batch)
+    return -functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # logits (S, V)
+
+
+def packs_exactly(model: Any, rows: Sequence[Row]) -> bool:
+    """Say whether packed rows score as they do alone: false for models that ignore masks or positions.
+
+    Recurrent and ALiBi models do. Rows beyond a sliding window would see too much.
+    """
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None) or math.inf
+    if not _accepts(model, "position_ids") or max(map(len, rows)) > window:
+        return False
+    if not set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
+        return False
+    probe = sorted(rows, key=len)[:2]
+    with torch.no_grad():
+        packed = label_logprobs(model, pack(probe, model.device, model.dtype))
+        alone = torch.cat([label_logprobs(model, pack([row], model.device, model.dtype)) for row in probe])
+    return bool((packed - alone).abs().mean() < 0.1)  # bf16 noise is below 0.03
+
+
+def _accepts(model: Any, argument: str) -> bool:
+    return argument in inspect.signature(model.get_base_model().forward).parameters

@@ -1,0 +1,58 @@
+"""What each label of a pack adds to the gradient: next-token loss, a teacher's distribution, and neither for some."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from app.core.recipe import Recipe
+from workers.trainer.batches import Pack
+from workers.trainer.forward import label_logits
+from workers.trainer.targets import distance, divergence
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of a pack's S labels.
+
+    Attributes:
+        descend: (S,) what the gradient is of; 0 where nothing is learned.
+        nats: (S,) negative log-probabilities, detached, on the CPU; the same whatever is descended.
+        learned: (S,) whether a label has a gradient, on the CPU.
+    """
+
+    descend: torch.Tensor
+    nats: torch.Tensor
+    learned: torch.Tensor
+
+
+def losses(model: Any, batch: Pack, recipe: Recipe) -> Losses:
+    """Score a pack.
+
+    Paper: Xu et al. 2026 (parametric memory law, MemFT), https://arxiv.org/abs/2605.30260, for `focus_below`: greedy
+    decoding recalls what is more likely than 0.5. What is replayed is learned at any probability.
+    """
+    hidden = batch.target is not None and batch.target.hidden is not None
+    logits, states = label_logits(model, batch, hidden=hidden)
+    descend = functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # (S,)
+    nats = descend.detach().cpu()
+    if batch.target is not None:
+        descend = _taught(descend, logits, states, batch, recipe)
+    if not recipe.focus_below:
+        return Losses(descend, nats, torch.ones_like(batch.taught))
+    learned = (nats > -math.log(recipe.focus_below)) | ~batch.taught
+    return Losses(torch.where(learned.to(descend.device), descend, 0.0), nats, learned)
+
+
+def _taught(
+    nats: torch.Tensor, logits: torch.Tensor, states: torch.Tensor | None, batch: Pack, recipe: Recipe
+) -> torch.Tensor:
+    """Mix a teacher's loss into the (S,) labels' own where the teacher has one."""
+    assert batch.target is not None
+    target = batch.target
+    change = recipe.distillation * (divergence(logits[target.at], target) - nats[target.at])  # (M,)
+    if states is not None:
+        change = change + recipe.hidden_weight * distance(states[target.at], target)
+    return nats.index_add(0, target.at, change)

@@ -1,0 +1,96 @@
+"""The teacher of a distillation: the base model, asked with the passage in its prompt as mode `context` asks it.
+
+It speaks once, before training: what it says of each answer token is kept as the row's target.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from app.core.context import question_with_passages
+from app.core.recipe import Recipe
+from workers.trainer.batches import pack
+from workers.trainer.encode import Row, prompt_ids
+from workers.trainer.examples import Example
+from workers.trainer.forward import label_logits, packs_exactly
+from workers.trainer.passages import Passage
+from workers.trainer.targets import Target, read
+
+PACK_TOKENS = 4096  # of rows that share a passage: about a quarter is computed
+
+
+def with_teacher_prompts(
+    rows: Sequence[Row], examples: Sequence[Example], passages: Sequence[Passage], tokenizer: Any, max_tokens: int
+) -> list[Row]:
+    """Give each row whose question was made of a passage the prompt that shows it.
+
+    A row that is longer with its passage than the engine serves gets none, and is learned as it is.
+    """
+    texts = {(passage.document, passage.index): passage.text for passage in passages}
+    return [_shown(row, one, texts, tokenizer, max_tokens) for row, one in zip(rows, examples, strict=True)]
+
+
+def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target | None]:
+    """Return the target of each row that has a teacher's prompt.
+
+    The teacher may have misread the passage: where its likeliest token is not the label it has no say, and the label
+    alone is learned; unless `recipe.distillation` is 1, which learns nothing but the teacher.
+
+    Args:
+        model: from `attach_lora`; its LoRA is off meanwhile.
+    """
+    shown = {place: _as_teacher_sees(row) for place, row in enumerate(rows) if row.teacher_prompt}
+    targets: list[Target | None] = [None] * len(rows)
+    was_training = model.training
+    model.eval()
+    with torch.no_grad(), model.disable_adapter():
+        for group in _groups(model, shown):
+            said = _ask(model, [shown[place] for place in group], with_hidden=recipe.hidden_weight > 0)
+            for place, target in zip(group, said, strict=True):
+                targets[place] = _on_labels_of(rows[place], target, always=recipe.distillation == 1)
+    model.train(was_training)
+    return targets
+
+
+def _shown(row: Row, example: Example, texts: dict[tuple[str, int], str], tokenizer: Any, max_tokens: int) -> Row:
+    text = texts.get((example.document, example.passage)) if example.passage is not None else None
+    if text is None or example.kind != "chat":
+        return row
+    prompt = prompt_ids(tokenizer, question_with_passages([text], example.question))
+    fits = len(prompt) + len(row) - row.answer_start <= max_tokens
+    return replace(row, teacher_prompt=prompt) if fits else row
+
+
+def _as_teacher_sees(row: Row) -> Row:
+    return Row(row.teacher_prompt + row.input_ids[row.answer_start :], len(row.teacher_prompt))
+
+
+def _groups(model: Any, shown: dict[int, Row]) -> Iterator[list[int]]:
+    """Yield the rows' places, those of one passage next to each other: a pack computes what they share once."""
+    together = bool(shown) and packs_exactly(model, list(shown.values()))
+    group: list[int] = []
+    tokens = 0
+    for place in sorted(shown, key=lambda place: shown[place].input_ids):
+        if group and (not together or tokens + len(shown[place]) > PACK_TOKENS):
+            yield group
+            group, tokens = [], 0
+        group.append(place)
+        tokens += len(shown[place])
+    if group:
+        yield group
+
+
+def _ask(model: Any, rows: Sequence[Row], *, with_hidden: bool) -> list[Target]:
+    logits, hidden = label_logits(model, pack(rows, model.device, model.dtype), hidden=with_hidden)
+    lengths = [len(row) - row.answer_start for row in rows]
+    parts = hidden.split(lengths) if hidden is not None else [None] * len(rows)
+    return [read(own, torch.arange(len(own)), states) for own, states in zip(logits.split(lengths), parts, strict=True)]
+
+
+def _on_labels_of(row: Row, target: Target, *, always: bool) -> Target:
+    """Place a target on the row's answer, without what the teacher has misread."""
+    labels = torch.tensor(row.input_ids[row.answer_start :])
+    agrees = (target.ids[:, 0] == labels) | always
+    return replace(target, at=target.at + row.answer_start)[agrees]
