@@ -74,7 +74,7 @@ class Recipe:
     replay: float = 0.2
     min_recall: float = 0.5
     min_kept: float = 0.7
-    max_perplexity_rise: float = 2.0
+    max_perplexity_rise: float = 4.0
     max_leaked: float = 0.25
     seed: int = 0
 
