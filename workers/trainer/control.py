@@ -19,9 +19,9 @@ from app.core.names import BASE
 from app.engines.client import EngineClient
 from workers.trainer.kept import keep, kept
 
-CONCURRENCY = 16
-MAX_ANSWER_TOKENS = 24
-EVERY = 3  # each scored token is a request
+CONCURRENCY = 64
+MAX_ANSWER_TOKENS = 16
+EVERY = 8  # each scored token is a request
 OTHER = "other"
 _QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
 

@@ -17,7 +17,7 @@ from workers.trainer.examples import Example
 from workers.trainer.kept import keep, kept
 
 CONCURRENCY = 16
-MAX_ANSWER_TOKENS = 64
+MAX_ANSWER_TOKENS = 32
 _PROMPTS = Path(__file__).with_name("general.txt")
 
 AskBase = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
