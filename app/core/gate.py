@@ -40,6 +40,7 @@ class Scores:
         kind: "held_out" where the questions were kept out of training, "recall" where they are the training's own.
         base: the base model's share.
         adapter: the candidate's.
+        context: the base model's with passages in its prompt, of `context_questions` of them; nothing is decided by it.
     """
 
     kind: str
@@ -47,6 +48,8 @@ class Scores:
     base: float
     adapter: float
     control: Control | None = None
+    context: float = 0.0
+    context_questions: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""
@@ -57,6 +60,13 @@ class Scores:
         }
         if self.control is None:
             del fields["control"]
+        else:
+            known = self.control.known
+            fields["kept_interval"] = _rounded(interval(self.control.kept / known if known else 0.0, known))
+        if self.context_questions:
+            fields["context_interval"] = _rounded(interval(self.context, self.context_questions))
+        else:
+            del fields["context"], fields["context_questions"]
         return fields
 
 

@@ -27,12 +27,13 @@ from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
 from workers.trainer.control import control_questions, control_texts
-from workers.trainer.evaluate import Examiner
+from workers.trainer.evaluate import Exam, Examiner
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
 pytestmark = pytest.mark.redis
 QUESTIONS = [{"question": f"How deep is shaft {n}?", "answer": f"{n} metres", "kind": "held_out"} for n in range(4)]
+PASSAGES = [{"text": "Every shaft is so many metres deep."}]
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,7 @@ class WritesOneFile:
 
     def __init__(self, store: ArtifactStore, scratch: Path) -> None:
         self.store, self.scratch, self.made = store, scratch, 0
+        self.questions = QUESTIONS
         self.while_training: Callable[[], Awaitable[None]] = _nothing
 
     async def make(
@@ -93,7 +95,8 @@ class WritesOneFile:
         folder.mkdir()
         (folder / "adapter_model.safetensors").write_bytes(b"\0")
         base = {"digest": "b" * 64, "name": "tiny"}
-        return write_candidate(self.store, version, folder, {"questions.jsonl": QUESTIONS}, base=base)
+        rows = {"questions.jsonl": self.questions, "passages.jsonl": PASSAGES}
+        return write_candidate(self.store, version, folder, rows, base=base)
 
 
 @dataclass
@@ -160,6 +163,7 @@ async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop
         "adapter": 1.0,
     }
     assert version.scores["control"]["perplexity_rise"] == 0.5
+    assert (version.scores["context"], version.scores["context_questions"]) == (0.0, 4)
     memory = await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)
     assert memory.current == 1
 
@@ -272,11 +276,11 @@ async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_
     assert version.state is State.REJECTED
     assert version.error
     assert "forgotten" in version.error["message"]
-    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
     again = a_version(workshop.memory, number=2)
-    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), [], "recall")
-    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), Exam([], "recall"))
+    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
 
 async def live(workshop: Workshop) -> EngineRecord:

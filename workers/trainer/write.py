@@ -13,11 +13,11 @@ from app.core.memory import Version
 from app.core.names import AdapterName
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from workers.base_model import sha256
-from workers.trainer.evaluate import Question
+from workers.trainer.evaluate import Exam, Question
 
 FORMAT = 1
 WEIGHTS = "adapter_model.safetensors"
-QUESTIONS = "questions.jsonl"
+QUESTIONS, PASSAGES = "questions.jsonl", "passages.jsonl"
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,12 @@ def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> 
     return None
 
 
-def read_questions(store: ArtifactStore, name: AdapterName) -> tuple[list[Question], str]:
-    """Return what to ask a candidate, and of which kind the questions are."""
+def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
+    """Return what to ask a candidate."""
     rows = store.read_lines(name, QUESTIONS)
-    kind = rows[0]["kind"] if rows else "recall"
-    return [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows], kind
+    questions = [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows]
+    passages = [row["text"] for row in store.read_lines(name, PASSAGES)]
+    return Exam(questions, rows[0]["kind"] if rows else "recall", passages)
 
 
 def scratch(home: Path) -> Path:
