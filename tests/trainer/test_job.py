@@ -43,22 +43,28 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
+async def _nothing() -> None:
+    return None
+
+
 @dataclass
 class FakeEngine:
-    """An engine's replies by path; `down` raises for so many requests, then it is up."""
+    """An engine's replies by path; `down` raises for so many requests, then it is up; `on_load` comes before a load."""
 
     down: int = 0
     load: tuple[int, dict[str, Any]] = (200, {"load_ms": 1.0, "cold": True})
     answers: dict[str, Callable[[str], str]] = field(default_factory=dict)
     nats: dict[str, float] = field(default_factory=lambda: {"base": 3.0, "adapter": 3.5})
     asked: Counter[str] = field(default_factory=Counter)
+    on_load: Callable[[], Awaitable[None]] = _nothing
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as the guard and vLLM do."""
         if self.down > 0:
             self.down -= 1
             raise httpx.ConnectError("refused")
         if request.url.path == "/internal/adapters":
+            await self.on_load()
             return httpx.Response(self.load[0], json=self.load[1])
         body = json.loads(request.content)
         if request.url.path == "/tokenize":
@@ -70,10 +76,6 @@ class FakeEngine:
             return httpx.Response(200, json={"choices": [{"text": "", "logprobs": scores}]})
         content = self.answers[model](body["messages"][-1]["content"])
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
-
-
-async def _nothing() -> None:
-    return None
 
 
 class WritesOneFile:

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.core.memory import Version
 from app.core.names import AdapterName
+from app.core.recipe import THRESHOLDS
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from workers.base_model import sha256
 from workers.trainer.evaluate import Exam, Question
@@ -76,13 +77,18 @@ def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> 
         if name.version != version.number:
             continue
         manifest = store.read_manifest(name)
-        if (manifest["recipe"], manifest["documents"], manifest["base"]["digest"]) == (
-            version.recipe,
+        if (_training(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"]) == (
+            _training(version.recipe),
             documents,
             base_digest,
         ):
             return Candidate(name, manifest["digest"], manifest["size_bytes"])
     return None
+
+
+def _training(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe changes weights: a retry with other thresholds need not train again."""
+    return {field: value for field, value in recipe.items() if field not in THRESHOLDS}
 
 
 def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
