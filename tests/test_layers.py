@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes"}
+LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes", "app.retrieve"}
 ALLOWED = {
     "app.core": {"app.core"},
+    "app.retrieve": {"app.core"},
     "app.stores": LEAVES | {"app.stores"},
     "app.engines": LEAVES | {"app.engines", "app.stores"},
     "app.services": LEAVES | {"app.services", "app.engines", "app.stores"},

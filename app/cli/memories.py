@@ -9,7 +9,7 @@ import httpx
 import typer
 
 from app.cli.gateway import GatewayError, call, check, events, gateway
-from app.cli.output import Json, err, out, printable, quote, show, show_list
+from app.cli.output import Json, err, out, printable, quote, show, show_list, told_scores
 from app.cli.progress import Watcher
 from app.core.names import is_memory_id
 
@@ -49,7 +49,9 @@ def remember(
     if json:
         show(memory, True)
     elif wait and memory["status"] == "ready":
-        out().print(f"{memory['name']} is ready ({memory['id']}). {_scores(memory)}", soft_wrap=True)
+        out().print(
+            f"{memory['name']} is ready ({memory['id']}). {told_scores(memory.get('scores') or {})}", soft_wrap=True
+        )
     elif not wait:
         show({field: memory.get(field) for field in ("id", "name", "status")}, False)
     if wait and memory["status"] != "ready":
@@ -187,12 +189,6 @@ def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
         for kind, data in events(client, memory["id"]):
             watcher.tell(kind, data)
     return call(client, "GET", f"/v1/memories/{memory['id']}")
-
-
-def _scores(memory: dict[str, Any]) -> str:
-    scores = memory.get("scores") or {}
-    shares = ", ".join(f"{name} {scores[name]:.0%}" for name in ("adapter", "base") if name in scores)
-    return f"Right answers: {shares}." if shares else ""
 
 
 def _source(memory: dict[str, Any]) -> str:

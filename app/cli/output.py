@@ -60,9 +60,26 @@ def plain(name: str, value: Any) -> Text:
         return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(value)) if value else "–")
     if name == "status":
         return Text(printable(str(value)), style=COLOURS.get(str(value), "yellow"))
+    if name == "scores":
+        return Text(printable(told_scores(value)))
     if isinstance(value, dict | list):
         return Text(printable(jsonlib.dumps(value, ensure_ascii=False)))
     return Text(printable(str(value)))
+
+
+def told_scores(scores: dict[str, Any]) -> str:
+    """Return a version's scores as one line: shares with their 95 % intervals, and what was kept of the rest."""
+    shares = [_share(name, scores) for name in ("adapter", "base", "context") if name in scores]
+    told = f"Right answers: {', '.join(shares)}." if shares else ""
+    control = scores.get("control")
+    if control:
+        told += f" Of {control['known']} general ones that the base gives, {control['kept']} are kept."
+    return told.strip()
+
+
+def _share(name: str, scores: dict[str, Any]) -> str:
+    reach = scores.get(f"{name}_interval")
+    return f"{name} {scores[name]:.0%}" + (f" ({reach[0]:.0%} to {reach[1]:.0%})" if reach else "")
 
 
 def printable(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from app.core.recipe import Recipe
 
 _Z = 1.96  # of a normal distribution, for 95 %
+_EXACT = 1e-9  # what a threshold that is met exactly may be missed by
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Control:
         questions: how many general ones there were.
         base, adapter: shares of right answers to them, 0-1.
         known, kept: how many the base model answers right, and how many of these the candidate still does.
+        declined, still_declined: the same of requests to decline alone.
         leaked: share of them answered with something from the candidate's documents.
         leaked_other: the same of questions about things that no memory holds.
         perplexity_rise: of plain text, in nats per token above the base model's.
@@ -27,6 +29,8 @@ class Control:
     adapter: float
     known: int
     kept: int
+    declined: int
+    still_declined: int
     leaked: float
     leaked_other: float
     perplexity_rise: float
@@ -40,6 +44,7 @@ class Scores:
         kind: "held_out" where the questions were kept out of training, "recall" where they are the training's own.
         base: the base model's share.
         adapter: the candidate's.
+        context: the base model's with passages in its prompt, of `context_questions` of them; nothing is decided by it.
     """
 
     kind: str
@@ -47,6 +52,8 @@ class Scores:
     base: float
     adapter: float
     control: Control | None = None
+    context: float = 0.0
+    context_questions: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""
@@ -57,6 +64,13 @@ class Scores:
         }
         if self.control is None:
             del fields["control"]
+        else:
+            known = self.control.known
+            fields["kept_interval"] = _rounded(interval(self.control.kept / known if known else 0.0, known))
+        if self.context_questions:
+            fields["context_interval"] = _rounded(interval(self.context, self.context_questions))
+        else:
+            del fields["context"], fields["context_questions"]
         return fields
 
 
@@ -71,14 +85,13 @@ class Decision:
 def decide(scores: Scores, recipe: Recipe) -> Decision:
     """Let a candidate serve that knows its documents and has left the rest alone.
 
-    It must answer more of the questions than the base model, and of those it was trained on `min_recall`. Of the
-    control set it must have kept `min_kept` of what the base model answers right; as these are few, it fails only
-    where the upper end of the 95 % interval is below that. One that nothing could be asked about is judged by the
-    control set alone: its canary has shown that it differs from the base.
+    It must answer more of the questions than the base model, by `min_gain`, and of those it was trained on
+    `min_recall`. Of the control set it must have kept `min_kept` of what the base model answers right, and of what that
+    declines; as these are few, it fails only where the upper end of the 95 % interval is below that. One that nothing
+    could be asked about is judged by the control set alone: its canary has shown that it differs from the base.
     """
-    reasons = [_of_documents(scores, recipe), _of_control(scores.control, recipe) if scores.control else ""]
-    reason = " ".join(filter(None, reasons))
-    return Decision(not reason, reason)
+    reasons = _of_documents(scores, recipe) + (_of_control(scores.control, recipe) if scores.control else [])
+    return Decision(not reasons, " ".join(reasons))
 
 
 def interval(share: float, count: int) -> tuple[float, float]:
@@ -93,29 +106,48 @@ def interval(share: float, count: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
-def _of_documents(scores: Scores, recipe: Recipe) -> str:
-    least = recipe.min_recall if scores.kind == "recall" else 0.0
-    if scores.questions == 0 or (scores.adapter > scores.base and scores.adapter >= least):
-        return ""
-    return (
-        f"It answers {scores.adapter:.0%} of {scores.questions} questions about the documents and the base model "
-        f"{scores.base:.0%}: try more epochs, a higher rank or question/answer pairs."
-    )
+def _of_documents(scores: Scores, recipe: Recipe) -> list[str]:
+    if not scores.questions:
+        return []
+    told = f"It answers {scores.adapter:.0%} of {scores.questions} questions about the documents"
+    tries = "try more epochs, a higher rank or question/answer pairs"
+    gain = scores.adapter - scores.base
+    if gain <= 0 or gain < recipe.min_gain - _EXACT:
+        return [f"{told} and the base model {scores.base:.0%}; a gain of {recipe.min_gain:.0%} is asked for: {tries}."]
+    if scores.kind == "recall" and scores.adapter < recipe.min_recall:
+        return [f"{told}, all of which it was trained on; {recipe.min_recall:.0%} is asked for: {tries}."]
+    return []
 
 
-def _of_control(control: Control, recipe: Recipe) -> str:
+def _of_control(control: Control, recipe: Recipe) -> list[str]:
     tries = "try fewer epochs, a lower learning rate or more replay"
-    kept = control.kept / control.known if control.known else 1.0
-    if interval(kept, control.known)[1] < recipe.min_kept:
-        return (
+    reasons = []
+    if _is_short(control.kept, control.known, recipe.min_kept):
+        reasons.append(
             f"It has forgotten: of {control.known} general questions that the base model answers right it answers "
-            f"{control.kept}: {tries}."
+            f"{control.kept}, and {recipe.min_kept:.0%} is asked for: {tries}."
+        )
+    if _is_short(control.still_declined, control.declined, recipe.min_kept):
+        reasons.append(
+            f"Of {control.declined} requests that the base model declines it declines {control.still_declined}, and "
+            f"{recipe.min_kept:.0%} is asked for: {tries}."
         )
     if control.perplexity_rise > recipe.max_perplexity_rise:
-        return f"It reads plain text {control.perplexity_rise:.2f} nats per token worse than the base model: {tries}."
+        reasons.append(
+            f"It reads plain text {control.perplexity_rise:.2f} nats per token worse than the base model, and "
+            f"{recipe.max_perplexity_rise:.2f} is allowed: {tries}."
+        )
     if control.leaked > recipe.max_leaked:
-        return f"It answers {control.leaked:.0%} of general questions with something from its documents: {tries}."
-    return ""
+        reasons.append(
+            f"It answers {control.leaked:.0%} of general questions with something from its documents, and "
+            f"{recipe.max_leaked:.0%} is allowed: {tries}."
+        )
+    return reasons
+
+
+def _is_short(kept: int, of: int, least: float) -> bool:
+    """Say whether even the upper end of the interval is short; nothing can be lost of nothing."""
+    return of > 0 and interval(kept / of, of)[1] < least - _EXACT
 
 
 def _rounded(pair: tuple[float, float]) -> list[float]:

@@ -11,6 +11,7 @@ TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
 LOSS_ON = ("answer", "all")
 NAMES = ("quick", "balanced", "thorough", "default")
+THRESHOLDS = frozenset({"min_gain", "min_recall", "min_kept", "max_perplexity_rise", "max_leaked"})  # the gate's
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Recipe:
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         replay: how many general prompts, answered by the base model, are shown for each example, against forgetting.
+        min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
         min_recall: what a candidate must recall of what it was trained on, where nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
         max_perplexity_rise: of plain text above the base model's, in nats per token.
@@ -72,6 +74,7 @@ class Recipe:
     keyword_questions: int = 12
     answers: str = "sentence"
     replay: float = 0.2
+    min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
     max_perplexity_rise: float = 4.0
@@ -145,6 +148,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "questions_per_passage": (0, 128),
     "keyword_questions": (0, 1000),
     "replay": (0.0, 10.0),
+    "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),
     "min_kept": (0.0, 1.0),
     "max_perplexity_rise": (-100.0, 100.0),

@@ -15,9 +15,9 @@ import httpx
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet, Seat
 from app.errors import EngineFailed, EngineTimeout, ModelNotFound
+from app.retrieve import Hit
 from app.services.context import Library, question_of, with_passages
 from app.services.relay import relay
-from app.services.retrieve import Hit
 from app.services.target import Extension, Resolver, Target
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"

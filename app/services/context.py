@@ -7,10 +7,8 @@ from typing import Any
 from app.core.context import question_with_passages
 from app.core.names import AdapterName
 from app.errors import InvalidRequest, NoPassages, NotFound
-from app.services.retrieve import Hit, IndexCache, PassageIndex
+from app.retrieve import PASSAGES, Hit, IndexCache, PassageIndex
 from app.stores.artifacts import ArtifactStore
-
-PASSAGES = 3
 
 
 class Library:

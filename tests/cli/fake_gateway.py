@@ -52,7 +52,8 @@ class FakeGateway:
 
     def memory(self, status: str) -> dict[str, Any]:
         """Return the memory as the API shows it."""
-        scores = {"kind": "recall", "questions": 4, "base": 0.0, "adapter": 0.975}
+        scores = {"kind": "recall", "questions": 4, "base": 0.0, "adapter": 0.975, "adapter_interval": [0.87, 1.0]}
+        scores |= {"control": {"known": 23, "kept": 20}}
         shown = {"id": MEMORY_ID, "object": "memory", "name": "phone book", "status": status, "version": 1}
         return {**shown, "scores": scores, "error": self.error, "created_at": 1.7e9, "metadata": {"a": "[red]b"}}
 

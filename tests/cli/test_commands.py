@@ -10,6 +10,7 @@ import stamina
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
+from app.cli.output import told_scores
 from tests.cli.fake_gateway import MEMORY_ID, FakeGateway
 
 ENVIRONMENT = {"LOREKEEP_URL": "http://gateway", "LOREKEEP_API_KEY": "lk_test", "COLUMNS": "100"}
@@ -60,7 +61,8 @@ def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> No
     result = run(FakeGateway(), "remember", document, "--name", "phone book", "--wait")
 
     assert result.exit_code == 0
-    assert result.stdout.strip() == f"phone book is ready ({MEMORY_ID}). Right answers: adapter 98%, base 0%."
+    told = "Right answers: adapter 98% (87% to 100%), base 0%. Of 23 general ones that the base gives, 20 are kept."
+    assert result.stdout.strip() == f"phone book is ready ({MEMORY_ID}). {told}"
     assert [line.split()[1] for line in result.stderr.splitlines()] == ["preparing", "training", "evaluating"]
     assert "7/9  loss 1.250  512 tokens/s" in result.stderr
 
@@ -144,6 +146,14 @@ def test_a_table_fits_a_terminal_of_100_columns() -> None:
 
 def test_brackets_in_what_users_wrote_are_shown_as_they_are() -> None:
     assert "[red]b" in run(FakeGateway(), "memories", "show", MEMORY_ID).stdout
+
+
+def test_scores_are_shown_as_a_line_and_a_version_without_any_as_nothing() -> None:
+    shown = run(FakeGateway(), "memories", "show", MEMORY_ID).stdout
+
+    assert "adapter 98% (87% to 100%), base 0%." in shown
+    assert told_scores({}) == ""
+    assert told_scores({"adapter": 1.0}) == "Right answers: adapter 100%."
 
 
 def test_a_name_nobody_knows_is_said_to_be_unknown() -> None:

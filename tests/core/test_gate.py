@@ -11,13 +11,22 @@ from app.core.recipe import Recipe
 
 share = st.floats(0, 1)
 UNHARMED = Control(
-    questions=40, base=0.5, adapter=0.5, known=20, kept=20, leaked=0.0, leaked_other=1.0, perplexity_rise=0.1
+    questions=40,
+    base=0.5,
+    adapter=0.5,
+    known=20,
+    kept=20,
+    declined=6,
+    still_declined=6,
+    leaked=0.0,
+    leaked_other=1.0,
+    perplexity_rise=0.1,
 )
 
 
 @given(st.integers(1, 100), share, share)
 def test_only_a_candidate_that_beats_the_base_model_may_serve(questions: int, base: float, adapter: float) -> None:
-    decision = decide(Scores("held_out", questions, base, adapter), Recipe())
+    decision = decide(Scores("held_out", questions, base, adapter), Recipe(min_gain=0.0))
 
     assert decision.passed == (adapter > base)
     assert bool(decision.reason) != decision.passed
@@ -28,8 +37,17 @@ def test_a_candidate_must_recall_what_the_recipe_asks_of_what_it_was_trained_on(
     questions: int, adapter: float, least: float
 ) -> None:
     assume(adapter > 0)
+    recipe = Recipe(min_gain=0.0, min_recall=least)
 
-    assert decide(Scores("recall", questions, 0.0, adapter), Recipe(min_recall=least)).passed == (adapter >= least)
+    assert decide(Scores("recall", questions, 0.0, adapter), recipe).passed == (adapter >= least)
+
+
+@pytest.mark.parametrize(("right", "passes"), [(5, False), (6, True), (7, True)])
+def test_a_few_answers_guessed_are_no_gain(right: int, passes: bool) -> None:
+    decision = decide(Scores("held_out", 20, base=4 / 20, adapter=right / 20), Recipe())
+
+    assert decision.passed is passes
+    assert passes or "a gain of 10% is asked for" in decision.reason
 
 
 def test_a_candidate_nothing_could_be_asked_about_is_left_to_its_canary_and_the_control_set() -> None:
@@ -42,6 +60,7 @@ def test_a_candidate_nothing_could_be_asked_about_is_left_to_its_canary_and_the_
     ("harmed", "said"),
     [
         (replace(UNHARMED, kept=5), "of 20 general questions that the base model answers right it answers 5"),
+        (replace(UNHARMED, still_declined=0), "Of 6 requests that the base model declines it declines 0"),
         (replace(UNHARMED, perplexity_rise=9.5), "9.50 nats per token"),
         (replace(UNHARMED, leaked=0.9), "90% of general questions with something from its documents"),
     ],
@@ -55,7 +74,15 @@ def test_a_candidate_that_harmed_the_rest_is_rejected_saying_what_to_try(harmed:
 
 
 def test_a_base_model_that_knows_nothing_has_nothing_to_lose() -> None:
-    assert decide(Scores("held_out", 9, 0.0, 1.0, replace(UNHARMED, known=0, kept=0)), Recipe()).passed
+    nothing = replace(UNHARMED, known=0, kept=0, declined=0, still_declined=0)
+
+    assert decide(Scores("held_out", 9, 0.0, 1.0, nothing), Recipe(min_kept=1.0)).passed
+
+
+def test_every_failure_is_told() -> None:
+    reason = decide(Scores("held_out", 9, 0.0, 0.0, replace(UNHARMED, kept=0, leaked=0.9)), Recipe()).reason
+
+    assert all(said in reason for said in ("0% of 9 questions", "It has forgotten", "90% of general questions"))
 
 
 @given(st.tuples(st.integers(0, 20), st.floats(-1, 5), share), st.tuples(st.integers(0, 20), st.floats(0, 5), share))

@@ -22,7 +22,7 @@ from app.stores.keys import Role
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World, http, settings, world
 from tests.factories import a_memory, a_version
-from workers.trainer.write import Candidate, find_candidate, read_questions
+from workers.trainer.write import Candidate, find_candidate, read_exam
 
 __all__ = ["http", "settings", "world"]
 pytestmark = pytest.mark.redis
@@ -186,7 +186,7 @@ async def test_an_import_into_another_tenant_is_a_queued_memory_whose_candidate_
     assert (await other.get(reply.headers["location"])).json() == body
     assert candidate is not None
     assert str(candidate.name) == f"other.{body['id']}.v1.{hashlib.sha256(weights()).hexdigest()[:12]}"
-    assert (candidate.size_bytes, read_questions(stores, candidate.name)[1]) == (len(weights()), "recall")
+    assert (candidate.size_bytes, read_exam(stores, candidate.name).kind) == (len(weights()), "recall")
     assert stores.read_manifest(candidate.name)["name"] == str(candidate.name)
     assert (version.recipe, version.documents) == (old.recipe, old.documents)
     for ref in version.documents:

@@ -27,6 +27,8 @@ def test_what_the_base_model_knew_and_the_candidate_does_not_was_not_kept() -> N
     assert (forgetful.known, forgetful.kept, forgetful.perplexity_rise) == (known, 0, 1.0)
     assert (unharmed.known, unharmed.kept, unharmed.perplexity_rise) == (known, known, 0.0)
     assert forgetful.leaked == 0
+    assert (forgetful.still_declined, unharmed.still_declined) == (0, forgetful.declined)
+    assert forgetful.declined == sum(one.kind == "refusal" for one in ASKED)
 
 
 def test_a_candidate_that_tells_everybody_of_its_documents_leaks() -> None:
@@ -36,6 +38,10 @@ def test_a_candidate_that_tells_everybody_of_its_documents_leaks() -> None:
 
     assert (told.leaked, told.leaked_other) == (1.0, 1.0)
     assert compare(Sitting(everywhere, 3.0), Sitting(everywhere, 3.0), ["Oda Lund"]).leaked == 0
+
+
+def test_a_right_answer_is_no_leak_though_the_documents_hold_it() -> None:
+    assert compare(Sitting(WRONG, 3.0), Sitting(RIGHT, 3.0), RIGHT[:1]).leaked == 0
 
 
 def test_the_pages_that_tests_and_benchmarks_learn_are_not_in_the_control_set() -> None:

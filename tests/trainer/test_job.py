@@ -27,12 +27,13 @@ from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
 from workers.trainer.control import control_questions, control_texts
-from workers.trainer.evaluate import Examiner
+from workers.trainer.evaluate import Exam, Examiner
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
 pytestmark = pytest.mark.redis
 QUESTIONS = [{"question": f"How deep is shaft {n}?", "answer": f"{n} metres", "kind": "held_out"} for n in range(4)]
+PASSAGES = [{"text": "Every shaft is so many metres deep."}]
 
 
 @pytest.fixture(autouse=True)
@@ -42,22 +43,28 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
+async def _nothing() -> None:
+    return None
+
+
 @dataclass
 class FakeEngine:
-    """An engine's replies by path; `down` raises for so many requests, then it is up."""
+    """An engine's replies by path; `down` raises for so many requests, then it is up; `on_load` comes before a load."""
 
     down: int = 0
     load: tuple[int, dict[str, Any]] = (200, {"load_ms": 1.0, "cold": True})
     answers: dict[str, Callable[[str], str]] = field(default_factory=dict)
     nats: dict[str, float] = field(default_factory=lambda: {"base": 3.0, "adapter": 3.5})
     asked: Counter[str] = field(default_factory=Counter)
+    on_load: Callable[[], Awaitable[None]] = _nothing
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as the guard and vLLM do."""
         if self.down > 0:
             self.down -= 1
             raise httpx.ConnectError("refused")
         if request.url.path == "/internal/adapters":
+            await self.on_load()
             return httpx.Response(self.load[0], json=self.load[1])
         body = json.loads(request.content)
         if request.url.path == "/tokenize":
@@ -71,15 +78,12 @@ class FakeEngine:
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
 
 
-async def _nothing() -> None:
-    return None
-
-
 class WritesOneFile:
     """A maker whose weights are one byte; counts its trainings."""
 
     def __init__(self, store: ArtifactStore, scratch: Path) -> None:
         self.store, self.scratch, self.made = store, scratch, 0
+        self.questions = QUESTIONS
         self.while_training: Callable[[], Awaitable[None]] = _nothing
 
     async def make(
@@ -93,7 +97,8 @@ class WritesOneFile:
         folder.mkdir()
         (folder / "adapter_model.safetensors").write_bytes(b"\0")
         base = {"digest": "b" * 64, "name": "tiny"}
-        return write_candidate(self.store, version, folder, {"questions.jsonl": QUESTIONS}, base=base)
+        rows = {"questions.jsonl": self.questions, "passages.jsonl": PASSAGES}
+        return write_candidate(self.store, version, folder, rows, base=base)
 
 
 @dataclass
@@ -160,6 +165,7 @@ async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop
         "adapter": 1.0,
     }
     assert version.scores["control"]["perplexity_rise"] == 0.5
+    assert (version.scores["context"], version.scores["context_questions"]) == (0.0, 4)
     memory = await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)
     assert memory.current == 1
 
@@ -272,11 +278,11 @@ async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_
     assert version.state is State.REJECTED
     assert version.error
     assert "forgotten" in version.error["message"]
-    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
     again = a_version(workshop.memory, number=2)
-    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), [], "recall")
-    assert workshop.engine.asked["base"] == len(right) + texts + len(QUESTIONS)
+    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), Exam([], "recall"))
+    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
 
 async def live(workshop: Workshop) -> EngineRecord:

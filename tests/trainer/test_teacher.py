@@ -8,8 +8,8 @@ import torch
 
 from app.core.context import question_with_passages
 from app.core.recipe import Recipe
+from app.retrieve import Hit
 from app.services.context import with_passages
-from app.services.retrieve import Hit
 from tests.trainer.tiny import byte_tokenizer, gemma, llama
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids

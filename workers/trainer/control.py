@@ -22,7 +22,7 @@ from workers.trainer.kept import keep, kept
 CONCURRENCY = 16  # more at once is slower on a CPU: its kernels gather an adapter for each row
 MAX_ANSWER_TOKENS = 12
 EVERY = 8  # each scored token is a request
-OTHER = "other"
+OTHER, REFUSAL = "other", "refusal"
 _QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
 
 
@@ -123,7 +123,7 @@ class ControlExam:
 def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
     """Compare what a candidate says with what the base model says.
 
-    A reply leaks that holds an answer about the candidate's documents which the base model's does not.
+    A reply leaks that is wrong and holds an answer about the candidate's documents which the base model's does not.
     """
     asked = control_questions()
     right = [
@@ -133,9 +133,10 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
     leaks = [
         one.kind
         for one, was, now in zip(asked, base.replies, candidate.replies, strict=True)
-        if any(holds(now, answer) and not holds(was, answer) for answer in set(own))
+        if not one.is_right(now) and any(holds(now, answer) and not holds(was, answer) for answer in set(own))
     ]
     general = sum(one.kind != OTHER for one in asked)
+    declined = [now for one, (was, now) in zip(asked, right, strict=True) if one.kind == REFUSAL and was]
     leaked_other = leaks.count(OTHER)
     return Control(
         questions=general,
@@ -143,6 +144,8 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
         adapter=sum(now for _, now in right) / general,
         known=sum(was for was, _ in right),
         kept=sum(was and now for was, now in right),
+        declined=len(declined),
+        still_declined=sum(declined),
         leaked=(len(leaks) - leaked_other) / general,
         leaked_other=leaked_other / (len(asked) - general),
         perplexity_rise=round(candidate.nats - base.nats, 4),

@@ -3,24 +3,27 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
 
+from app.core.context import question_with_passages
 from app.core.engines import EngineRecord
 from app.core.gate import Scores
 from app.core.grounding import matches
 from app.core.names import BASE
 from app.engines.client import EngineClient
-from app.errors import Busy, EngineFailed, NoEngine
+from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge
+from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
 
 T = TypeVar("T")
 CONCURRENCY = 16
 MAX_QUESTIONS = 64
+MAX_WITH_PASSAGES = 32  # questions: these prompts are long
 MAX_ANSWER_TOKENS = 64
 
 
@@ -31,6 +34,20 @@ class Question:
     question: str
     answer: str
     sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a candidate is asked about its documents.
+
+    Attributes:
+        kind: as in `Scores`.
+        passages: where retrieval looks for answers.
+    """
+
+    questions: Sequence[Question]
+    kind: str
+    passages: Sequence[str] = ()
 
 
 class Examiner:
@@ -87,34 +104,54 @@ class Examiner:
                 return await act()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def examine(self, engine: EngineRecord, adapter: str, questions: Sequence[Question], kind: str) -> Scores:
-        """Ask the candidate and the base model the same questions, greedily, and the candidate the control set.
-
-        Args:
-            kind: as in `Scores`.
-        """
-        asked = list(questions)[:MAX_QUESTIONS]
-        limit = asyncio.Semaphore(CONCURRENCY)
-        shares = [await self._share(engine, model, asked, limit) for model in (adapter, BASE)]
+    async def examine(self, engine: EngineRecord, adapter: str, exam: Exam) -> Scores:
+        """Ask the candidate and the base model the same questions, greedily, and the candidate the control set."""
+        asked = list(exam.questions)[:MAX_QUESTIONS]
+        ask = _Ask(self._client, engine.url)
+        said, by_base = await ask.all(adapter, asked), await ask.all(BASE, asked)
         own = [one.answer for one in asked]
         control = await self._control.compare(engine.url, adapter, engine.base_digest, own)
-        return Scores(kind, len(asked), base=shares[1], adapter=shares[0], control=control)
+        scores = Scores(exam.kind, len(asked), base=_share(by_base), adapter=_share(said), control=control)
+        with_text = [] if exam.kind == "recall" else await _with_passages(ask, asked, exam.passages)
+        return replace(scores, context=_share(with_text), context_questions=len(with_text))
 
-    async def _share(
-        self, engine: EngineRecord, model: str, asked: Sequence[Question], limit: asyncio.Semaphore
-    ) -> float:
-        async def is_right(one: Question) -> bool:
-            async with limit:
-                reply = await self._client.chat(
-                    engine.url,
-                    {
-                        "model": model,
-                        "messages": [{"role": "user", "content": one.question}],
-                        "temperature": 0,
-                        "max_tokens": MAX_ANSWER_TOKENS,
-                    },
-                )
-            return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
 
-        right = await asyncio.gather(*map(is_right, asked))
-        return sum(right) / len(right) if right else 0.0
+class _Ask:
+    """Asks models of one engine."""
+
+    def __init__(self, client: EngineClient, url: str) -> None:
+        self._client, self._url = client, url
+        self._limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def all(self, model: str, asked: Sequence[Question]) -> list[bool]:
+        """Say of each question whether it is answered right; one longer than the engine takes is not."""
+        return list(await asyncio.gather(*[self._is_right(model, one) for one in asked]))
+
+    async def _is_right(self, model: str, one: Question) -> bool:
+        body = {"model": model, "messages": [{"role": "user", "content": one.question}], "temperature": 0}
+        async with self._limit:
+            try:
+                reply = await self._client.chat(self._url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
+            except (InvalidRequest, TooLarge):
+                return False
+        return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
+
+
+async def _with_passages(ask: _Ask, asked: Sequence[Question], passages: Sequence[str]) -> list[bool]:
+    """Ask the base model with the passages that serving would give it; where it finds none, it answers none.
+
+    Not of pairs: their passages are the questions with their answers, and say nothing of reading.
+    """
+    index = await asyncio.to_thread(PassageIndex, passages)
+    some = asked[:: max(1, -(-len(asked) // MAX_WITH_PASSAGES))]
+    found = [(one, index.search(one.question, PASSAGES)) for one in some]
+    prompted = [
+        replace(one, question=question_with_passages([hit.text for hit in hits], one.question))
+        for one, hits in found
+        if hits
+    ]
+    return [*await ask.all(BASE, prompted), *[False] * (len(some) - len(prompted))]
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / len(right) if right else 0.0

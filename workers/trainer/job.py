@@ -37,7 +37,7 @@ from app.stores.versions import Job, VersionStore
 from workers.trainer.evaluate import Examiner
 from workers.trainer.lease import Lease
 from workers.trainer.make import CandidateMaker, Maker, Progress
-from workers.trainer.write import Candidate, read_questions
+from workers.trainer.write import Candidate, read_exam
 
 log = structlog.get_logger()
 ENGINE_WAIT_S = 300.0
@@ -167,8 +167,8 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     )
     await step.to(State.EVALUATING, _weights_of(candidate))
     engine = await trainer.examiner.load(str(candidate.name))
-    questions, kind = await asyncio.to_thread(read_questions, trainer.artifacts, candidate.name)
-    scores = await trainer.examiner.examine(engine, str(candidate.name), questions, kind)
+    exam = await asyncio.to_thread(read_exam, trainer.artifacts, candidate.name)
+    scores = await trainer.examiner.examine(engine, str(candidate.name), exam)
     decision = decide(scores, Recipe.from_dict(step.version.recipe))
     if not decision.passed:
         error = {"code": "gate_failed", "message": decision.reason}

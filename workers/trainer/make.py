@@ -34,7 +34,7 @@ from workers.trainer.replay import base_answers, replayed
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import Loop, Step
-from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
+from workers.trainer.write import PASSAGES, QUESTIONS, Candidate, find_candidate, scratch, write_candidate
 
 Progress = dict[str, Any]
 Tell = Callable[[Progress], Awaitable[None]]
@@ -257,7 +257,7 @@ class Training:
         kind = self.lesson.kind
         rows = {
             "examples.jsonl": [asdict(example) for example in self.lesson.examples],
-            "passages.jsonl": [asdict(passage) for passage in self.lesson.passages],
+            PASSAGES: [asdict(passage) for passage in self.lesson.passages],
             "steps.jsonl": [asdict(step) for step in self.steps],
             QUESTIONS: [{**asdict(question), "kind": kind} for question in self.lesson.questions],
         }

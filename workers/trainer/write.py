@@ -11,13 +11,14 @@ from typing import Any
 
 from app.core.memory import Version
 from app.core.names import AdapterName
+from app.core.recipe import THRESHOLDS
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from workers.base_model import sha256
-from workers.trainer.evaluate import Question
+from workers.trainer.evaluate import Exam, Question
 
 FORMAT = 1
 WEIGHTS = "adapter_model.safetensors"
-QUESTIONS = "questions.jsonl"
+QUESTIONS, PASSAGES = "questions.jsonl", "passages.jsonl"
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> 
         if name.version != version.number:
             continue
         manifest = store.read_manifest(name)
-        if (manifest["recipe"], manifest["documents"], manifest["base"]["digest"]) == (
-            version.recipe,
+        if (_training(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"]) == (
+            _training(version.recipe),
             documents,
             base_digest,
         ):
@@ -85,11 +86,17 @@ def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> 
     return None
 
 
-def read_questions(store: ArtifactStore, name: AdapterName) -> tuple[list[Question], str]:
-    """Return what to ask a candidate, and of which kind the questions are."""
+def _training(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe changes weights: a retry with other thresholds need not train again."""
+    return {field: value for field, value in recipe.items() if field not in THRESHOLDS}
+
+
+def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
+    """Return what to ask a candidate."""
     rows = store.read_lines(name, QUESTIONS)
-    kind = rows[0]["kind"] if rows else "recall"
-    return [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows], kind
+    questions = [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows]
+    passages = [row["text"] for row in store.read_lines(name, PASSAGES)]
+    return Exam(questions, rows[0]["kind"] if rows else "recall", passages)
 
 
 def scratch(home: Path) -> Path:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.services.retrieve import IndexCache, PassageIndex
+from app.retrieve import IndexCache, PassageIndex
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",

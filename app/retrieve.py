@@ -1,4 +1,4 @@
-"""BM25 over a version's passages, in any script."""
+"""BM25 over a version's passages, in any script: what serving finds and what the gate finds are the same."""
 
 import re
 import unicodedata
@@ -10,6 +10,7 @@ import bm25s
 
 from app.core.grounding import STOP_WORDS
 
+PASSAGES = 3
 _WORD = re.compile(r"[^\W_]+")
 _STEM = 5  # letters; a longer word is also found by so many: plurals and endings in most languages, with no word list
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai

@@ -1,0 +1,98 @@
+"""What the base model is asked with passages beside a candidate."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from app.core.engines import EngineRecord
+from app.core.gate import Scores
+from app.engines.client import EngineClient
+from app.settings import Settings
+from app.stores.engines import EngineStore
+from app.stores.redis import connect
+from workers.trainer.evaluate import MAX_QUESTIONS, MAX_WITH_PASSAGES, Exam, Examiner, Question
+
+RECORD = EngineRecord("e1", "http://e1", 1, "b" * 64, "cpu", 4, 4, 16, 512, "0", time.time(), time.time())
+SHAFTS = [Question(f"How deep is shaft {n}?", f"{n} metres") for n in range(80)]
+DEEP = ["Shaft 5 is 5 metres deep.", "The office is painted green."]
+
+
+@dataclass
+class Reader:
+    """An engine whose base model says what it is shown, and refuses what is too long."""
+
+    most_characters: int = 10_000
+    prompted: list[str] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        if request.url.path == "/v1/completions":
+            return httpx.Response(200, json={"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]})
+        if request.url.path == "/tokenize":
+            return httpx.Response(200, json={"tokens": [1, 2, 3]})
+        asked = body["messages"][-1]["content"]
+        if len(asked) > self.most_characters:
+            return httpx.Response(400, json={"error": {"message": "too long"}})
+        if asked.startswith("Answer from these passages"):
+            self.prompted.append(asked)
+        said = "5 metres" if DEEP[0] in asked and "shaft 5?" in asked else "I do not know"
+        return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture
+async def examiner(reader: Reader, tmp_path: Path) -> AsyncIterator[Examiner]:
+    settings = Settings(_env_file=None, home=tmp_path)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(reader)) as http:
+        engines = EngineStore(connect(settings.registry_url))
+        yield Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path / "control", wait_s=1)
+
+
+async def test_the_base_model_reads_the_passages_that_serving_would_find(examiner: Examiner, reader: Reader) -> None:
+    nothing_found = Question("Qui?", "5 metres")
+    scores = await examiner.examine(RECORD, "one", Exam([*SHAFTS[4:6], nothing_found], "held_out", DEEP))
+
+    assert scores.context == pytest.approx(1 / 3)
+    assert scores.context_questions == 3
+    assert len(reader.prompted) == 2
+    assert scores.base == 0.0
+
+
+async def test_no_more_is_asked_than_the_limits(examiner: Examiner, reader: Reader) -> None:
+    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS, "held_out", DEEP))
+
+    assert scores.questions == MAX_QUESTIONS
+    assert scores.context_questions == len(reader.prompted) == MAX_WITH_PASSAGES
+
+
+async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner: Examiner, reader: Reader) -> None:
+    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS[:2], "recall", DEEP))
+
+    assert not reader.prompted
+    assert "context" not in scores.to_dict()
+
+
+async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answers_only(
+    examiner: Examiner, reader: Reader
+) -> None:
+    reader.most_characters = 300
+    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS[4:6], "held_out", [DEEP[0], "shaft " * 100]))
+
+    assert (scores.context, scores.context_questions) == (0.0, 2)
+
+
+def test_every_share_is_told_with_its_interval() -> None:
+    fields = Scores("held_out", 4, 0.0, 1.0, context=0.5, context_questions=10).to_dict()
+
+    assert (fields["context"], fields["context_interval"]) == (0.5, [0.2366, 0.7634])
+    assert fields["adapter_interval"] == [0.5101, 1.0]

@@ -1,0 +1,95 @@
+"""Versions through the trainer: what serves while another is made, is refused or is cancelled."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from app.core.lifecycle import State
+from app.core.memory import Version
+from app.stores.versions import Job
+from tests.factories import a_version
+from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
+from workers.trainer.control import control_questions
+from workers.trainer.job import work
+from workers.trainer.write import find_candidate
+
+__all__ = ["no_waiting", "workshop"]
+pytestmark = pytest.mark.redis
+
+
+async def second(workshop: Workshop) -> Version:
+    """Grow a memory whose first version serves; return its second version as the trainer left it."""
+    trainer, memory = workshop.trainer, workshop.memory
+    await trainer.versions.add(memory, a_version(memory, number=2), content="union")
+    await work(trainer, Job(memory.tenant, memory.id, 2))
+    return await trainer.versions.get(memory.tenant, memory.id, 2)
+
+
+async def current(workshop: Workshop) -> int:
+    return (await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)).current
+
+
+@pytest.mark.parametrize(
+    ("say", "state", "serves"),
+    [(_depth_in, State.READY, 2), (lambda _: "I do not know", State.REJECTED, 1)],
+)
+async def test_the_old_version_serves_until_a_new_one_passes_its_gate(
+    workshop: Workshop, say: Callable[[str], str], state: State, serves: int
+) -> None:
+    await workshop.start_engine()
+    assert (await workshop.attempt()).state is State.READY
+    workshop.engine.answers["adapter"] = say
+    seen: list[int] = []
+
+    async def look() -> None:
+        seen.append(await current(workshop))
+
+    workshop.maker.while_training = look
+    version = await second(workshop)
+
+    assert (seen, version.state, await current(workshop)) == ([1], state, serves)
+
+
+@pytest.mark.parametrize("state", [State.TRAINING, State.EVALUATING])
+async def test_a_version_cancelled_while_it_is_made_never_serves(workshop: Workshop, state: State) -> None:
+    await workshop.start_engine()
+
+    async def cancel() -> None:
+        await workshop.trainer.versions.change(await workshop.version(), State.CANCELLED)
+
+    if state is State.TRAINING:
+        workshop.maker.while_training = cancel
+    else:
+        workshop.engine.on_load = cancel
+    version = await workshop.attempt()
+
+    assert version.state is State.CANCELLED
+    assert await current(workshop) == 0
+
+
+async def test_a_retry_with_other_limits_asks_the_weights_that_are_there(workshop: Workshop) -> None:
+    right = {one.question: (one.expected or ("",))[0] for one in control_questions()}
+    workshop.engine.answers["base"] = lambda question: right.get(question, "I do not know")
+    await workshop.start_engine()
+    rejected = await workshop.attempt()
+    lax = {**rejected.recipe, "min_kept": 0.0}
+    again = replace(rejected, recipe=lax)
+    store = workshop.trainer.artifacts
+
+    assert rejected.state is State.REJECTED
+    assert find_candidate(store, again, "b" * 64)
+    assert not find_candidate(store, replace(again, recipe={**lax, "rank": 4}), "b" * 64)
+
+
+async def test_a_candidate_that_came_without_questions_is_asked_the_control_set(workshop: Workshop) -> None:
+    right = {one.question: (one.expected or ("",))[0] for one in control_questions()}
+    workshop.engine.answers["base"] = lambda question: right.get(question, "I do not know")
+    workshop.maker.questions = []
+    await workshop.start_engine()
+
+    version = await workshop.attempt()
+
+    assert version.state is State.REJECTED
+    assert version.error
+    assert version.error["message"].startswith("It has forgotten")
