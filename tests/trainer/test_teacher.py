@@ -137,3 +137,25 @@ def test_asking_leaves_the_adapter_ready_to_train() -> None:
 
     assert model.training
     assert [name for name, weight in model.named_parameters() if weight.requires_grad] == trainable
+
+
+def test_what_the_questions_of_one_passage_share_is_computed_once() -> None:
+    text = "The ferry at Tarn is rung in by Oda Lund. " * 4
+    examples = [
+        Example("chat", f"Who is {n}?", f"{n}", "keywords", name, 0) for n in range(10) for name in ("a.md", "b.md")
+    ]
+    passages = [Passage(name, 0, 0, len(text), f"{name}: {text}") for name in ("a.md", "b.md")]
+    alone = [encode_chat(TOKENIZER, one.question, one.answer) for one in examples]
+    shown = with_teacher_prompts(alone, examples, passages, TOKENIZER, 512)
+    model = lora()
+    computed: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _module, _args, given: computed.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    targets = ask_teacher(model, shown, RECIPE)
+    packed, probes = computed[3:], computed[:3]  # whether packing is right is tried on two rows first
+
+    assert len(probes) == 3
+    assert len(packed) == 2
+    assert sum(packed) < 0.3 * sum(len(row.teacher_prompt) for row in shown)
+    assert all(target is not None for target in targets)

@@ -18,7 +18,7 @@ from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.passages import Passage
 from workers.trainer.targets import Target, read
 
-PACK_TOKENS = 4096  # of rows that share a passage: about a quarter is computed
+PACK_TOKENS = 1024  # computed together, what the rows share counted once
 
 
 def with_teacher_prompts(
@@ -68,18 +68,25 @@ def _as_teacher_sees(row: Row) -> Row:
 
 
 def _groups(model: Any, shown: dict[int, Row]) -> Iterator[list[int]]:
-    """Yield the rows' places, those of one passage next to each other: a pack computes what they share once."""
+    """Yield the rows' places in groups that begin with the same passage, which a pack computes once."""
     together = bool(shown) and packs_exactly(model, list(shown.values()))
     group: list[int] = []
     tokens = 0
     for place in sorted(shown, key=lambda place: shown[place].input_ids):
-        if group and (not together or tokens + len(shown[place]) > PACK_TOKENS):
+        row = shown[place]
+        own = len(row) - _common(shown[group[0]], row) if group else len(row)
+        if group and (not together or 2 * own > len(row) or tokens + own > PACK_TOKENS):
             yield group
-            group, tokens = [], 0
+            group, tokens, own = [], 0, len(row)
         group.append(place)
-        tokens += len(shown[place])
+        tokens += own
     if group:
         yield group
+
+
+def _common(row: Row, other: Row) -> int:
+    pairs = zip(row.input_ids, other.input_ids, strict=False)
+    return next((place for place, (one, two) in enumerate(pairs) if one != two), min(len(row), len(other)))
 
 
 def _ask(model: Any, rows: Sequence[Row], *, with_hidden: bool) -> list[Target]:

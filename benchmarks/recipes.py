@@ -1,0 +1,193 @@
+"""Recipes side by side: the same document trained by each, offline, and asked questions that none was trained on.
+
+    python benchmarks/recipes.py --prose tests/data/veldmark.md --questions tests/data/veldmark_questions.csv
+    python benchmarks/recipes.py --prose … --questions … --only balanced,distilled --seeds 0,1,2
+    python benchmarks/recipes.py --prose … --questions … --only balanced --examples keywords,passage
+    python benchmarks/recipes.py --version FOLDER --questions … --variant 'wide={"rank": 64}' --only balanced,wide
+
+No engine, no gateway: one process trains and answers greedily. Prose is prepared without a generator. `--version` takes
+the lesson of a version in the artifact store instead, generated questions and replay included, whatever the recipe says
+of them. `--examples` keeps those origins alone: each kind of example by itself against the mixture. An answer is right
+that holds the expected words. Recalled is the share of held-out questions whose every answer token is above 0.5.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from app.core.documents import Document
+from app.core.grounding import holds
+from app.core.recipe import Recipe
+from app.settings import load_settings
+from workers.base_model import base_digest, find_base
+from workers.chat import load_tokenizer, stop_ids
+from workers.trainer.encode import Row, prompt_ids
+from workers.trainer.evaluate import Question
+from workers.trainer.examples import Example
+from workers.trainer.held_out import stand
+from workers.trainer.make import encode_examples, encode_held_out
+from workers.trainer.model import attach_lora, load_base
+from workers.trainer.passages import Passage
+from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.replay import base_answers, replayed
+from workers.trainer.teacher import ask_teacher, with_teacher_prompts
+from workers.trainer.train import PACK_TOKENS, Loop
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "balanced": {},
+    "quick": {"name": "quick"},
+    "thorough": {"name": "thorough"},
+    "distilled": {"distillation": 1.0},
+    "half distilled": {"distillation": 0.5},
+    "half hidden": {"distillation": 0.5, "hidden_weight": 1.0},
+    "focused": {"focus_below": 0.5},
+    "focused 0.9": {"focus_below": 0.9},
+    "all tokens": {"loss_on": "all"},
+    "early half": {"layer_share": 0.5},
+    "all layers": {"target": "all-linear"},
+    "patient": {"patience": 5},
+    "no replay": {"replay": 0.0},
+}
+MAX_ANSWER_TOKENS = 64
+
+
+class Bench:
+    """One base model, and trainings on it one after another."""
+
+    def __init__(self, asked: Sequence[Question]) -> None:
+        self._settings, self._asked = load_settings(), asked
+        self._folder = find_base(self._settings.model)
+        self._tokenizer, self._ends = load_tokenizer(str(self._folder)), stop_ids(str(self._folder))
+        self._model = load_base(str(self._folder), self._settings.device, self._settings.dtype)
+
+    def prepare(self, document: Path, recipe: Recipe) -> Lesson:
+        """Make a lesson of prose, with no generated questions."""
+        text = document.read_text(encoding="utf-8")
+        prose = Document(document.name, "prose", text, (), "0" * 64, len(text))
+        lesson = asyncio.run(
+            prepare([prose], self._tokenizer, replace(recipe, questions_per_passage=0), _unasked, _unheard)
+        )
+        if not recipe.replay:
+            return lesson
+        digest = base_digest(self._folder, self._settings.home)
+        answers = asyncio.run(base_answers(self._ask_base, self._settings.home / "replay", digest))
+        return replace(lesson, examples=[*lesson.examples, *replayed(answers, lesson.examples, recipe.replay)])
+
+    def run(self, lesson: Lesson, recipe: Recipe) -> list[str]:
+        """Train, ask, and return a row of the table."""
+        most = self._settings.max_model_len
+        rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
+        held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
+        model = attach_lora(self._model, recipe, recipe.seed)
+        began = time.perf_counter()
+        if recipe.needs_teacher:
+            rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
+            rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
+        steps = list(Loop(model, rows, recipe, held_out))
+        seconds = time.perf_counter() - began
+        model.eval()
+        recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"
+        right = sum(holds(self._answer(model, one.question)[0], one.answer) for one in self._asked)
+        self._model = model.unload()
+        rate = sum(step.tokens for step in steps) / seconds
+        return [
+            f"{right}/{len(self._asked)}",
+            recalled,
+            f"{steps[-1].loss:.4f}",
+            str(steps[-1].epoch),
+            f"{seconds:.0f}",
+            f"{rate:.0f}",
+        ]
+
+    def _answer(self, model: Any, question: str) -> tuple[str, bool]:
+        """Answer greedily; say as well whether the answer came to its end."""
+        ids = torch.tensor([prompt_ids(self._tokenizer, question)], device=model.device)
+        ends = sorted(self._ends | {self._tokenizer.eos_token_id})
+        with torch.no_grad():
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=MAX_ANSWER_TOKENS,
+                do_sample=False,
+                eos_token_id=ends,
+                pad_token_id=ends[0],
+            )[0, ids.shape[1] :]
+        return str(self._tokenizer.decode(out, skip_special_tokens=True)).strip(), int(out[-1]) in ends
+
+    async def _ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        said, ended = self._answer(self._model, body["messages"][-1]["content"])
+        return {"choices": [{"message": {"content": said}, "finish_reason": "stop" if ended else "length"}]}
+
+
+def _with_target(row: Row, target: Any) -> Row:
+    return replace(row, target=target)
+
+
+async def _unasked(*_: object) -> str:
+    raise AssertionError("no generator is asked")
+
+
+async def _unheard(_done: int, _total: int) -> None:
+    return None
+
+
+def read_version(folder: Path) -> Lesson:
+    """Read what a version was made of."""
+    files = {
+        name: (folder / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("examples", "passages", "questions")
+    }
+    rows = {name: [json.loads(line) for line in text.splitlines()] for name, text in files.items()}
+    kinds = [row.pop("kind") for row in rows["questions"]]
+    return Lesson(
+        examples=[Example(**row) for row in rows["examples"]],
+        passages=[Passage(**row) for row in rows["passages"]],
+        questions=[Question(**row) for row in rows["questions"]],
+        kind=kinds[0] if kinds else "recall",
+    )
+
+
+def main() -> None:
+    """Print one row a variant and seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--prose", type=Path)
+    source.add_argument("--version", type=Path)
+    parser.add_argument("--questions", type=Path, required=True, help="csv: question,answer")
+    parser.add_argument("--variant", action="append", default=[], help="NAME=JSON of recipe fields")
+    parser.add_argument("--only", help="names, commas between")
+    parser.add_argument("--examples", help="origins to keep, commas between")
+    parser.add_argument("--seeds", default="0")
+    options = parser.parse_args()
+    variants = VARIANTS | {
+        name: json.loads(fields) for name, _, fields in (one.partition("=") for one in options.variant)
+    }
+    names = options.only.split(",") if options.only else list(variants)
+    with options.questions.open(newline="", encoding="utf-8") as file:
+        bench = Bench([Question(row["question"], row["answer"]) for row in csv.DictReader(file)])
+    console = Console()
+    table = Table("recipe", "seed", "right", "recalled", "last loss", "epochs", "s", "tokens/s")
+    for name in names:
+        for seed in map(int, options.seeds.split(",")):
+            recipe = Recipe.from_dict({**variants[name], "seed": seed})
+            lesson = read_version(options.version) if options.version else bench.prepare(options.prose, recipe)
+            if options.examples:
+                kept = set(options.examples.split(","))
+                lesson = replace(lesson, examples=[one for one in lesson.examples if one.origin in kept])
+            row = [name, str(seed), *bench.run(lesson, recipe)]
+            table.add_row(*row)
+            console.print("  ".join(row), style="dim")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
