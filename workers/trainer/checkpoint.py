@@ -14,6 +14,7 @@ import torch
 
 from app.core.memory import Version
 from app.stores.versions import Job
+from workers.trainer.coverage import Coverage
 from workers.trainer.evaluate import Question
 from workers.trainer.examples import Example
 from workers.trainer.passages import Passage
@@ -21,6 +22,7 @@ from workers.trainer.prepare import Lesson
 
 log = structlog.get_logger()
 EVERY_S = 20.0
+_FORMAT = 2  # of what is kept; an older one is made again
 _LESSON, _STATE = "lesson.json", "state.pt"
 
 
@@ -28,7 +30,7 @@ class Checkpoint:
     """One version's folder under home/jobs; used only by an attempt at the same documents, recipe and base model."""
 
     def __init__(self, home: Path, version: Version, base_digest: str) -> None:
-        key = [version.recipe, [asdict(document) for document in version.documents], base_digest]
+        key = [_FORMAT, version.recipe, [asdict(document) for document in version.documents], base_digest]
         self._key = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         self._folder = _root(home) / _name(Job(version.tenant, version.memory_id, version.number))
 
@@ -47,6 +49,7 @@ class Checkpoint:
             passages=[Passage(**row) for row in fields["passages"]],
             questions=[Question(**row) for row in fields["questions"]],
             kind=fields["kind"],
+            coverage=Coverage.from_dict(fields["coverage"]),
         )
 
     def save(self, state: dict[str, Any]) -> None:

@@ -229,12 +229,14 @@ class Training:
         kind = self.lesson.kind
         rows = {
             "examples.jsonl": [asdict(example) for example in self.lesson.examples],
+            "coverage.jsonl": self.lesson.coverage.rows(),
             "passages.jsonl": [asdict(passage) for passage in self.lesson.passages],
             "steps.jsonl": [asdict(step) for step in self.steps],
             QUESTIONS: [{**asdict(question), "kind": kind} for question in self.lesson.questions],
         }
         base = {"digest": self.base_digest, "name": self.base.name}
         facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
+        facts["coverage"] = self.lesson.coverage.summary()
         return write_candidate(self.maker.artifacts, self.version, folder, rows, **facts)
 
 
