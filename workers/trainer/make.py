@@ -27,9 +27,9 @@ from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
-from workers.trainer.generate import Message
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.prompts import Message
 from workers.trainer.replay import base_answers, replayed
 from workers.trainer.train import Loop, Step
 from workers.trainer.write import QUESTIONS, Candidate, find_candidate, scratch, write_candidate
@@ -99,6 +99,7 @@ class CandidateMaker:
 
     async def _prepare(self, version: Version, tokenizer: Any, tell: Tell) -> Lesson:
         documents = await asyncio.to_thread(self._read, version)
+        recipe = Recipe.from_dict(version.recipe)
         told = 0.0
 
         async def on_progress(done: int, total: int) -> None:
@@ -107,7 +108,7 @@ class CandidateMaker:
                 told = time.monotonic()
                 await tell({"stage": "preparing", "done": done, "total": total})
 
-        return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self.ask, on_progress)
+        return await prepare(documents, tokenizer, recipe, self.ask, on_progress)
 
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):

@@ -10,6 +10,7 @@ import structlog
 from app.core.documents import Document
 from app.core.recipe import Recipe
 from app.core.sentences import title_of
+from workers.trainer.calls import Ask
 from workers.trainer.coverage import Coverage, cover, fill
 from workers.trainer.evaluate import MAX_QUESTIONS, Question
 from workers.trainer.examples import (
@@ -20,10 +21,9 @@ from workers.trainer.examples import (
     hold_out,
     in_sentences,
     unseen,
-    without_duplicates,
 )
 from workers.trainer.facts import facts_of
-from workers.trainer.generate import Ask, OnProgress, generate
+from workers.trainer.generate import OnProgress, generate, mixture
 from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage, cut
 
@@ -54,7 +54,7 @@ async def prepare(
     ask: Ask,
     on_progress: OnProgress,
 ) -> Lesson:
-    """Make a lesson of documents: pairs as they are, prose by passages, completions and questions.
+    """Make a lesson of documents: pairs as they are, prose by passages, completions, questions and worded texts.
 
     Raises:
         GeneratorFailed: the generator does not answer.
@@ -62,13 +62,11 @@ async def prepare(
     """
     pairs = from_pairs(documents)
     prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
-    generated: list[Example] = []
-    if prose and recipe.questions_per_passage:
-        generated = await generate(prose, ask, per_passage=recipe.questions_per_passage, on_progress=on_progress)
+    made = await generate(prose, mixture(recipe), ask, on_progress=on_progress)
     titles = {document.name: title_of(document.text) for document in documents}
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
-    train, held = hold_out([*pairs, *without_duplicates(generated), *keywords], HOLD_OUT_EVERY)
-    covering, coverage = _covered([*train, *from_passages(prose)], prose, recipe, {})
+    train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
+    covering, coverage = _covered([*train, *from_passages(prose)], prose, recipe, made.dropped)
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     check_no_overlap(held, taught)
@@ -85,7 +83,7 @@ def _covered(
 ) -> tuple[list[Example], Coverage]:
     """Add a gap for each fact that nothing asks for, unless the recipe wants no questions at all."""
     facts = facts_of(prose)
-    wants = recipe.keyword_questions or recipe.questions_per_passage
+    wants = recipe.keyword_questions or mixture(recipe)
     filled = [*examples, *(fill(facts, examples) if wants else ())]
     coverage = Coverage(cover(facts, filled), dict(dropped))
     if facts:
