@@ -1,4 +1,4 @@
-"""The mixture of examples that a recipe asks a generator for, passage by passage."""
+"""The mixture of examples that a recipe asks a generator for, passage by passage; what was made before is reused."""
 
 import asyncio
 from collections import Counter
@@ -9,6 +9,7 @@ import structlog
 from app.core.recipe import Recipe
 from workers.trainer.calls import Ask, Calls, all_of
 from workers.trainer.examples import Origin, name_documents, without_duplicates
+from workers.trainer.generated import ExampleCache
 from workers.trainer.passages import Passage
 from workers.trainer.questions import Questions
 from workers.trainer.sources import Kind, Made, Source, sources_of
@@ -42,12 +43,14 @@ async def generate(
     ask: Ask,
     *,
     on_progress: OnProgress,
+    cache: ExampleCache | None = None,
 ) -> Made:
     """Have examples worded.
 
     Args:
         ask: one chat completion; what passes is tried again, and many failures end the work.
         on_progress: told after each step how many are done, of how many.
+        cache: what was worded before.
 
     Raises:
         GeneratorFailed: more than half of the calls failed.
@@ -66,7 +69,16 @@ async def generate(
 
     async def make(kind: Kind, source: Source) -> Made:
         async with limit:
-            return await kind.make(source, calls, tick)
+            found = await asyncio.to_thread(cache.find, kind, source) if cache else None
+            if found:
+                for _ in range(kind.steps(source)):
+                    await tick()
+                return found
+            failed = calls.failed
+            made = await kind.make(source, calls, tick)
+            if cache and calls.failed == failed:  # with no failure the generator has done what it can
+                await asyncio.to_thread(cache.keep, kind, source, made)
+            return made
 
     made = _together(await all_of(make(*unit) for unit in units), passages)
     by_origin = Counter(one.origin for one in made.examples)

@@ -27,6 +27,7 @@ from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
+from workers.trainer.generated import ExampleCache
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
@@ -83,7 +84,7 @@ class CandidateMaker:
         checkpoint = Checkpoint(self.settings.home, version, digest)
         lesson = await asyncio.to_thread(checkpoint.load_lesson)
         if lesson is None:
-            lesson = await self._with_replay(await self._prepare(version, tokenizer, tell), recipe, digest)
+            lesson = await self._with_replay(await self._prepare(version, tokenizer, digest, tell), recipe, digest)
             await asyncio.to_thread(checkpoint.save_lesson, lesson)
         ends = await asyncio.to_thread(stop_ids, str(base))
         rows = await asyncio.to_thread(
@@ -97,9 +98,11 @@ class CandidateMaker:
         await asyncio.to_thread(checkpoint.drop)
         return candidate
 
-    async def _prepare(self, version: Version, tokenizer: Any, tell: Tell) -> Lesson:
+    async def _prepare(self, version: Version, tokenizer: Any, base_digest: str, tell: Tell) -> Lesson:
         documents = await asyncio.to_thread(self._read, version)
-        recipe = Recipe.from_dict(version.recipe)
+        recipe, settings = Recipe.from_dict(version.recipe), self.settings
+        generator = f"{settings.generator_url} {settings.generator_model}" if settings.generator_url else base_digest
+        cache = ExampleCache(settings.home, (version.tenant, version.memory_id), generator, recipe.seed)
         told = 0.0
 
         async def on_progress(done: int, total: int) -> None:
@@ -108,7 +111,7 @@ class CandidateMaker:
                 told = time.monotonic()
                 await tell({"stage": "preparing", "done": done, "total": total})
 
-        return await prepare(documents, tokenizer, recipe, self.ask, on_progress)
+        return await prepare(documents, tokenizer, recipe, self.ask, on_progress, cache=cache)
 
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):

@@ -24,6 +24,7 @@ from workers.trainer.examples import (
 )
 from workers.trainer.facts import facts_of
 from workers.trainer.generate import OnProgress, generate, mixture
+from workers.trainer.generated import ExampleCache
 from workers.trainer.keywords import keyword_questions
 from workers.trainer.passages import Passage, cut
 
@@ -53,6 +54,8 @@ async def prepare(
     recipe: Recipe,
     ask: Ask,
     on_progress: OnProgress,
+    *,
+    cache: ExampleCache | None = None,
 ) -> Lesson:
     """Make a lesson of documents: pairs as they are, prose by passages, completions, questions and worded texts.
 
@@ -62,7 +65,7 @@ async def prepare(
     """
     pairs = from_pairs(documents)
     prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
-    made = await generate(prose, mixture(recipe), ask, on_progress=on_progress)
+    made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache)
     titles = {document.name: title_of(document.text) for document in documents}
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
