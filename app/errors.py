@@ -32,6 +32,7 @@
     ├── EngineFailed 502 engine_failed
     │   └── EngineTimeout 504 engine_timeout
     ├── DivergedError 500 training_diverged
+    ├── QuestionsOverlap 500 questions_overlap
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
         ├── NoTrainer 503 no_trainer
@@ -226,6 +227,12 @@ class DivergedError(ServiceError):
     """The training loss is no longer finite; retrying with the same recipe will not help."""
 
     code = "training_diverged"
+
+
+class QuestionsOverlap(ServiceError):
+    """A held-out question was trained on too: the scores would tell nothing."""
+
+    code = "questions_overlap"
 
 
 class StartupError(Exception):

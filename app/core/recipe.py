@@ -38,6 +38,9 @@ class Recipe:
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
+        summaries_per_passage, rewrites_per_passage, implications_per_passage, relations_per_passage,
+            self_study_per_passage: how many texts of each kind the generator is asked for.
+        gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         replay: how many general prompts, answered by the base model, are shown for each example, against forgetting.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
@@ -72,6 +75,12 @@ class Recipe:
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 8
     keyword_questions: int = 12
+    summaries_per_passage: int = 0
+    rewrites_per_passage: int = 0
+    implications_per_passage: int = 0
+    relations_per_passage: int = 0
+    self_study_per_passage: int = 0
+    gap_rounds: int = 1
     answers: str = "sentence"
     replay: float = 0.2
     min_gain: float = 0.1
@@ -147,6 +156,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),
     "keyword_questions": (0, 1000),
+    "summaries_per_passage": (0, 16),
+    "rewrites_per_passage": (0, 16),
+    "implications_per_passage": (0, 64),
+    "relations_per_passage": (0, 64),
+    "self_study_per_passage": (0, 64),
+    "gap_rounds": (0, 8),
     "replay": (0.0, 10.0),
     "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),

@@ -32,7 +32,7 @@ _MAX_BYTES = {
     WEIGHTS: 16 * 2**30,
     RECIPE: 64 * 2**10,
     PUBLISHED: 64 * 2**10,
-    **dict.fromkeys((QUESTIONS, PASSAGES, "examples.jsonl", "steps.jsonl"), 256 * 2**20),
+    **dict.fromkeys((QUESTIONS, PASSAGES, "coverage.jsonl", "examples.jsonl", "steps.jsonl"), 256 * 2**20),
 }
 _MAX_CONTENT_BYTES = 64 * 2**20  # of what was read from one document
 _MAX_HEADER_BYTES = 4 * 2**20

@@ -2,7 +2,7 @@
 
     <folder>/manifest.json, adapter_config.json, adapter_model.safetensors, questions.jsonl, passages.jsonl
     <folder>/documents/<sha256>, documents/<sha256>.json       both of every document, so that the memory can grow
-    <folder>/recipe.json, examples.jsonl, steps.jsonl          may be missing
+    <folder>/recipe.json, {coverage,examples,steps}.jsonl      may be missing
     <folder>/published.json                                    what the gate said elsewhere; never taken over
 
 What is read of an import is checked and written anew; only the weights, their configuration, the documents as they came

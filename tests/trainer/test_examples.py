@@ -1,6 +1,6 @@
-"""Examples: every fact has one, none twice, and what is asked at the gate is not trained on."""
+"""Examples: none twice, and what is asked at the gate is not trained on."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -8,20 +8,19 @@ from hypothesis import strategies as st
 
 from app.core.documents import Document, Pair
 from app.core.grounding import normalise
-from app.core.sentences import sentences
+from app.errors import QuestionsOverlap
 from workers.trainer.examples import (
     Example,
+    check_no_overlap,
     from_pairs,
     from_passages,
     gap,
     hold_out,
+    in_sentences,
     name_documents,
-    uncovered,
     without_duplicates,
 )
 from workers.trainer.passages import Passage
-
-PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
 
 
 def passage(text: str, document: str = "d", index: int = 0) -> Passage:
@@ -52,20 +51,6 @@ def test_one_question_with_two_answers_names_its_document() -> None:
     assert [one.question for one in from_pairs(documents)] == ['In "a.csv": Who?', "Why?", 'In "letters": Who?']
 
 
-def test_no_sentence_of_a_page_is_left_without_an_example() -> None:
-    examples = from_passages([passage(PAGE)])
-
-    assert len(sentences(PAGE)) > 12
-    assert uncovered(sentences(PAGE), examples) == []
-    assert {one.origin for one in examples} == {"passage", "completion"}
-
-
-def test_a_sentence_without_an_example_is_told() -> None:
-    examples = from_passages([passage("The ferry is green.")])
-
-    assert uncovered(["The ferry is green.", "The bell is copper."], examples) == ["The bell is copper."]
-
-
 @pytest.mark.parametrize(
     "text", ["The lamp on the pier is lit at six.", "Cost: 40 euros", "東京タワーは1958年に完成した。"]
 )
@@ -89,6 +74,72 @@ def test_generated_questions_that_differ_in_punctuation_are_one() -> None:
     same = [question("Who rang it?", "Bob"), question("who rang it ?", "bob")]
 
     assert without_duplicates(same) == same[:1]
+
+
+def test_worded_questions_that_are_nearly_the_same_with_one_answer_are_one_in_a_document() -> None:
+    first = question("Who opened the bridge at Tarn?", "Ilse Brandt")
+    near = question("Who opened the old bridge at Tarn?", "Ilse Brandt")
+    kept = [
+        question("By whom was the bridge at Tarn opened?", "Ilse Brandt"),
+        question("Who opened the new bridge at Tarn?", "Dov Holmvik"),
+        replace(near, document="other"),
+        question("Who opened the wide bridge at Tarn?", "Ilse Brandt", "keywords"),
+        question("Who opened the bridge 2 at Tarn?", "Ilse Brandt"),
+    ]
+
+    assert without_duplicates([first, near, *kept]) == [first, *kept]
+
+
+def test_a_worded_question_of_a_document_has_one_answer() -> None:
+    twice = [question("What is the fee?", "4 crowns"), question("What is the fee?", "5 crowns")]
+
+    assert without_duplicates(twice) == twice[:1]
+
+
+def test_texts_that_are_nearly_the_same_are_one_in_a_passage() -> None:
+    told = [
+        Example("text", "", text, "rewrite", "d", index)
+        for text, index in [
+            ("The bell of Tarn is made of copper.", 0),
+            ("The bell of Tarn is made of old copper.", 0),
+            ("The bell of Tarn is made of old copper.", 1),
+        ]
+    ]
+
+    assert without_duplicates(told) == [told[0], told[2]]
+
+
+@pytest.mark.parametrize(
+    "taught",
+    [
+        question("who opened the bridge at Tarn ?", "another", "pair"),
+        question("Who opened the old bridge at Tarn?", "Ilse Brandt"),
+    ],
+)
+def test_a_held_out_question_that_is_trained_on_is_an_error(taught: Example) -> None:
+    held = question("Who opened the bridge at Tarn?", "Ilse Brandt")
+
+    with pytest.raises(QuestionsOverlap, match="1 of 2"):
+        check_no_overlap([held, question("What is the fee?", "4 crowns")], [taught])
+
+
+def test_questions_in_other_words_or_with_other_answers_do_not_overlap() -> None:
+    held = [question("Who opened the bridge at Tarn?", "Ilse Brandt"), question("lamp Tarn lit?", "Orla", "keywords")]
+    taught = [
+        question("By whom was the bridge at Tarn opened?", "Ilse Brandt"),
+        question("Who opened the old bridge at Tarn?", "Dov Holmvik"),
+        question("lamp of Tarn lit?", "Orla", "keywords"),
+        Example("text", "", "Who opened the bridge at Tarn?", "passage", "d", 0),
+    ]
+
+    check_no_overlap(held, taught)
+
+
+def test_only_questions_are_answered_with_their_sentence() -> None:
+    asked = replace(question("Who?", "Bob"), sentence="Bob did it.")
+    filled = gap("Bob did it.", "Bob", passage("Bob did it."))
+
+    assert [one.answer for one in in_sentences([asked, filled])] == ["Bob did it.", "Bob"]
 
 
 def test_a_question_that_another_document_could_be_asked_names_its_own() -> None:

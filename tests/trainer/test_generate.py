@@ -15,9 +15,12 @@ from app.core.grounding import is_grounded
 from app.core.sentences import sentences
 from app.engines.client import EngineClient
 from app.errors import GeneratorFailed, NoEngine
+from workers.trainer.calls import CONCURRENCY, Ask
 from workers.trainer.examples import Example
-from workers.trainer.generate import CONCURRENCY, Ask, Message, generate
+from workers.trainer.generate import generate
 from workers.trainer.passages import Passage
+from workers.trainer.prompts import Message
+from workers.trainer.questions import Questions
 
 PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
 TOLD = "The bell of Tarn weighs 40 kilograms. The lamp of Orla was lit by Ilse Brandt."
@@ -98,16 +101,16 @@ class Flaky(Endpoint):
         return 503 if self._replies % 3 == 0 else super().reply(task)
 
 
-async def questions(endpoint: Endpoint, text: str = TOLD, per_passage: int = 8) -> list[Example]:
+async def questions(endpoint: Endpoint, text: str = TOLD, per_passage: int = 8, gap_rounds: int = 1) -> list[Example]:
     async def on_progress(done: int, total: int) -> None:
         progress.append((done, total))
 
     progress: list[tuple[int, int]] = []
     passages = [Passage("d", index, 0, len(one), one) for index, one in enumerate(text.split("\n\n"))]
-    examples = await generate(passages, endpoint.ask(), per_passage=per_passage, on_progress=on_progress)
+    made = await generate(passages, [Questions(per_passage, gap_rounds)], endpoint.ask(), on_progress=on_progress)
     assert [done for done, _ in progress] == list(range(1, len(progress) + 1))
     assert not progress or progress[-1][0] == progress[-1][1]
-    return examples
+    return made.examples
 
 
 async def test_questions_that_come_back_right_are_kept() -> None:
@@ -152,7 +155,7 @@ async def test_a_missing_engine_is_told_at_once_and_is_not_the_generators_failur
         return None
 
     with pytest.raises(NoEngine):
-        await generate([Passage("d", 0, 0, len(TOLD), TOLD)], ask, per_passage=8, on_progress=on_progress)
+        await generate([Passage("d", 0, 0, len(TOLD), TOLD)], [Questions(8, 1)], ask, on_progress=on_progress)
     assert asked <= 2 * CONCURRENCY
 
 
@@ -190,3 +193,47 @@ async def test_a_sentence_that_refers_back_is_shown_with_the_one_before_it() -> 
 
     assert "Sentence: Maren Iskold directs it. She was a diver." in shown
     assert "Sentence: The pier is old." in shown
+
+
+async def test_a_gap_round_asks_for_what_is_missing_and_shows_the_questions_so_far() -> None:
+    class Slow(Endpoint):
+        """Words a question about the lamp only when it has been shown another about the bell."""
+
+        async def _handle(self, request: httpx.Request) -> httpx.Response:
+            self.shown = [one["content"] for one in json.loads(request.content)["messages"][:-1]]
+            return await super()._handle(request)
+
+        def reply(self, task: str) -> str | int:
+            is_late = "Sentence: The lamp" in task and not any("bell" in one for one in self.shown)
+            return "" if is_late else super().reply(task)
+
+    lone, filled = Slow(), Slow()
+
+    assert {one.answer for one in await questions(lone, gap_rounds=0)} == {"40 kilograms", "Tarn"}
+    assert {one.answer for one in await questions(filled, gap_rounds=1)} == {
+        "40 kilograms",
+        "Tarn",
+        "Orla",
+        "Ilse Brandt",
+    }
+    late = [body for body in filled.bodies if body["temperature"] == pytest.approx(0.9)]
+    assert all("Sentence: The lamp" in str(body["messages"][-1]["content"]) for body in late)  # type: ignore[index]
+
+
+async def test_rounds_go_on_only_for_as_long_as_something_is_missing() -> None:
+    patient, content = Broken("no question"), Endpoint()
+    await questions(patient, gap_rounds=2)
+    await questions(content, gap_rounds=2)
+
+    assert {round(float(str(body["temperature"])), 1) for body in patient.bodies} == {0.7, 0.9, 1.1}
+    assert {body["temperature"] for body in content.bodies} == {0.0, 0.7}
+
+
+async def test_what_each_filter_drops_is_counted() -> None:
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    passages = [Passage("d", 0, 0, len(TOLD), TOLD)]
+    made = await generate(passages, [Questions(8, 0)], Forgetful().ask(), on_progress=on_progress)
+
+    assert made.dropped == {"not_answered_back": 4}

@@ -74,29 +74,49 @@ async def test_a_reply_that_is_no_completion_is_the_generators_failure(tmp_path:
 
 @pytest.mark.redis
 async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Registry, tmp_path: Path) -> None:
-    base = tmp_path / "tiny"
-    llama().save_pretrained(base)
-    byte_tokenizer().save_pretrained(base)
-    settings = Settings(_env_file=None, home=tmp_path, base_model=str(base), device="cpu", dtype="float32")
-    artifacts = ArtifactStore.open(settings)
-    document = Document("a.csv", "pairs", "", (Pair("Ann?", "212"), Pair("Bob?", "97")), "d" * 64, 9)
-    memory = a_memory()
-    artifacts.write_document(memory.tenant, memory.id, document.digest, b"", document.to_dict())
-    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2, replay=0).to_dict()
-    version = a_version(memory, recipe=recipe, documents=(DocumentRef("a.csv", document.digest, "pairs", 9),))
-    bases, examiner = (
-        BaseStore(redis),
-        Examiner(EngineStore(redis), EngineClient(httpx.AsyncClient(), SecretStr("")), tmp_path, wait_s=1),
-    )
-    made = CandidateMaker(settings, artifacts, examiner, httpx.AsyncClient(), bases)
-    await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, tmp_path)))
-    candidate = await made.make(version, tell=_ignore, begin_training=_ignore, stop=threading.Event())
-    known = await bases.current()
+    candidate, artifacts = await trained(redis, tmp_path)
+    known = await BaseStore(redis).current()
     steps = artifacts.read_lines(candidate.name, "steps.jsonl")
 
     assert known
     assert known.tokens_per_s
     assert 0 < known.tokens_per_s < sum(step["tokens"] for step in steps) / 1e-4
+
+
+@pytest.mark.redis
+async def test_a_candidate_says_which_facts_its_examples_cover(redis: Registry, tmp_path: Path) -> None:
+    candidate, artifacts = await trained(redis, tmp_path)
+    rows = artifacts.read_lines(candidate.name, "coverage.jsonl")
+    told = artifacts.read_manifest(candidate.name)["coverage"]
+
+    assert {(row["document"], row["span"]) for row in rows} == {("a.md", "copper bell"), ("a.md", "Tarn")}
+    assert (told["facts"], told["covered"], told["dropped"]) == (2, 2, {})
+    assert all(row["origins"]["keywords"] for row in rows)
+    assert "Tarn" not in json.dumps(told)
+
+
+async def trained(redis: Registry, home: Path) -> tuple[Candidate, ArtifactStore]:
+    """Train a tiny model on two pairs and a sentence, with no generator."""
+    base = home / "tiny"
+    llama().save_pretrained(base)
+    byte_tokenizer().save_pretrained(base)
+    settings = Settings(_env_file=None, home=home, base_model=str(base), device="cpu", dtype="float32")
+    artifacts, memory = ArtifactStore.open(settings), a_memory()
+    documents = [
+        Document("a.csv", "pairs", "", (Pair("Ann?", "212"), Pair("Bob?", "97")), "d" * 64, 9),
+        Document("a.md", "prose", "It has a copper bell, cast at Tarn.", (), "e" * 64, 9),
+    ]
+    for one in documents:
+        artifacts.write_document(memory.tenant, memory.id, one.digest, b"", one.to_dict())
+    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
+    refs = tuple(DocumentRef(one.name, one.digest, one.kind, 9) for one in documents)
+    version = a_version(memory, recipe=recipe, documents=refs)
+    http = httpx.AsyncClient()
+    examiner = Examiner(EngineStore(redis), EngineClient(http, SecretStr("")), home, wait_s=1)
+    bases = BaseStore(redis)
+    await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, home)))
+    maker = CandidateMaker(settings, artifacts, examiner, http, bases)
+    return await maker.make(version, tell=_ignore, begin_training=_ignore, stop=threading.Event()), artifacts
 
 
 async def _ignore(*_: object) -> None:

@@ -10,8 +10,8 @@ from app.core.grounding import normalise
 from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from tests.trainer.tiny import byte_tokenizer
-from workers.trainer.generate import Message
 from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.prompts import Message
 
 PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
 PROSE = Document("veldmark.md", "prose", PAGE, (), "0" * 64, 1)

@@ -15,7 +15,7 @@ from tests.factories import a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
 from workers.trainer.__main__ import tell_base
-from workers.trainer.worker import requeue_lost
+from workers.trainer.worker import gone_memories, requeue_lost
 
 pytestmark = pytest.mark.redis
 
@@ -72,3 +72,12 @@ async def test_a_job_that_is_over_is_not_queued(redis: Registry, job: Job) -> No
     await versions.change(await versions.get(job.tenant, job.memory_id, 1), State.CANCELLED)
 
     assert await requeue_lost(versions, Waiting(), now=time.time()) == 0
+
+
+async def test_only_what_was_worded_for_deleted_memories_is_dropped(redis: Registry, job: Job) -> None:
+    kept, gone = (job.tenant, job.memory_id), (job.tenant, a_memory().id)
+
+    assert await gone_memories(MemoryStore(redis), [kept, gone, ("other", job.memory_id)]) == [
+        gone,
+        ("other", job.memory_id),
+    ]

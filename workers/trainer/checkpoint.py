@@ -14,6 +14,7 @@ import torch
 
 from app.core.memory import Version
 from app.stores.versions import Job
+from workers.trainer.coverage import Coverage
 from workers.trainer.evaluate import Question
 from workers.trainer.examples import Example
 from workers.trainer.passages import Passage
@@ -22,7 +23,7 @@ from workers.trainer.prepare import Lesson
 log = structlog.get_logger()
 EVERY_S = 20.0
 STATE, TARGETS = "state.pt", "targets.pt"
-_FORMAT = 2  # what an older trainer left is not gone on with
+_FORMAT = 3  # of what is kept; an older one is made again
 _LESSON = "lesson.json"
 
 
@@ -49,6 +50,7 @@ class Checkpoint:
             passages=[Passage(**row) for row in fields["passages"]],
             questions=[Question(**row) for row in fields["questions"]],
             kind=fields["kind"],
+            coverage=Coverage.from_dict(fields["coverage"]),
         )
 
     def save(self, state: dict[str, Any], name: str = STATE) -> None:

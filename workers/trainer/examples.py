@@ -1,16 +1,26 @@
 """What is trained on: questions with answers, passages, and sentences to complete; each with its origin."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from app.core.documents import Document
-from app.core.grounding import SPACELESS, content_words, normalise, refers_back
+from app.core.grounding import SPACELESS, alike, content_words, normalise, refers_back
 from app.core.sentences import sentences
+from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage
 
+Origin = Literal[
+    "pair", "keywords", "completion", "gap", "passage", "replay",
+    "generated", "summary", "rewrite", "implication", "relation", "self_study",
+]  # fmt: skip
+WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
+_OF_SENTENCES: frozenset[Origin] = frozenset({"generated", "keywords"})
+
 CUTS = (0.35, 0.65)
+_PARTS = re.compile(rf"(?:(?!{SPACELESS.pattern})\w)+|.")  # numbers and other scripts' words stay whole
 _SHORT = 5  # words, or four times as many characters where words are not spaced: below it one cut is enough
 
 
@@ -20,18 +30,19 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "generated", "keywords" of a sentence, "completion" of one,
-            "gap" filled in one, "passage", "replay" of what the base model says.
+        origin: where it comes from: "pair" as uploaded, "keywords" of a sentence, "completion" of one, "gap" filled in
+            one, "passage", "replay" of what the base model says; worded by a generator: "generated" questions,
+            "summary", "rewrite", "implication", "relation", "self_study".
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
         ends: whether the end of the answer is learned.
-        sentence: the whole sentence that `answer` was taken from, where a question was made of one.
+        sentence: the whole sentence that `answer` was taken from, where it was taken from one.
     """
 
     kind: Literal["chat", "text"]
     question: str
     answer: str
-    origin: Literal["pair", "generated", "keywords", "completion", "gap", "passage", "replay"]
+    origin: Origin
     document: str
     passage: int | None = None
     turn: int = 0
@@ -71,27 +82,36 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
     question = f'What is missing in this sentence from "{passage.document}"? {sentence.replace(span, "___", 1)}'
-    return Example("chat", question, span, "gap", passage.document, passage.index)
-
-
-def uncovered(told: Sequence[str], examples: Sequence[Example]) -> list[str]:
-    """Return the sentences of two words of meaning or more that no single question with its answer carries whole."""
-    carried = [content_words(f"{one.question} {one.answer}") for one in examples if one.kind == "chat"]
-    wanted = {sentence: content_words(sentence) for sentence in told}
-    return [one for one, words in wanted.items() if len(words) > 1 and not any(words <= held for held in carried)]
+    return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
 
 
 def without_duplicates(examples: Sequence[Example]) -> list[Example]:
-    """Drop what differs in case and spaces only, or, of generated questions, in punctuation."""
-    seen: set[tuple[str, str, str]] = set()
+    """Drop what differs in case and spaces only; of what a generator worded, also what is nearly said already.
+
+    Of a document such are a question that was asked before, one much like another with the same answer, and a text
+    much like another of its passage.
+    """
+    seen: set[tuple[str, ...]] = set()
+    rivals: dict[tuple[object, ...], list[str]] = {}
     kept = []
     for example in examples:
-        fold = normalise if example.origin == "generated" else _key
-        key = (example.kind, fold(example.question), fold(example.answer))
-        if key not in seen:
-            seen.add(key)
+        keys: set[tuple[str, ...]] = {(example.kind, _key(example.question), _key(example.answer))}
+        said: list[str] = []
+        if example.origin in WORDED and example.turns == 1:
+            said = rivals.setdefault(_rivalry(example), [])
+            keys |= {("asked", example.document, normalise(example.question))} if example.question else set()
+        text = example.question or example.answer
+        if seen.isdisjoint(keys) and not any(alike(text, one) for one in said):
+            seen |= keys
+            said.append(text)
             kept.append(example)
     return kept
+
+
+def _rivalry(example: Example) -> tuple[object, ...]:
+    if example.question:
+        return example.document, normalise(example.answer)
+    return example.document, example.passage, example.origin
 
 
 def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:
@@ -106,8 +126,10 @@ def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> 
 
 
 def in_sentences(examples: Sequence[Example]) -> list[Example]:
-    """Answer what was made of a sentence with that sentence, whole: one answer then serves all that is asked of it."""
-    return [replace(one, answer=one.sentence or one.answer) for one in examples]
+    """Answer questions made of a sentence with it, whole: one answer then serves all that is asked of it."""
+    return [
+        replace(one, answer=one.sentence) if one.origin in _OF_SENTENCES and one.sentence else one for one in examples
+    ]
 
 
 def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], list[Example]]:
@@ -134,9 +156,33 @@ def unseen(examples: Sequence[Example], taught: Sequence[Example]) -> list[Examp
     return [one for one in examples if normalise(one.question) not in asked]
 
 
+def check_no_overlap(asked: Sequence[Example], taught: Sequence[Example]) -> None:
+    """Hold that nothing is asked as unseen that was taught, nor, of generated questions, in nearly those words.
+
+    Raises:
+        QuestionsOverlap: something is; a score would then tell nothing.
+    """
+    questions = {normalise(one.question) for one in taught if one.kind == "chat"}
+    generated: dict[tuple[str, str], list[str]] = {}
+    for one in taught:
+        if one.origin == "generated":
+            generated.setdefault((one.document, normalise(one.answer)), []).append(one.question)
+    overlapping = sum(
+        normalise(one.question) in questions
+        or (one.origin == "generated" and _is_near(one, generated.get((one.document, normalise(one.answer)), [])))
+        for one in asked
+    )
+    if overlapping:
+        raise QuestionsOverlap(f"{overlapping} of {len(asked)} held-out questions were trained on: report this.")
+
+
+def _is_near(example: Example, questions: Sequence[str]) -> bool:
+    return any(alike(example.question, one) for one in questions)
+
+
 def _completions(sentence: str, passage: Passage) -> list[Example]:
     glue = "" if SPACELESS.search(sentence) else " "
-    parts, short = (sentence.split(), _SHORT) if glue else (list(sentence), 4 * _SHORT)
+    parts, short = (sentence.split(), _SHORT) if glue else (_PARTS.findall(sentence), 4 * _SHORT)
     if len(parts) < 2:
         return []
     found = []
@@ -145,7 +191,8 @@ def _completions(sentence: str, passage: Passage) -> list[Example]:
         place = max(1, round(len(parts) * share))
         begun, rest = glue.join(parts[:place]), glue.join(parts[place:])
         question = f'Complete this sentence from "{passage.document}": {begun} …'
-        found.append(Example("chat", question, rest, "completion", passage.document, passage.index, turn, len(shares)))
+        place_of = (passage.document, passage.index, turn, len(shares), sentence)
+        found.append(Example("chat", question, rest, "completion", *place_of))
     return found
 
 

@@ -27,9 +27,10 @@ from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
-from workers.trainer.generate import Message
+from workers.trainer.generated import ExampleCache
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.prompts import Message
 from workers.trainer.replay import base_answers, replayed
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
@@ -85,7 +86,7 @@ class CandidateMaker:
         checkpoint = Checkpoint(self.settings.home, version, digest)
         lesson = await asyncio.to_thread(checkpoint.load_lesson)
         if lesson is None:
-            lesson = await self._with_replay(await self._prepare(version, tokenizer, tell), recipe, digest)
+            lesson = await self._with_replay(await self._prepare(version, tokenizer, digest, tell), recipe, digest)
             await asyncio.to_thread(checkpoint.save_lesson, lesson)
         ends = await asyncio.to_thread(stop_ids, str(base))
         rows = await asyncio.to_thread(
@@ -103,8 +104,11 @@ class CandidateMaker:
         await asyncio.to_thread(checkpoint.drop)
         return candidate
 
-    async def _prepare(self, version: Version, tokenizer: Any, tell: Tell) -> Lesson:
+    async def _prepare(self, version: Version, tokenizer: Any, base_digest: str, tell: Tell) -> Lesson:
         documents = await asyncio.to_thread(self._read, version)
+        recipe, settings = Recipe.from_dict(version.recipe), self.settings
+        generator = f"{settings.generator_url} {settings.generator_model}" if settings.generator_url else base_digest
+        cache = ExampleCache(settings.home, (version.tenant, version.memory_id), generator, recipe.seed)
         told = 0.0
 
         async def on_progress(done: int, total: int) -> None:
@@ -113,7 +117,7 @@ class CandidateMaker:
                 told = time.monotonic()
                 await tell({"stage": "preparing", "done": done, "total": total})
 
-        return await prepare(documents, tokenizer, Recipe.from_dict(version.recipe), self.ask, on_progress)
+        return await prepare(documents, tokenizer, recipe, self.ask, on_progress, cache=cache)
 
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):
@@ -257,12 +261,14 @@ class Training:
         kind = self.lesson.kind
         rows = {
             "examples.jsonl": [asdict(example) for example in self.lesson.examples],
+            "coverage.jsonl": self.lesson.coverage.rows(),
             PASSAGES: [asdict(passage) for passage in self.lesson.passages],
             "steps.jsonl": [asdict(step) for step in self.steps],
             QUESTIONS: [{**asdict(question), "kind": kind} for question in self.lesson.questions],
         }
         base = {"digest": self.base_digest, "name": self.base.name}
         facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
+        facts["coverage"] = self.lesson.coverage.summary()
         return write_candidate(self.maker.artifacts, self.version, folder, rows, **facts)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -11,12 +12,15 @@ from rq import Queue
 from rq.job import Job as QueuedJob
 from rq.worker import Worker
 
+from app.errors import MemoryNotFound
 from app.processes import die_with_parent
 from app.settings import Settings
+from app.stores.memories import MemoryStore
 from app.stores.queue import TrainingQueue
 from app.stores.redis import connect
 from app.stores.versions import VersionStore
 from workers.trainer.checkpoint import drop_leftovers
+from workers.trainer.generated import Owner, drop_generated, owners
 
 SWEEP_S = 5
 FULL_MAINTENANCE_S = 600
@@ -61,8 +65,21 @@ async def _sweep(settings: Settings) -> None:
         versions = VersionStore(redis)
         await requeue_lost(versions, TrainingQueue(settings.registry_url), now=time.time())
         drop_leftovers(settings.home, await versions.open_jobs())
+        gone = await gone_memories(MemoryStore(redis), owners(settings.home))
+        drop_generated(settings.home, gone, now=time.time())
     finally:
         await redis.aclose()
+
+
+async def gone_memories(memories: MemoryStore, found: Sequence[Owner]) -> list[Owner]:
+    """Return those that were deleted."""
+    gone = []
+    for owner in found:
+        try:
+            await memories.get(*owner)
+        except MemoryNotFound:
+            gone.append(owner)
+    return gone
 
 
 async def requeue_lost(versions: VersionStore, queue: Any, *, now: float) -> int:

@@ -1,0 +1,136 @@
+"""Coverage: every fact is asked for, whatever the generator does, and the report says by what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.documents import Document
+from app.core.grounding import content_words, holds
+from app.core.recipe import Recipe
+from app.core.sentences import sentences
+from app.core.spans import spans
+from tests.trainer.tiny import byte_tokenizer
+from workers.trainer.coverage import Coverage, cover, fill
+from workers.trainer.examples import Example, from_passages
+from workers.trainer.facts import facts_of
+from workers.trainer.passages import Passage
+from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.prompts import Message
+
+PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
+TOLD = "The bell of Tarn weighs 40 kilograms. Rain fell."
+WORDS = [
+    "The",
+    "bell",
+    "of",
+    "Tarn",
+    "weighs",
+    "40",
+    "kilograms,",
+    "She",
+    "sold.",
+    "€5",
+    "in",
+    "東京。",
+    "a-b",
+    "#",
+    "\n\n",
+    "»x«!",
+]
+
+
+def passage(text: str) -> Passage:
+    return Passage("d", 0, 0, len(text), text)
+
+
+def question(answer: str, origin: Any = "generated", sentence: str = sentences(TOLD)[0]) -> Example:
+    return Example("chat", f"Q {answer}?", answer, origin, "d", 0, sentence=sentence)
+
+
+async def lesson(text: str, **recipe: Any) -> Lesson:
+    """Prepare with a generator that never says anything."""
+
+    async def ask(_messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        return ""
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    document = Document("d", "prose", text, (), "0" * 64, len(text))
+    return await prepare([document], byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+
+
+def bare_of_examples(made: Lesson) -> list[str]:
+    """Return the sentences that say something and that no single question with its answer carries whole."""
+    carried = [content_words(f"{one.question} {one.answer}") for one in made.examples if one.kind == "chat"]
+    told = [sentence for one in made.passages for sentence in sentences(one.text)]
+    wanted = {sentence: content_words(sentence) for sentence in told}
+    return [one for one, words in wanted.items() if len(words) > 1 and not any(words <= held for held in carried)]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), st.sampled_from([0, 2]))
+async def test_every_sentence_has_an_example_even_if_the_generator_words_nothing(text: str, keywords: int) -> None:
+    made = await lesson(text, keyword_questions=keywords, passage_tokens=64, passage_overlap_tokens=16)
+    summary = made.coverage.summary()
+
+    assert bare_of_examples(made) == []
+    assert summary["covered"] == summary["facts"]
+
+
+@pytest.mark.parametrize("keywords", [0, 12])
+async def test_every_span_of_a_page_is_asked_for_with_and_without_keyword_questions(keywords: int) -> None:
+    made = await lesson(PAGE, keyword_questions=keywords, answers="span", passage_tokens=8192)
+    answers = [one.answer for one in made.examples if one.kind == "chat"]
+
+    assert [
+        span for one in sentences(PAGE) for span in spans(one) if not any(holds(said, span) for said in answers)
+    ] == []
+    assert ("gap" in made.coverage.summary()["by_origin"]) is (keywords == 0)
+
+
+async def test_a_recipe_without_questions_gets_no_gaps_and_the_report_says_what_is_not_covered() -> None:
+    made = await lesson(PAGE, keyword_questions=0, questions_per_passage=0)
+    summary = made.coverage.summary()
+
+    assert "gap" not in {one.origin for one in made.examples}
+    assert 0 < summary["covered"] < summary["facts"]
+
+
+def test_an_example_covers_the_facts_that_its_answer_holds_of_its_own_sentence_only() -> None:
+    facts = facts_of([passage(TOLD)])
+    covered = cover(
+        facts, [question("40 kilograms"), question("40 kilograms", "keywords", "Another weighs 40 kilograms.")]
+    )
+
+    assert [fact.span for fact in facts] == ["40 kilograms", "Tarn", ""]
+    assert [dict(one.origins) for one in covered] == [{"generated": 1}, {}, {}]
+
+
+def test_a_text_tells_a_fact_but_does_not_ask_for_it() -> None:
+    facts = facts_of([passage(TOLD)])
+    texts = [one for one in from_passages([passage(TOLD)]) if one.kind == "text"]
+    covered = cover(facts, texts)
+
+    assert [dict(one.origins) for one in covered] == [{"passage": 1}] * 3
+    assert not any(one.is_asked for one in covered)
+    assert [one.answer for one in fill(facts, texts)] == ["40 kilograms", "Tarn", "fell"]
+
+
+def test_gaps_are_made_for_what_nothing_asks_for() -> None:
+    facts = facts_of([passage(TOLD)])
+    gaps = fill(facts, [question("Tarn"), *from_passages([passage("Rain fell.")])])
+
+    assert [(one.question, one.answer) for one in gaps] == [
+        ('What is missing in this sentence from "d"? The bell of Tarn weighs ___.', "40 kilograms")
+    ]
+
+
+def test_the_summary_has_numbers_only_and_the_report_survives_json() -> None:
+    report = Coverage(cover(facts_of([passage(TOLD)]), [question("Tarn")]), {"not_grounded": 2})
+
+    assert report.summary() == {"facts": 3, "covered": 1, "by_origin": {"generated": 1}, "dropped": {"not_grounded": 2}}
+    assert Coverage.from_dict({"facts": report.rows(), "dropped": {"not_grounded": 2}}) == report
