@@ -257,7 +257,7 @@ async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Works
     memory = workshop.memory
 
     async def delete() -> None:
-        await workshop.trainer.memories.bury(memory, {})
+        await workshop.trainer.memories.bury(memory, {"deleted_at": 1.0})
 
     workshop.maker.while_training = delete
     await work(workshop.trainer, workshop.job)
