@@ -39,7 +39,7 @@ from workers.trainer.make import encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
-from workers.trainer.replay import base_answers, replayed
+from workers.trainer.replay import general_examples, replayed
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import PACK_TOKENS, Loop
 
@@ -80,8 +80,8 @@ class Bench:
         if not recipe.replay:
             return lesson
         digest = base_digest(self._folder, self._settings.home)
-        answers = asyncio.run(base_answers(self._ask_base, self._settings.home / "replay", digest))
-        return replace(lesson, examples=[*lesson.examples, *replayed(answers, lesson.examples, recipe.replay)])
+        general = asyncio.run(general_examples(self, self._settings.home / "replay", digest))
+        return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def run(self, lesson: Lesson, recipe: Recipe) -> list[str]:
         """Train, ask, and return a row of the table."""
@@ -92,6 +92,7 @@ class Bench:
         began = time.perf_counter()
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
+        if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
         steps = list(Loop(model, rows, recipe, held_out))
         seconds = time.perf_counter() - began
@@ -124,9 +125,26 @@ class Bench:
             )[0, ids.shape[1] :]
         return str(self._tokenizer.decode(out, skip_special_tokens=True)).strip(), int(out[-1]) in ends
 
-    async def _ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answer greedily, as an engine's base model would."""
         said, ended = self._answer(self._model, body["messages"][-1]["content"])
         return {"choices": [{"message": {"content": said}, "finish_reason": "stop" if ended else "length"}]}
+
+    async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Go on with a text, sampled."""
+        torch.manual_seed(body["seed"])
+        ids = torch.tensor([self._tokenizer(body["prompt"])["input_ids"]], device=self._model.device)
+        with torch.no_grad():
+            out = self._model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=body["max_tokens"],
+                do_sample=True,
+                temperature=1.0,
+                top_k=0,
+                pad_token_id=min(self._ends),
+            )[0, ids.shape[1] :]
+        return {"choices": [{"text": str(self._tokenizer.decode(out, skip_special_tokens=True))}]}
 
 
 def _with_target(row: Row, target: Any) -> Row:

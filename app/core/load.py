@@ -12,7 +12,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
 _FRAME_TOKENS = 12  # Complete this sentence from "…":
-_REPLAY_PROMPTS, _REPLAY_TOKENS = 128, 40  # how many there are, and the length of one with its answer
+_REPLAYS, _REPLAY_TOKENS = 176, 40  # how many there are, and the length of one, its template left out
 # a question made of a sentence's words with its answer, in lengths of the sentence
 _KEYWORD_SHARE = {"span": 0.85, "sentence": 1.8}
 
@@ -101,7 +101,7 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
 
 
 def _replayed(taught: int, recipe: Recipe) -> int:
-    return max(1, min(_REPLAY_PROMPTS, round(recipe.replay * taught))) if recipe.replay else 0
+    return max(1, min(_REPLAYS, round(recipe.replay * taught))) if recipe.replay else 0
 
 
 def _passages(load: Load, recipe: Recipe) -> int:

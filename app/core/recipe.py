@@ -42,7 +42,7 @@ class Recipe:
             self_study_per_passage: how many texts of each kind the generator is asked for.
         gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
-        replay: how many general prompts, answered by the base model, are shown for each example, against forgetting.
+        replay: how many general questions and texts, in the base model's own words, are shown for each example.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
         min_recall: what a candidate must recall of what it was trained on, where nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
@@ -82,7 +82,7 @@ class Recipe:
     self_study_per_passage: int = 0
     gap_rounds: int = 1
     answers: str = "sentence"
-    replay: float = 0.2
+    replay: float = 0.3
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7

@@ -81,11 +81,19 @@ class Examiner:
         return await self._patiently(load_it)
 
     async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Ask the base model on a live engine; waits and raises as `load` does."""
+        """Ask the base model on a live engine for a chat completion; waits and raises as `load` does."""
+        return await self._of_base(self._client.chat, body)
 
+    async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Ask it for a text completion."""
+        return await self._of_base(self._client.complete, body)
+
+    async def _of_base(
+        self, ask: Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]], body: dict[str, Any]
+    ) -> dict[str, Any]:
         async def ask_it() -> dict[str, Any]:
             engine = await self._least_loaded()
-            return await self._client.chat(engine.url, {**body, "model": BASE})
+            return await ask(engine.url, {**body, "model": BASE})
 
         return await self._patiently(ask_it)
 

@@ -49,10 +49,12 @@ def losses(model: Any, batch: Pack, recipe: Recipe) -> Losses:
 def _taught(
     nats: torch.Tensor, logits: torch.Tensor, states: torch.Tensor | None, batch: Pack, recipe: Recipe
 ) -> torch.Tensor:
-    """Mix a teacher's loss into the (S,) labels' own where the teacher has one."""
+    """Mix a teacher's loss into the (S,) labels' own where the teacher has one; it is all that replayed ones learn."""
     assert batch.target is not None
     target = batch.target
-    change = recipe.distillation * (divergence(logits[target.at], target) - nats[target.at])  # (M,)
+    taught = batch.taught[target.at.cpu()].to(nats.device)
+    share = torch.where(taught, recipe.distillation, 1.0)  # (M,)
+    change = share * (divergence(logits[target.at], target) - nats[target.at])  # (M,)
     if states is not None:
         change = change + recipe.hidden_weight * distance(states[target.at], target)
     return nats.index_add(0, target.at, change)

@@ -31,7 +31,7 @@ from workers.trainer.generated import ExampleCache
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
-from workers.trainer.replay import base_answers, replayed
+from workers.trainer.replay import general_examples, replayed
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import Loop, Step
@@ -122,8 +122,8 @@ class CandidateMaker:
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
-        answers = await base_answers(self.examiner.ask_base, self.settings.home / "replay", base_digest)
-        return replace(lesson, examples=[*lesson.examples, *replayed(answers, lesson.examples, recipe.replay)])
+        general = await general_examples(self.examiner, self.settings.home / "replay", base_digest)
+        return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
         read = self.artifacts.read_document
@@ -150,7 +150,7 @@ class CandidateMaker:
 def encode_examples(
     examples: Sequence[Example], tokenizer: Any, *, stop_ids: Collection[int], max_tokens: int
 ) -> list[Row]:
-    """Turn examples into rows.
+    """Turn examples into rows; of what is replayed the base model is the teacher, asked as the student is.
 
     Raises:
         EmptyDocument: there are none.
@@ -165,7 +165,9 @@ def encode_examples(
             row = encode_chat(tokenizer, example.question, example.answer, **limits)
         else:
             row = encode_text(tokenizer, example.answer, max_tokens=max_tokens)
-        rows.append(replace(row, turn=example.turn, turns=example.turns, replayed=example.origin == "replay"))
+        if example.origin == "replay":
+            row = replace(row, replayed=True, teacher_prompt=row.input_ids[: row.answer_start])
+        rows.append(replace(row, turn=example.turn, turns=example.turns))
     return rows
 
 
@@ -231,8 +233,8 @@ class Training:
         return self._write(folder, make_canary(model, self.rows).to_dict())
 
     def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
-        """Return the rows with what a teacher says of them, where the recipe has one; it is asked once a version."""
-        if not recipe.needs_teacher:
+        """Return the rows with what a teacher says of them, where they have one; it is asked once a version."""
+        if not any(row.teacher_prompt for row in self.rows):
             return self.rows
         kept = self.checkpoint.load(TARGETS)
         if kept is None:

@@ -1,5 +1,7 @@
 """The teacher of a distillation: the base model, asked with the passage in its prompt as mode `context` asks it.
 
+Of what is replayed it is the teacher as well, with the same prompt: what it would say is to stay as it is.
+
 It speaks once, before training: what it says of each answer token is kept as the row's target.
 """
 
@@ -36,7 +38,7 @@ def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target 
     """Return the target of each row that has a teacher's prompt.
 
     The teacher may have misread the passage: where its likeliest token is not the label it has no say, and the label
-    alone is learned; unless `recipe.distillation` is 1, which learns nothing but the teacher.
+    alone is learned; unless `recipe.distillation` is 1, which learns nothing but the teacher. It has on all replay.
 
     Args:
         model: from `attach_lora`; its LoRA is off meanwhile.
@@ -49,7 +51,9 @@ def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target 
         for group in _groups(model, shown):
             said = _ask(model, [shown[place] for place in group], with_hidden=recipe.hidden_weight > 0)
             for place, target in zip(group, said, strict=True):
-                targets[place] = _on_labels_of(rows[place], target, always=recipe.distillation == 1)
+                targets[place] = _on_labels_of(
+                    rows[place], target, always=recipe.distillation == 1 or rows[place].replayed
+                )
     model.train(was_training)
     return targets
 
