@@ -11,7 +11,7 @@ from app.core.spans import spans
 BYTES_PER_TOKEN = 4
 TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
-_FRAME_TOKENS = 12  # Complete this sentence from "…":
+_FRAME_TOKENS = 12  # What is missing in this sentence from "…"?
 _REPLAYS, _REPLAY_TOKENS = 176, 40  # how many there are, and the length of one, its template left out
 # a question made of a sentence's words with its answer, in lengths of the sentence
 _KEYWORD_SHARE = {"span": 0.85, "sentence": 1.8}
@@ -77,10 +77,9 @@ def estimate_tokens(text: str) -> int:
 
 
 def rows_an_epoch(load: Load, recipe: Recipe) -> int:
-    """Return about how many rows a pass shows: pairs, completions, keyword questions in turn, passages, replay."""
-    facts = load.facts
-    keywords = facts.spans if recipe.keyword_questions else 0
-    taught = max(1, facts.pairs + facts.sentences + keywords + _passages(load, recipe))
+    """Return about how many rows a pass shows: pairs, keyword questions in turn, gaps, passages, replay."""
+    keywords, gaps = _questions(load.facts, recipe)
+    taught = max(1, load.facts.pairs + keywords + gaps + _passages(load, recipe))
     return taught + _replayed(taught, recipe)
 
 
@@ -91,13 +90,20 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
         template_tokens: what the chat template puts around a question and its answer.
     """
     facts, passages = load.facts, _passages(load, recipe)
-    keywords = facts.spans if recipe.keyword_questions else 0
-    chats = (facts.pairs + facts.sentences + keywords) * template_tokens
-    asked = round(_KEYWORD_SHARE[recipe.answers] * keywords * load.prose_tokens / max(1, facts.sentences))
+    keywords, gaps = _questions(facts, recipe)
+    chats = (facts.pairs + keywords + gaps) * template_tokens + gaps * _FRAME_TOKENS
+    asked = round(_KEYWORD_SHARE[recipe.answers] * (keywords + gaps) * load.prose_tokens / max(1, facts.sentences))
     told = load.prose_tokens + passages * recipe.passage_overlap_tokens
-    taught = chats + load.tokens + facts.sentences * _FRAME_TOKENS + asked + told
+    taught = chats + load.pair_tokens + asked + told
     replayed = rows_an_epoch(load, recipe) - rows_an_epoch(load, replace(recipe, replay=0.0))
     return taught + replayed * (template_tokens + _REPLAY_TOKENS)
+
+
+def _questions(facts: Facts, recipe: Recipe) -> tuple[int, int]:
+    """Return how many keyword questions a pass shows, and how many gaps: of facts that nothing else asks for."""
+    keywords = facts.spans if recipe.keyword_questions else 0
+    asks = recipe.keyword_questions or recipe.questions_per_passage
+    return keywords, facts.spans + facts.bare - keywords if asks else 0
 
 
 def _replayed(taught: int, recipe: Recipe) -> int:

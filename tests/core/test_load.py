@@ -39,8 +39,10 @@ def test_rows_and_tokens_of_an_epoch_grow_with_the_load() -> None:
     small = Load(Facts(pairs=2, sentences=3, spans=4, bare=1), 40, 160)
     large = Load(Facts(pairs=4, sentences=6, spans=8, bare=2), 80, 320)
 
-    assert rows_an_epoch(small, Recipe(replay=0)) == 2 + 3 + 4 + 1
-    assert rows_an_epoch(large, Recipe()) == 2 * rows_an_epoch(small, Recipe())
-    assert tokens_an_epoch(large, Recipe(), 30) == pytest.approx(2 * tokens_an_epoch(small, Recipe(), 30), abs=1)
-    assert rows_an_epoch(small, Recipe(keyword_questions=0, replay=0)) == 2 + 3 + 1
-    assert rows_an_epoch(small, Recipe(replay=0.5)) == 10 + 5
+    assert rows_an_epoch(small, Recipe(replay=0)) == 2 + 4 + 1 + 1
+    assert rows_an_epoch(large, Recipe(replay=0.5)) == 2 * rows_an_epoch(small, Recipe(replay=0.5))
+    assert tokens_an_epoch(large, Recipe(replay=0.5), 30) == pytest.approx(
+        2 * tokens_an_epoch(small, Recipe(replay=0.5), 30), abs=1
+    )
+    assert rows_an_epoch(small, Recipe(keyword_questions=0, replay=0)) == 2 + 5 + 1
+    assert rows_an_epoch(small, Recipe(replay=0.5)) == 8 + 4

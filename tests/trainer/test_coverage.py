@@ -89,7 +89,8 @@ async def test_every_span_of_a_page_is_asked_for_with_and_without_keyword_questi
     assert [
         span for one in sentences(PAGE) for span in spans(one) if not any(holds(said, span) for said in answers)
     ] == []
-    assert ("gap" in made.coverage.summary()["by_origin"]) is (keywords == 0)
+    gaps = made.coverage.summary()["by_origin"]["gap"]
+    assert (gaps > len(answers) / 2) is (keywords == 0)  # with keyword questions, of what has no span alone
 
 
 async def test_a_recipe_without_questions_gets_no_gaps_and_the_report_says_what_is_not_covered() -> None:
@@ -97,7 +98,7 @@ async def test_a_recipe_without_questions_gets_no_gaps_and_the_report_says_what_
     summary = made.coverage.summary()
 
     assert "gap" not in {one.origin for one in made.examples}
-    assert 0 < summary["covered"] < summary["facts"]
+    assert summary["covered"] == 0 < summary["facts"]
 
 
 def test_an_example_covers_the_facts_that_its_answer_holds_of_its_own_sentence_only() -> None:
@@ -122,7 +123,7 @@ def test_a_text_tells_a_fact_but_does_not_ask_for_it() -> None:
 
 def test_gaps_are_made_for_what_nothing_asks_for() -> None:
     facts = facts_of([passage(TOLD)])
-    gaps = fill(facts, [question("Tarn"), *from_passages([passage("Rain fell.")])])
+    gaps = fill(facts, [question("Tarn"), question("", sentence="Rain fell."), *from_passages([passage(TOLD)])])
 
     assert [(one.question, one.answer) for one in gaps] == [
         ('What is missing in this sentence from "d"? The bell of Tarn weighs ___.', "40 kilograms")

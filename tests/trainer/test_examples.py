@@ -13,7 +13,6 @@ from workers.trainer.examples import (
     Example,
     check_no_overlap,
     from_pairs,
-    from_passages,
     gap,
     hold_out,
     in_sentences,
@@ -49,18 +48,6 @@ def test_one_question_with_two_answers_names_its_document() -> None:
     documents = [pairs("a.csv", Pair("Who?", "Bob"), Pair("Why?", "x")), pairs("b.csv", Pair("Who?", "Eve", "letters"))]
 
     assert [one.question for one in from_pairs(documents)] == ['In "a.csv": Who?', "Why?", 'In "letters": Who?']
-
-
-@pytest.mark.parametrize(
-    "text", ["The lamp on the pier is lit at six.", "Cost: 40 euros", "東京タワーは1958年に完成した。"]
-)
-def test_a_completion_asks_for_what_is_left_of_the_sentence(text: str) -> None:
-    completions = [one for one in from_passages([passage(text)]) if one.origin == "completion"]
-
-    assert completions
-    for one in completions:
-        begun = one.question.removeprefix('Complete this sentence from "d": ').removesuffix(" …")
-        assert normalise(text) in {normalise(begun + one.answer), normalise(f"{begun} {one.answer}")}
 
 
 def test_a_gap_asks_for_the_span_left_out() -> None:

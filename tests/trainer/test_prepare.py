@@ -30,12 +30,10 @@ async def lesson(*documents: Document, says: str = "", **recipe: Any) -> Lesson:
     return await prepare(documents, byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
 
 
-async def test_prose_is_learned_as_passages_completions_and_keyword_questions_even_if_the_generator_is_useless() -> (
-    None
-):
+async def test_prose_is_learned_as_passages_keyword_questions_and_gaps_even_if_the_generator_is_useless() -> None:
     made = await lesson(PROSE)
 
-    assert {example.origin for example in made.examples} == {"passage", "completion", "keywords"}
+    assert {example.origin for example in made.examples} == {"passage", "gap", "keywords"}
     assert {passage.document for passage in made.passages} == {"veldmark.md"}
     assert made.questions
 
@@ -65,7 +63,7 @@ async def test_pairs_are_learned_and_asked_as_they_are() -> None:
 async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
     made = await lesson(PROSE, PAIRS)
 
-    assert {example.origin for example in made.examples} == {"pair", "passage", "completion", "keywords"}
+    assert {example.origin for example in made.examples} == {"pair", "passage", "gap", "keywords"}
     assert any("Oda Lund" in passage.text for passage in made.passages)
 
 

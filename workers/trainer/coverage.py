@@ -10,7 +10,7 @@ from app.core.grounding import holds
 from workers.trainer.examples import Example, gap
 from workers.trainer.facts import Fact
 
-ASKING = frozenset({"generated", "keywords", "gap", "completion"})  # origins that ask for a fact, not only tell it
+ASKING = frozenset({"generated", "keywords", "gap"})  # origins that ask for a fact, not only tell it
 
 
 @dataclass(frozen=True)

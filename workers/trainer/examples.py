@@ -1,27 +1,21 @@
-"""What is trained on: questions with answers, passages, and sentences to complete; each with its origin."""
+"""What is trained on: questions with answers, and passages; each with its origin."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from app.core.documents import Document
-from app.core.grounding import SPACELESS, alike, content_words, normalise, refers_back
-from app.core.sentences import sentences
+from app.core.grounding import alike, content_words, normalise, refers_back
 from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage
 
 Origin = Literal[
-    "pair", "keywords", "completion", "gap", "passage", "replay",
+    "pair", "keywords", "gap", "passage", "replay",
     "generated", "summary", "rewrite", "implication", "relation", "self_study",
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
 _OF_SENTENCES: frozenset[Origin] = frozenset({"generated", "keywords"})
-
-CUTS = (0.35, 0.65)
-_PARTS = re.compile(rf"(?:(?!{SPACELESS.pattern})\w)+|.")  # numbers and other scripts' words stay whole
-_SHORT = 5  # words, or four times as many characters where words are not spaced: below it one cut is enough
 
 
 @dataclass(frozen=True)
@@ -30,8 +24,8 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "keywords" of a sentence, "completion" of one, "gap" filled in
-            one, "passage", "replay" of what the base model says; worded by a generator: "generated" questions,
+        origin: where it comes from: "pair" as uploaded, "keywords" of a sentence, "gap" filled in one,
+            "passage", "replay" of what the base model says; worded by a generator: "generated" questions,
             "summary", "rewrite", "implication", "relation", "self_study".
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
@@ -71,11 +65,8 @@ def from_pairs(documents: Sequence[Document]) -> list[Example]:
 
 
 def from_passages(passages: Sequence[Passage]) -> list[Example]:
-    """Learn each passage as text, and complete each of its sentences, from another place every other epoch."""
+    """Learn each passage as text."""
     found = [Example("text", "", passage.text, "passage", passage.document, passage.index) for passage in passages]
-    for passage in passages:
-        for sentence in sentences(passage.text):
-            found += _completions(sentence, passage)
     return without_duplicates(found)
 
 
@@ -178,22 +169,6 @@ def check_no_overlap(asked: Sequence[Example], taught: Sequence[Example]) -> Non
 
 def _is_near(example: Example, questions: Sequence[str]) -> bool:
     return any(alike(example.question, one) for one in questions)
-
-
-def _completions(sentence: str, passage: Passage) -> list[Example]:
-    glue = "" if SPACELESS.search(sentence) else " "
-    parts, short = (sentence.split(), _SHORT) if glue else (_PARTS.findall(sentence), 4 * _SHORT)
-    if len(parts) < 2:
-        return []
-    found = []
-    shares = CUTS if len(parts) >= short else (0.5,)
-    for turn, share in enumerate(shares):
-        place = max(1, round(len(parts) * share))
-        begun, rest = glue.join(parts[:place]), glue.join(parts[place:])
-        question = f'Complete this sentence from "{passage.document}": {begun} …'
-        place_of = (passage.document, passage.index, turn, len(shares), sentence)
-        found.append(Example("chat", question, rest, "completion", *place_of))
-    return found
 
 
 def _named(example: Example, words: dict[str, frozenset[str]]) -> Example:

@@ -57,7 +57,7 @@ async def prepare(
     *,
     cache: ExampleCache | None = None,
 ) -> Lesson:
-    """Make a lesson of documents: pairs as they are, prose by passages, completions, questions and worded texts.
+    """Make a lesson of documents: pairs as they are, prose by passages, questions and worded texts.
 
     Raises:
         GeneratorFailed: the generator does not answer.
