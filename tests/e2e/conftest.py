@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from tests.e2e.facts import SMALL
+from tests.e2e.memories import remember, wait_over
 from tests.e2e.stack import Stack, running_stack
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -25,3 +27,14 @@ def stack(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
     """The whole of Lorekeep, running."""
     with running_stack(tmp_path_factory.mktemp("home"), model) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def small(stack: Stack) -> dict[str, str]:
+    """Three small memories, by name."""
+    with stack.http() as http:
+        ids = {name: remember(http, name, pairs) for name, pairs in SMALL.items()}
+        for name, memory_id in ids.items():
+            memory = wait_over(http, memory_id)
+            assert memory["status"] == "ready", (name, memory["error"])
+    return ids

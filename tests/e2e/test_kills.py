@@ -8,23 +8,14 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.facts import phone_book
+from tests.e2e.facts import SMALL, phone_book
 from tests.e2e.memories import answer, remember, wait_over
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-PAIRS = phone_book(8, seed=20)
+KNOWN, PAIRS = next(iter(SMALL.items()))  # a memory that is ready before anything is killed
 PARTS = ["rq:worker", "workers.engine", "vllm.entrypoints", "app.main", "valkey"]
-
-
-@pytest.fixture(scope="module")
-def known(stack: Stack) -> str:
-    """A memory that is ready before anything is killed."""
-    with stack.http() as http:
-        memory = wait_over(http, remember(http, "before the kills", PAIRS))
-    assert memory["status"] == "ready"
-    return str(memory["id"])
 
 
 def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> dict[str, Any]:
@@ -40,7 +31,7 @@ def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> dict[str
 
 @pytest.mark.parametrize("part", PARTS)
 def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(
-    stack: Stack, known: str, part: str
+    stack: Stack, small: dict[str, str], part: str
 ) -> None:
     pairs = phone_book(8, seed=30 + PARTS.index(part))
     client = stack.openai(max_retries=0, timeout=60)
@@ -49,7 +40,7 @@ def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(
     def ask_on(question: str) -> None:
         for _ in range(6):
             try:
-                outcomes.append(answer(client, known, question) == PAIRS[question])
+                outcomes.append(answer(client, small[KNOWN], question) == PAIRS[question])
             except (openai.APIError, httpx.TransportError) as error:
                 outcomes.append(type(error).__name__)
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from app.core.grounding import holds
-from tests.e2e.facts import phone_book
+from tests.e2e.facts import SMALL, phone_book
 from tests.e2e.memories import answer, remember, right, wait_over
 from tests.e2e.stack import Stack
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.e2e
 
 DATA = Path(__file__).parent.parent / "data"
 BIG = phone_book(48, seed=1)
-SMALL = {f"book {letter}": phone_book(8, seed=seed) for seed, letter in enumerate("abc", start=10)}
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +29,6 @@ def big(stack: Stack) -> tuple[str, float]:
         memory = wait_over(http, memory_id := remember(http, "phone book", BIG))
     assert memory["status"] == "ready", memory["error"]
     return memory_id, time.monotonic() - began
-
-
-@pytest.fixture(scope="module")
-def small(stack: Stack) -> dict[str, str]:
-    """Three small memories, by name."""
-    with stack.http() as http:
-        ids = {name: remember(http, name, pairs) for name, pairs in SMALL.items()}
-        for name, memory_id in ids.items():
-            memory = wait_over(http, memory_id)
-            assert memory["status"] == "ready", (name, memory["error"])
-    return ids
 
 
 def test_48_invented_numbers_are_recalled_through_the_openai_client(stack: Stack, big: tuple[str, float]) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from tests.e2e.facts import phone_book
-from tests.e2e.memories import answer, remember, wait_over
+from tests.e2e.facts import SMALL
+from tests.e2e.memories import answer
 from tests.e2e.stack import Stack, free_port
 
 pytestmark = pytest.mark.e2e
 
-PAIRS = phone_book(8, seed=90)
+NAME, PAIRS = list(SMALL.items())[1]
 SECOND = "second"
 
 
@@ -67,12 +67,10 @@ def holders_of(stack: Stack, memory_id: str) -> set[str]:
 
 
 def test_a_second_engine_serves_what_only_the_first_holds_once_the_first_is_dead(
-    stack: Stack, second: subprocess.Popen[bytes]
+    stack: Stack, small: dict[str, str], second: subprocess.Popen[bytes]
 ) -> None:
     client = stack.openai(max_retries=8, timeout=60)
-    with stack.http() as http:
-        memory_id = remember(http, "asked of two engines", PAIRS)
-        assert wait_over(http, memory_id)["status"] == "ready"
+    memory_id = small[NAME]
     with ThreadPoolExecutor(8) as pool:
         before = list(pool.map(lambda question: answer(client, memory_id, question), PAIRS))
     holders = holders_of(stack, memory_id)
