@@ -132,7 +132,6 @@ class Bench:
 
     async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
         """Go on with a text, sampled."""
-        torch.manual_seed(body["seed"])
         ids = torch.tensor([self._tokenizer(body["prompt"])["input_ids"]], device=self._model.device)
         with torch.no_grad():
             out = self._model.generate(

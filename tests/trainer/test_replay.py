@@ -41,7 +41,7 @@ class BaseModel:
     async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
         """Go on as an engine does."""
         self.asked.append(body)
-        return {"choices": [{"text": f" and so on, {body['seed']}."}]}
+        return {"choices": [{"text": f" and so on, {body['max_tokens']}."}]}
 
 
 async def general(folder: Path, base: BaseModel | None = None) -> list[Example]:

@@ -52,6 +52,8 @@ class Lease:
         while held:
             held = await self._versions.renew(self._job, self._fence, lease_s=self._lease_s)
             await asyncio.sleep(self._lease_s / 5 if held else 0)
+        if self.stop.is_set():
+            return  # given up meanwhile: there is nobody left to stop
         self._lost = True
         self.stop.set()
         if self._owner is not None:

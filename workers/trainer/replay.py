@@ -46,7 +46,7 @@ async def general_examples(base: AskBase, folder: Path, base_digest: str) -> lis
         prompts, openings = [(await asyncio.to_thread(one.read_text)).splitlines() for one in (_PROMPTS, _OPENINGS)]
         limit = asyncio.Semaphore(CONCURRENCY)
         said = [_answer(base, limit, prompt) for prompt in prompts]
-        rows = await asyncio.gather(*said, *[_go_on(base, limit, *one) for one in enumerate(openings)])
+        rows = await asyncio.gather(*said, *[_go_on(base, limit, one) for one in openings])
         rows = [row for row in rows if row["answer"].strip()]
         random.Random(0).shuffle(rows)
         await asyncio.to_thread(keep, path, rows)
@@ -74,8 +74,8 @@ async def _answer(base: AskBase, limit: asyncio.Semaphore, prompt: str) -> dict[
     return {"kind": "chat", "question": prompt, "answer": said, "ends": choice["finish_reason"] == "stop"}
 
 
-async def _go_on(base: AskBase, limit: asyncio.Semaphore, number: int, opening: str) -> dict[str, Any]:
-    body = {"prompt": opening, "temperature": 1, "seed": number, "max_tokens": TEXT_TOKENS}
+async def _go_on(base: AskBase, limit: asyncio.Semaphore, opening: str) -> dict[str, Any]:
+    body = {"prompt": opening, "temperature": 1, "max_tokens": TEXT_TOKENS}
     async with limit:
         choice = (await base.complete_base(body))["choices"][0]
     return {"kind": "text", "question": "", "answer": opening + choice["text"]}
