@@ -63,7 +63,7 @@ async def test_documents_are_planned_by_the_engines_own_count_and_nothing_is_kep
     assert body["parameters"] == SHAPE.lora_parameters(16, "mlp")
     assert 0.95 < body["recall_low"] <= body["recall"] <= body["recall_high"] <= 1
     assert (body["exposures_per_fact"], body["steps"]) == (40, 9 * 40)  # fifteen of its 65 rows are replayed
-    assert body["estimated_s"] == 40 * (500 + 50 * 32 + 10 * (32 + 40)) / 1000
+    assert body["estimated_s"] == 40 * (500 + 50 * 32 + 15 * (32 + 40)) / 1000
     assert await world.traces() == before
 
 
