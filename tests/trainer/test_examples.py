@@ -57,6 +57,12 @@ def test_a_gap_asks_for_the_span_left_out() -> None:
     assert example.answer == "copper"
 
 
+def test_a_gap_leaves_other_words_whole() -> None:
+    assert gap("The bell at B.", "B", passage("x")).question.endswith("The bell at ___.")
+    assert gap("bell a-b", "b", passage("x")).question.endswith("bell a-___")
+    assert gap("東京タワーは高い。", "タワー", passage("x")).question.endswith("東京___は高い。")
+
+
 def test_generated_questions_that_differ_in_punctuation_are_one() -> None:
     same = [question("Who rang it?", "Bob"), question("who rang it ?", "bob")]
 

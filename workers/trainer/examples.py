@@ -1,5 +1,6 @@
 """What is trained on: questions with answers, and passages; each with its origin."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,7 +73,10 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
-    question = f'What is missing in this sentence from "{passage.document}"? {sentence.replace(span, "___", 1)}'
+    whole = re.search(rf"(?<!\w){re.escape(span)}(?!\w)", sentence)  # "a" in "bell a" is no part of another word
+    start = whole.start() if whole else sentence.index(span)  # where words are not spaced it is
+    cut = f"{sentence[:start]}___{sentence[start + len(span) :]}"
+    question = f'What is missing in this sentence from "{passage.document}"? {cut}'
     return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
 
 
