@@ -18,16 +18,16 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from app.core.errors import InvalidValue
-from app.core.recipe import Recipe
+from app.core.recipe import THRESHOLDS, Recipe
 
 _PROSE_FIELDS = {
     "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
-    "distillation", "hidden_weight", "patience",
+    "distillation", "hidden_weight", "patience", "gap_rounds",
+    "summaries_per_passage", "rewrites_per_passage", "implications_per_passage", "relations_per_passage",
+    "self_study_per_passage",
 }  # fmt: skip
-_GATE_FIELDS = {"min_recall", "min_kept", "max_perplexity_rise", "max_leaked"}
-_ASIDE = (
-    {"name", "rank", "alpha", "seed", "replay"} | _PROSE_FIELDS | _GATE_FIELDS
-)  # what a law holds for whatever their values
+# what a law holds for whatever their values
+_ASIDE = {"name", "rank", "alpha", "seed", "replay"} | _PROSE_FIELDS | THRESHOLDS
 _SIGMAS = 2.0  # a range's half width
 
 

@@ -84,6 +84,13 @@ def test_a_law_fitted_before_a_recipe_had_a_field_holds_where_the_field_is_off()
     assert not law_for(base, Recipe(focus_below=0.5))[1]
 
 
+@pytest.mark.parametrize(
+    "fields", [{"min_gain": 0.3}, {"max_leaked": 0.1}, {"gap_rounds": 0}, {"summaries_per_passage": 2}]
+)
+def test_what_the_gate_asks_and_a_generator_words_leaves_the_law_as_it_is(fields: dict[str, float]) -> None:
+    assert law_for(CALIBRATED, Recipe.from_dict(fields)) == (LAW, True)
+
+
 def test_steps_follow_from_the_exposures_of_each_fact() -> None:
     made = plan(2100)
 

@@ -113,7 +113,7 @@ def test_an_example_covers_the_facts_that_its_answer_holds_of_its_own_sentence_o
 
 def test_a_text_tells_a_fact_but_does_not_ask_for_it() -> None:
     facts = facts_of([passage(TOLD)])
-    texts = [one for one in from_passages([passage(TOLD)]) if one.kind == "text"]
+    texts = from_passages([passage(TOLD)])
     covered = cover(facts, texts)
 
     assert [dict(one.origins) for one in covered] == [{"passage": 1}] * 3

@@ -43,7 +43,9 @@ async def general_examples(base: AskBase, folder: Path, base_digest: str) -> lis
     path = folder / f"replay-{base_digest[:16]}-{await asyncio.to_thread(_digest)}.json"
     rows = await asyncio.to_thread(kept, path)
     if rows is None:
-        prompts, openings = [(await asyncio.to_thread(one.read_text)).splitlines() for one in (_PROMPTS, _OPENINGS)]
+        prompts, openings = await asyncio.gather(
+            asyncio.to_thread(_lines, _PROMPTS), asyncio.to_thread(_lines, _OPENINGS)
+        )
         limit = asyncio.Semaphore(CONCURRENCY)
         said = [_answer(base, limit, prompt) for prompt in prompts]
         rows = await asyncio.gather(*said, *[_go_on(base, limit, one) for one in openings])
@@ -79,6 +81,10 @@ async def _go_on(base: AskBase, limit: asyncio.Semaphore, opening: str) -> dict[
     async with limit:
         choice = (await base.complete_base(body))["choices"][0]
     return {"kind": "text", "question": "", "answer": opening + choice["text"]}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
 
 
 def _digest() -> str:
