@@ -40,7 +40,7 @@ async def adapters(caller: Reader, gateway: GatewayDep) -> AdapterList:
         data=[
             AdapterView(
                 id=str(name),
-                memory_id=name.memory_id,
+                memory_id=name.owner,
                 version=name.version,
                 pinned=str(name) in pinned,
                 engines=where[str(name)],
@@ -80,7 +80,7 @@ async def _own(adapter: str, caller: ApiKey, gateway: Gateway) -> str:
         raise missing from error
     if name.tenant != caller.tenant:
         raise missing
-    version = await gateway.versions.get(name.tenant, name.memory_id, name.version)
+    version = await gateway.versions.get(name.tenant, name.owner, name.version)
     if version.adapter != adapter:
         raise missing
     return adapter

@@ -10,7 +10,10 @@ BASE = "base"
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MEMORY_ID = re.compile(r"mem_[0-9a-z]{26}")
-_ADAPTER = re.compile(r"([a-z0-9][a-z0-9-]{0,39})\.(mem_[0-9a-z]{26})\.v([1-9][0-9]{0,8})\.([0-9a-f]{12})")
+_FOLDERS = {"mem": "memories", "cmp": "composites", "lng": "languages"}
+_ADAPTER = re.compile(
+    rf"([a-z0-9][a-z0-9-]{{0,39}})\.((?:{'|'.join(_FOLDERS)})_[0-9a-z]{{26}})\.v([1-9][0-9]{{0,8}})\.([0-9a-f]{{12}})"
+)
 
 
 def check_memory_name(name: str) -> str:
@@ -50,21 +53,24 @@ def is_memory_id(text: str) -> bool:
 class AdapterName:
     """What engines call one version: immutable, so that no cache keyed by it can ever be stale.
 
-    Its text is `<tenant>.<memory id>.v<version>.<digest12>`: design decisions 2 and 8.
+    Its text is `<tenant>.<owner>.v<version>.<digest12>`: design decisions 2 and 8.
+
+    Attributes:
+        owner: id of the memory (`mem_…`), composite (`cmp_…`) or language guard (`lng_…`) it belongs to.
     """
 
     tenant: str
-    memory_id: str
+    owner: str
     version: int
     digest12: str
 
     def __str__(self) -> str:
-        return f"{self.tenant}.{self.memory_id}.v{self.version}.{self.digest12}"
+        return f"{self.tenant}.{self.owner}.v{self.version}.{self.digest12}"
 
     @property
     def folder(self) -> str:
         """The version's folder, relative to the artifact root; derived, never received."""
-        return f"{self.tenant}/memories/{self.memory_id}/v{self.version}.{self.digest12}"
+        return f"{self.tenant}/{_FOLDERS[self.owner[:3]]}/{self.owner}/v{self.version}.{self.digest12}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -76,5 +82,5 @@ class AdapterName:
         match = _ADAPTER.fullmatch(text)
         if match is None:
             raise InvalidValue("That is not the name of an adapter.")
-        tenant, memory_id, version, digest12 = match.groups()
-        return cls(tenant, memory_id, int(version), digest12)
+        tenant, owner, version, digest12 = match.groups()
+        return cls(tenant, owner, int(version), digest12)

@@ -32,7 +32,7 @@ class _Published:
 
     def to_version(self) -> Version:
         return Version(
-            memory_id=self.name.memory_id,
+            memory_id=self.name.owner,
             tenant=self.name.tenant,
             number=self.name.version,
             state=State.READY,
