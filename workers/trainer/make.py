@@ -32,6 +32,7 @@ from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 from workers.trainer.replay import general_examples, replayed
+from workers.trainer.replay_targets import with_replay_targets
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import Loop, Step
@@ -40,6 +41,7 @@ from workers.trainer.write import PASSAGES, QUESTIONS, Candidate, find_candidate
 Progress = dict[str, Any]
 Tell = Callable[[Progress], Awaitable[None]]
 REPORT_S = 0.5
+REPLAY_FOLDER = "replay"
 
 
 class Maker(Protocol):
@@ -122,7 +124,7 @@ class CandidateMaker:
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
-        general = await general_examples(self.examiner, self.settings.home / "replay", base_digest)
+        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
@@ -234,13 +236,16 @@ class Training:
 
     def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
         """Return the rows with what a teacher says of them, where they have one; it is asked once a version."""
-        if not any(row.teacher_prompt for row in self.rows):
-            return self.rows
+        folder = self.maker.settings.home / REPLAY_FOLDER
+        rows = with_replay_targets(model, self.rows, recipe, folder, self.base_digest)
+        if not recipe.needs_teacher:
+            return rows
         kept = self.checkpoint.load(TARGETS)
         if kept is None:
-            kept = {"targets": [one and vars(one) for one in ask_teacher(model, self.rows, recipe)]}
+            asked = [row if not row.replayed else replace(row, teacher_prompt=()) for row in rows]
+            kept = {"targets": [one and vars(one) for one in ask_teacher(model, asked, recipe)]}
             self.checkpoint.save(kept, TARGETS)
-        pairs = zip(self.rows, kept["targets"], strict=True)
+        pairs = zip(rows, kept["targets"], strict=True)
         return [replace(row, target=Target(**fields)) if fields else row for row, fields in pairs]
 
     def _loop(self, loop: Loop) -> None:

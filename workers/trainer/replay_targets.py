@@ -1,0 +1,44 @@
+"""What the base model says of replay, kept: its targets depend on the base model and the row alone, not on a memory."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.core.recipe import Recipe
+from workers.trainer.encode import Row
+from workers.trainer.targets import Target
+from workers.trainer.teacher import ask_teacher
+
+
+def with_replay_targets(model: Any, rows: Sequence[Row], recipe: Recipe, folder: Path, base_digest: str) -> list[Row]:
+    """Give each replayed row its target, asking the base model only for those that no memory has asked for before.
+
+    Args:
+        model: from `attach_lora`; its LoRA is off meanwhile.
+        folder: where the targets are kept, a file for each base model.
+    """
+    path = folder / f"targets-{base_digest[:16]}{'-hidden' if recipe.hidden_weight else ''}.pt"
+    known: dict[str, dict[str, Any]] = torch.load(path, weights_only=True) if path.is_file() else {}
+    missing = [row for row in rows if row.replayed and _key(row) not in known]
+    if missing:
+        said = ask_teacher(model, missing, recipe)
+        known |= {_key(row): vars(target) for row, target in zip(missing, said, strict=True) if target is not None}
+        _keep(path, known)
+    return [replace(row, target=Target(**known[_key(row)])) if row.replayed else row for row in rows]
+
+
+def _key(row: Row) -> str:
+    return hashlib.sha256(json.dumps([row.answer_start, row.input_ids]).encode()).hexdigest()[:32]
+
+
+def _keep(path: Path, known: dict[str, dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        torch.save(known, file)
+    Path(file.name).replace(path)
