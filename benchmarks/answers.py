@@ -1,20 +1,25 @@
 """Share of right answers and ROUGE-L: base model, adapter and passages in the prompt, on a running gateway.
 
-    python benchmarks/answers.py --prose handbook.md --questions handbook.csv
-    python benchmarks/answers.py --paperqa FOLDER --papers 0,1 --given
-    python benchmarks/answers.py --pairs phonebook_1K.csv
+    python benchmarks/answers.py --prose tests/data/veldmark.md tests/data/pellow.md
+    python benchmarks/answers.py --paperqa FOLDER --papers 0,1 --given --seeds 0,1
+    python benchmarks/answers.py --pairs phonebook_1K.csv phonebook_4K.csv
 
-`--prose` makes a memory of a document and asks the questions of a csv (`question,answer`) that it was not trained on.
-`--pairs` uploads pairs (`question,answer`, or PhoneBook's `text`) and asks the same questions again, base and adapter.
-`--paperqa` does so with introductions of papers (raw text, or with `--given` their 40 training questions) and their
-30 evaluation questions. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
+`--prose` makes a memory of each document and asks the questions of `<name>_questions.csv` beside it
+(`question,answer`), on which nothing was trained. `--pairs` uploads pairs (`question,answer`, or PhoneBook's `text`)
+and asks the same questions again, base and adapter. `--paperqa` does so with introductions of papers (raw text, or
+with `--given` their 40 training questions) and their 30 evaluation questions. No recipe is sent but `--recipe`. Each
+result is printed as it comes and, with `--out`, added to a JSONL file; the means come last, with 95 % intervals over
+the memories. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
 
 import argparse
 import asyncio
 import csv
 import json
+import random
+import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +46,9 @@ class Exam:
     modes: tuple[str, ...] = MODES
 
 
-def prose_exam(document: Path, questions: Path) -> Exam:
-    """Read a document and its questions."""
-    with questions.open(newline="") as file:
+def prose_exam(document: Path) -> Exam:
+    """Read a document and the questions beside it."""
+    with document.with_name(f"{document.stem}_questions.csv").open(newline="") as file:
         rows = [(row["question"], row["answer"]) for row in csv.DictReader(file)]
     return Exam(document.stem, document.name, document.read_bytes(), rows)
 
@@ -73,10 +78,10 @@ def paper_exam(path: Path, given: bool) -> Exam:
     return Exam(f"{path.stem} raw", f"{path.stem}.md", paper["introduction"].encode(), asked)
 
 
-async def remember(http: httpx.AsyncClient, exam: Exam) -> dict[str, Any]:
+async def remember(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) -> dict[str, Any]:
     """Upload, and wait until the memory is over."""
     name = f"{exam.name} {time.time_ns() % 10**6}"
-    options = json.dumps({"allow_duplicate": True})
+    options = json.dumps({"allow_duplicate": True} | ({"recipe": recipe} if recipe else {}))
     reply = await http.post(
         "/v1/memories", files={"file": (exam.file, exam.content)}, data={"name": name, "options": options}
     )
@@ -111,14 +116,15 @@ def contains(said: str, expected: str) -> bool:
     return f" {wanted} " in f" {words} "
 
 
-async def examine(http: httpx.AsyncClient, exam: Exam, table: Table) -> None:
-    """Make one memory, ask in every mode, add a row a mode."""
+async def examine(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Make one memory, ask it in every mode, and return what came of it."""
     began = time.monotonic()
-    memory = await remember(http, exam)
-    seconds = time.monotonic() - began
+    memory = await remember(http, exam, recipe)
+    row: dict[str, Any] = {"document": exam.name, "recipe": recipe, "s": round(time.monotonic() - began)}
+    row |= {name: memory[name] for name in ("id", "status", "error", "scores")}
+    row["predicted"] = (memory["plan"] or {}).get("recall")
     if memory["status"] != "ready":
-        table.add_row(exam.name, memory["status"], str((memory["error"] or {}).get("message")), "", f"{seconds:.0f}")
-        return
+        return row
     rouge = RougeScorer(["rougeL"], use_stemmer=True)
     limit = asyncio.Semaphore(8)
 
@@ -129,37 +135,80 @@ async def examine(http: httpx.AsyncClient, exam: Exam, table: Table) -> None:
     for mode in exam.modes:
         said = await asyncio.gather(*[one(mode, question) for question, _ in exam.questions])
         pairs = list(zip(said, [answer for _, answer in exam.questions], strict=True))
-        right = sum(contains(*pair) for pair in pairs)
+        right = sum(contains(*pair) for pair in pairs) / len(pairs)
         score = sum(rouge.score(answer, got)["rougeL"].fmeasure for got, answer in pairs) / len(pairs)
-        table.add_row(exam.name, mode, f"{right}/{len(pairs)}", f"{score:.3f}", f"{seconds:.0f}")
+        row[mode] = {"questions": len(pairs), "right": right, "rouge": round(score, 4)}
+    return row
 
 
-async def main() -> None:
+def exams_of(options: argparse.Namespace) -> Iterator[Exam]:
+    """Yield what the command line names."""
+    yield from map(prose_exam, options.prose)
+    yield from map(pairs_exam, options.pairs)
+    for number in map(int, options.papers.split(",")) if options.paperqa else ():
+        yield paper_exam(options.paperqa / f"paper_{number:02}.json", options.given)
+
+
+def table_of(rows: list[dict[str, Any]]) -> Table:
+    """Lay out one line a memory and mode, and the means."""
+    table = Table("document", "seed", "mode", "right", "ROUGE-L", "POST to ready, s")
+    for row in rows:
+        seed = str(row["recipe"].get("seed", 0))
+        if row["status"] != "ready":
+            table.add_row(row["document"], seed, row["status"], str((row["error"] or {}).get("message")), "", "")
+        for mode in (mode for mode in MODES if mode in row):
+            asked, right = row[mode]["questions"], row[mode]["right"]
+            scores = f"{right * asked:.0f}/{asked}", f"{row[mode]['rouge']:.3f}"
+            table.add_row(row["document"], seed, mode, *scores, str(row["s"]))
+    table.add_section()
+    for mode in MODES:
+        having = [row[mode] for row in rows if mode in row]
+        if having:
+            means = [spread([one[score] for one in having]) for score in ("right", "rouge")]
+            table.add_row(f"mean of {len(having)}", "", mode, *means, "")
+    return table
+
+
+def spread(values: list[float]) -> str:
+    """Return a mean with its 95 % bootstrap interval."""
+    rng = random.Random(0)
+    means = sorted(statistics.fmean(rng.choices(values, k=len(values))) for _ in range(2000))
+    return f"{statistics.fmean(values):.3f} [{means[50]:.3f}, {means[1949]:.3f}]"
+
+
+async def run(options: argparse.Namespace, url: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+    """Make and ask one memory after another."""
+    rows = []
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
+        for exam in exams_of(options):
+            for seed in map(int, options.seeds.split(",")):
+                recipe = options.recipe | ({"seed": seed} if seed else {})
+                rows.append(await examine(http, exam, recipe))
+                Console().print(json.dumps({**rows[-1], "scores": None, "recipe": recipe}), style="dim")
+                if options.out:
+                    with options.out.open("a") as file:
+                        file.write(json.dumps(rows[-1]) + "\n")
+    return rows
+
+
+def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prose", type=Path)
-    parser.add_argument("--questions", type=Path)
-    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--prose", type=Path, nargs="*", default=[])
+    parser.add_argument("--pairs", type=Path, nargs="*", default=[])
     parser.add_argument("--paperqa", type=Path)
     parser.add_argument("--papers", default="0")
     parser.add_argument("--given", action="store_true")
+    parser.add_argument("--recipe", type=json.loads, default={}, help="JSON of recipe fields")
+    parser.add_argument("--seeds", default="0", help="commas between")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    exams = [prose_exam(options.prose, options.questions)] if options.prose else []
-    if options.pairs:
-        exams.append(pairs_exam(options.pairs))
-    if options.paperqa:
-        numbers = [int(number) for number in options.papers.split(",")]
-        exams += [paper_exam(options.paperqa / f"paper_{number:02}.json", options.given) for number in numbers]
     try:
         url, headers = whereabouts()
     except GatewayError as error:
         parser.error(str(error))
-    table = Table("document", "mode", "right", "ROUGE-L", "POST to ready, s")
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
-        for exam in exams:
-            await examine(http, exam, table)
-    Console().print(table)
+    Console().print(table_of(asyncio.run(run(options, url, headers))))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()
