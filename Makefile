@@ -6,8 +6,7 @@ BIN := .venv/bin
 up: setup ## start everything on this machine; Ctrl-C stops it
 	@$(BIN)/lorekeep up
 
-test: setup check ## the whole suite, the end-to-end tests on a real vLLM included
-	@$(BIN)/python -m pytest
+test: unit e2e ## the whole suite, the end-to-end tests on a real vLLM included
 
 setup: ## .venv, packages and the default base model; does nothing the second time
 	@$(PYTHON) tools/setup.py
@@ -17,8 +16,8 @@ check: setup ## formatting, lint, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-unit: setup ## everything but the end-to-end tests, in seconds
-	@$(BIN)/python -m pytest -m "not e2e"
+unit: check ## everything but the end-to-end tests, two at a time
+	@$(BIN)/python -m pytest -m "not e2e" -n 2
 
 e2e: setup ## only the end-to-end tests, on a real vLLM
 	@$(BIN)/python -m pytest -m e2e tests/e2e

@@ -73,7 +73,7 @@ class Recipe:
     hidden_weight: float = 0.0
     passage_tokens: int = 192
     passage_overlap_tokens: int = 32
-    questions_per_passage: int = 8
+    questions_per_passage: int = 3
     keyword_questions: int = 12
     summaries_per_passage: int = 0
     rewrites_per_passage: int = 0

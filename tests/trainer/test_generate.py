@@ -170,6 +170,15 @@ async def test_no_more_is_kept_than_was_asked_for_and_it_is_spread_over_the_fact
     assert len({one.answer for one in examples}) == 2
 
 
+async def test_of_many_facts_only_twice_so_many_are_asked_for_from_beginning_to_end() -> None:
+    endpoint = Endpoint()
+    kept = await questions(endpoint, PAGE.replace("\n\n", " "), per_passage=2, gap_rounds=0)
+    asked = {body["messages"][-1]["content"] for body in endpoint.bodies if body["temperature"]}  # type: ignore[index]
+
+    assert len(asked) <= 4
+    assert len(kept) == 2
+
+
 async def test_many_calls_run_at_once_but_never_too_many_and_none_carries_a_seed() -> None:
     endpoint = Endpoint()
     await questions(endpoint, PAGE)
