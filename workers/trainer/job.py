@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -169,14 +169,24 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     engine = await trainer.examiner.load(str(candidate.name))
     exam = await asyncio.to_thread(read_exam, trainer.artifacts, candidate.name)
     scores = await trainer.examiner.examine(engine, str(candidate.name), exam)
-    decision = decide(scores, Recipe.from_dict(step.version.recipe))
-    if not decision.passed:
+    recipe = Recipe.from_dict(step.version.recipe)
+    decision = decide(scores, recipe)
+    if decision.passed:
+        await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
+        await _publish(trainer, step, candidate)
+        return
+    if recipe.seeds > 1:
+        log.info("version.tried_again", seed=recipe.seed + 1, reason=decision.reason)
+        await step.to(State.QUEUED, {"scores": scores.to_dict(), "attempt": 0, "recipe": _next_seed(recipe)})
+    else:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})
-        await trainer.engines.forget(str(candidate.name))
-        return
-    await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
-    await _publish(trainer, step, candidate)
+    await trainer.engines.forget(str(candidate.name))
+
+
+def _next_seed(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe of the next try: a training may have been unlucky."""
+    return replace(recipe, seed=recipe.seed + 1, seeds=recipe.seeds - 1).to_dict()
 
 
 async def _publish(trainer: Trainer, step: _Steps, candidate: Candidate) -> None:
