@@ -38,7 +38,7 @@ def trained(stack: Stack, small: dict[str, str]) -> Trained:
         reply = http.post(f"/v1/memories/{one}/retry", json={"recipe": LAX})
         assert reply.status_code == 202, reply.text
         retried = wait_over(http, one)
-        return Trained(rejected, retried, Export.of(http, one), Export.of(http, small["book c"]))
+        return Trained(rejected, retried, Export.of(http, one), Export.of(http, small["book b"]))
 
 
 def outcome(stack: Stack, export: Export, name: str) -> tuple[str, str]:
