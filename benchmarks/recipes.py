@@ -88,6 +88,7 @@ class Bench:
         most = self._settings.max_model_len
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
         held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
+        recipe = replace(recipe, epochs=recipe.passes(has_pairs=any(one.origin == "pair" for one in lesson.examples)))
         model = attach_lora(self._model, recipe, recipe.seed)
         began = time.perf_counter()
         if recipe.needs_teacher:

@@ -228,6 +228,8 @@ class Training:
         settings, recipe = self.maker.settings, Recipe.from_dict(self.version.recipe)
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
+        passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in self.lesson.examples))
+        recipe = replace(recipe, epochs=passes)
         model = attach_lora(load_base(str(self.base), settings.device, settings.dtype), recipe, recipe.seed)
         self._loop(Loop(model, self._taught(model, recipe), recipe, self.held_out))
         folder = scratch(settings.home)
