@@ -13,17 +13,22 @@ bit B kB KB MB GB TB PB kbps Mbps Gbps bps fps px dpi rpm km/h m/s mph am pm AM 
 """
 UNITS = frozenset(_UNITS.split())
 _UNIT = "|".join(sorted(map(regex.escape, UNITS), key=len, reverse=True))
-_SITE = r"(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|info|io|ai|app|dev|co|kr|jp|cn|ru|de|fr|es|uk|in)\b(?![A-Za-z0-9])"
+# every pattern is bounded, and cannot begin again inside itself: texts come from anybody
+_TOP = "com|org|net|edu|gov|info|io|ai|app|dev|co|kr|jp|cn|ru|de|fr|es|uk|in"
+_SITE = rf"(?<![A-Za-z0-9.-])(?:[A-Za-z0-9-]{{1,63}}\.)+(?:{_TOP})(?![A-Za-z0-9])"
+_URL = r"[!#-;=?-_a-~]"  # what stands in an address
 _PATTERNS = [
+    (Allowance.URLS, rf"(?:https?|ftp)://{_URL}+|www\.{_URL}+"),
+    (Allowance.EMAIL, r"(?<![A-Za-z0-9_.+-])[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+"),
+    (Allowance.URLS, rf"{_SITE}(?:/{_URL}*)?"),
     (Allowance.CODE, r"(?s)```.*?(?:```|\Z)|`[^`\n]{1,200}`"),
     (
         Allowance.LATEX,
-        r"(?s)\$\$.{1,2000}?\$\$|\\\(.{1,500}?\\\)|\\\[.{1,2000}?\\\]|\\begin\{(\w+\*?)\}.{0,2000}?\\end\{\1\}"
+        r"(?s)\$\$.{1,2000}?\$\$|\\\((?:(?!\\\().){1,500}?\\\)|\\\[(?:(?!\\\[).){1,2000}?\\\]"
+        r"|\\begin\{(\w{1,20}\*?)\}(?:(?!\\begin).){0,2000}?\\end\{\1\}"
         r"|\$(?! )(?=[^$\n]{0,200}[\\^_=+<>*/{]|[^$\s]{1,12}\$)[^$\n]{1,200}(?<! )\$(?!\d)"
         r"|\\[A-Za-z]+(?:\{[^{}\n]{0,100}\})*",
     ),
-    (Allowance.URLS, rf"(?:https?|ftp)://[!#-;=?-~]+|www\.[!#-;=?-~]+|{_SITE}(?:/[!#-;=?-~]*)?"),
-    (Allowance.EMAIL, r"[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
     (
         Allowance.UNITS,
         rf"(?<=\d ?|°)(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
@@ -32,7 +37,7 @@ _PATTERNS = [
 ]  # fmt: skip
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
 _QUOTE = regex.compile(
-    r"“[^”\n]{1,200}”|\"[^\"\n]{1,200}\"|«[^»\n]{1,200}»|「[^」\n]{1,200}」|『[^』\n]{1,200}』|‘[^’\n]{1,200}’"
+    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
 )
 _LINE = regex.compile(r"[^\n]+")
 

@@ -15,6 +15,8 @@ from app.languages.prompts import languages_named
 LINE_WORDS = 5
 LINE_SCORE = 0.6
 _SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]")
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_RIVAL_SCORE, _RIVAL_LETTERS = 0.7, 15  # neighbours are alike: short lines tell nothing
 _LETTERS_PER_WORD = 2  # of a script without spaces
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 _LINE = regex.compile(r"[^\n]+")
@@ -131,14 +133,23 @@ def _is_foreign(line: str, policy: Policy) -> bool:
 
 
 def _is_identified_as_other(line: str, policy: Policy, labels: frozenset[str]) -> bool:
+    if not policy.is_latin and letters_of(policy).target.search(line):
+        return _is_rival(line, policy, labels)
     guess = identify_line(line)
     if guess.score < LINE_SCORE or guess.language in labels:
         return False
-    if policy.is_latin:
-        return True
-    if letters_of(policy).target.search(line):
-        return any(guess.language in _RIVALS.get(script, ()) for script in policy.scripts)
-    return not policy.strict and guess.language != "en"  # English is what English-neutral leaves alone
+    # English is what English-neutral leaves alone
+    return policy.is_latin or (not policy.strict and guess.language != "en")
+
+
+def _is_rival(line: str, policy: Policy, labels: frozenset[str]) -> bool:
+    """Say whether a line in the right script is in a neighbour's language; Japanese has kana in every line."""
+    own = "".join(one if one.isspace() or letters_of(policy).target.match(one) else " " for one in line)
+    if words_in(own) < LINE_WORDS or len("".join(own.split())) < _RIVAL_LETTERS or _KANA.search(line):
+        return False
+    guess = identify_line(own)
+    rivals = frozenset().union(*[_RIVALS.get(script, frozenset()) for script in policy.scripts])
+    return guess.score >= _RIVAL_SCORE and guess.language in rivals - labels
 
 
 def identify_line(line: str) -> Guess:
@@ -157,7 +168,7 @@ def _words(shown: str, policy: Policy) -> Iterator[_Found]:
         yield run.start(), run.end(), Kind.SCRIPT
     for word in () if policy.is_latin else LATIN_WORD.finditer(shown):
         if policy.strict or _is_accented(word[0], policy):
-            yield word.start(), word.end(), _kind_of(word[0], shown[: word.start()])
+            yield word.start(), word.end(), _kind_of(word[0], shown[max(0, word.start() - 3) : word.start()])
 
 
 def _is_accented(word: str, policy: Policy) -> bool:
@@ -173,9 +184,11 @@ def _kind_of(word: str, before: str) -> Kind:
 
 
 def _without(shown: str, found: list[_Found]) -> str:
+    parts, last = [], 0
     for start, end, _ in found:
-        shown = shown[:start] + regex.sub(r"[^\n]", " ", shown[start:end]) + shown[end:]
-    return shown
+        parts += [shown[last:start], regex.sub(r"[^\n]", " ", shown[start:end])]
+        last = end
+    return "".join([*parts, shown[last:]])
 
 
 def _merged(text: str, found: list[_Found]) -> Iterator[_Found]:

@@ -27,7 +27,7 @@ _NAMED = {
     code: regex.compile("|".join(rf"(?<!\p{{Latin}}){name}" for name in names.split()))
     for code, names in _NAMES.items()
 }
-_QUOTED = regex.compile(r"[\"“«「『‘`]([^\"”»」』’`\n]{1,200})[\"”»」』’`]")
+_QUOTED = regex.compile(r"[\"“«「『‘`]([^\"“”«»「」『』‘’`\n]{1,200})[\"”»」』’`]")
 
 
 def languages_named(prompt: str) -> frozenset[str]:
@@ -42,10 +42,8 @@ def words_held(prompt: str, policy: Policy) -> frozenset[str]:
     They are all of them where the prompt is written in the language, and those in quotes where it is not: an answer
     that repeats an English prompt has left its language.
     """
-    letters = letters_of(policy)
-    own = len(letters.target.findall(prompt))
-    other = sum(len(word) for word in _foreign_words(prompt, policy))
-    texts = [prompt] if own >= other else _QUOTED.findall(prompt)
+    own = sum(bool(letters_of(policy).target.search(word)) for word in prompt.split())
+    texts = [prompt] if own >= len(_foreign_words(prompt, policy)) else _QUOTED.findall(prompt)
     return frozenset(word.casefold() for text in texts for word in _foreign_words(text, policy))
 
 
