@@ -1,9 +1,9 @@
 """Prompts that a language guard is trained and tested on: the shipped set, a user's own, and which of them may train.
 
-`prompts/` holds questions that want an answer in their own language alone; `requested/` those that rightly ask for foreign
-text, which a guard must leave working; `clean/` plain texts, whose perplexity must not rise. `left_out/` holds, a regular
-expression a line, the words that keep a prompt out of training: names of languages, "translate", "python", "http" and
-their like, in the language itself and (`en.txt`) in English.
+`prompts/` holds questions that want an answer in their own language alone; `requested/` those that rightly ask for
+foreign text, which a guard must leave working; `clean/` plain texts, whose perplexity must not rise. `left_out/` holds,
+a regular expression a line, the words that keep a prompt out of training: names of languages, "translate", "python",
+"http" and their like, in the language itself and (`en.txt`) in English.
 """
 
 import csv
@@ -62,8 +62,8 @@ def clean_texts(language: str) -> tuple[str, ...]:
 def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the prompts that may train a guard for `language`, and those that only test it.
 
-    An answer to a prompt that names a language, a program or a foreign word may rightly hold foreign text: training on it
-    would teach the model to refuse (TLPO, arXiv 2604.26553, the section on data).
+    A prompt with a foreign character, or that names a language or a program, may rightly be answered with foreign text:
+    training on it would unlearn that. Filter: TLPO, arXiv 2604.26553, training data.
 
     Raises:
         InvalidRequest: no rule for `language`.
@@ -94,7 +94,9 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     readers = {".txt": _from_txt, ".jsonl": _from_jsonl, ".csv": _from_csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UnsupportedDocument(f"{path.name!r} is not a list of prompts: give a .txt, .jsonl or .csv file.", "prompts")
+        raise UnsupportedDocument(
+            f"{path.name!r} is not a list of prompts: give a .txt, .jsonl or .csv file.", "prompts"
+        )
     prompts = tuple(dict.fromkeys(reader(path.name, _text(path))))
     if not prompts:
         raise EmptyDocument(f"{path.name!r} holds no prompts: write some, one a line.", "prompts")
