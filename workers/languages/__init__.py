@@ -1,0 +1,1 @@
+"""Language guards: what keeps a model answering in the language it was asked in."""
