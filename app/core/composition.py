@@ -107,7 +107,7 @@ def _check_members(members: Sequence[AdapterName]) -> None:
         raise InvalidValue("The members of a composite belong to one tenant.")
     if len({member.owner for member in members}) != len(members):
         raise InvalidValue("A composite names each of its members once.")
-    if any(member.owner.startswith("cmp_") for member in members):
+    if any(member.is_composite for member in members):
         raise InvalidValue("A composite is made of memories, not of other composites.")
 
 

@@ -72,6 +72,11 @@ class AdapterName:
         """The version's folder, relative to the artifact root; derived, never received."""
         return f"{self.tenant}/{_FOLDERS[self.owner[:3]]}/{self.owner}/v{self.version}.{self.digest12}"
 
+    @property
+    def is_composite(self) -> bool:
+        """Whether an engine builds it, and the artifact store does not hold it."""
+        return self.owner.startswith("cmp_")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the text form back.

@@ -1,12 +1,12 @@
 """What proves a composite: no trainer has scored it, so an engine compares it with the base model by itself.
 
-A composite that broke says so in three ways: it does not differ from the base model, it takes a member's own answer
+A composite that broke says so in three ways: it does not differ from the base model, it takes a member's own answers
 for less likely than the base model does, or it no longer writes plain text. All in nats per token.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from app.core.canary import MIN_GAP, Verdict
 
@@ -20,6 +20,14 @@ class Scores:
 
     base: tuple[float, ...]
     composite: tuple[float, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["Scores"]) -> Self:
+        """Return several sequences' scores as one's."""
+        return cls(
+            tuple(value for part in parts for value in part.base),
+            tuple(value for part in parts for value in part.composite),
+        )
 
     @property
     def loss(self) -> float:
@@ -37,7 +45,7 @@ class Proof:
     """What an engine measured.
 
     Attributes:
-        members: each member's own answer, in the order of the composition.
+        members: each member's own answers, in the order of the composition.
         text: plain text that belongs to no member.
     """
 
@@ -57,7 +65,7 @@ def judge_composite(proof: Proof) -> Verdict:
     if not all(loss <= MEMBER_NATS for loss in losses):
         worst = max(losses)
         return Verdict(
-            False, f"a member's own answer is {worst:.2f} nats per token below the base model (limit {MEMBER_NATS})"
+            False, f"a member's own answers are {worst:.2f} nats per token below the base model (limit {MEMBER_NATS})"
         )
     if not proof.text.loss <= TEXT_NATS:
         lost = proof.text.loss

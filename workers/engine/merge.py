@@ -29,6 +29,11 @@ class Factors:
         """Number of rows of `a`."""
         return int(self.a.shape[0])
 
+    @property
+    def squared_norm(self) -> float:
+        """The update's squared Frobenius norm, without the update: tr(AᵀBᵀBA) is the sum over (BᵀB) * (AAᵀ)."""
+        return float(((self.b.T @ self.b) * (self.a @ self.a.T)).sum())
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,8 +67,8 @@ def merge(members: Sequence[Factors], weights: Sequence[float], plan: Plan) -> F
     return Factors((scale * sign * a).sum(0), (scale * b).sum(0))
 
 
-def compress(factors: Factors, rank: int) -> tuple[Factors, float, float]:
-    """Return the best update of a smaller rank, the sum of squares it lost, and what there was before.
+def compress(factors: Factors, rank: int) -> tuple[Factors, float]:
+    """Return the best update of a smaller rank, and the squared Frobenius norm of what it lost.
 
     The singular values of `B @ A` are those of the small matrix between the two QR factors, so that the full update
     is never formed. Each side gets the root of them: the factors stay of like size, which bfloat16 wants.
@@ -72,11 +77,10 @@ def compress(factors: Factors, rank: int) -> tuple[Factors, float, float]:
     inner, left = torch.linalg.qr(factors.a.T)  # (in, l), (l, rank)
     u, values, v = torch.linalg.svd(right @ left.T, full_matrices=False)
     root = values[:rank].sqrt()
-    squares = values.double().square()
     small = Factors(
         (root[:, None] * v[:rank] @ inner.T).contiguous(), (outer @ u[:, :rank] * root[None, :]).contiguous()
     )
-    return small, float(squares[rank:].sum()), float(squares.sum())
+    return small, float(values[rank:].double().square().sum())
 
 
 def _ties(stacked: Tensor, weights: Tensor, density: float) -> Tensor:
