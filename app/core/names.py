@@ -49,6 +49,11 @@ def is_memory_id(text: str) -> bool:
     return _MEMORY_ID.fullmatch(text) is not None
 
 
+def is_composite(adapter: str) -> bool:
+    """Say whether an adapter's name is a composite's; no tenant holds a dot."""
+    return adapter.partition(".")[2].startswith("cmp_")
+
+
 @dataclass(frozen=True)
 class AdapterName:
     """What engines call one version: immutable, so that no cache keyed by it can ever be stale.
@@ -75,7 +80,7 @@ class AdapterName:
     @property
     def is_composite(self) -> bool:
         """Whether an engine builds it, and the artifact store does not hold it."""
-        return self.owner.startswith("cmp_")
+        return is_composite(str(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:
