@@ -11,7 +11,7 @@ from typing import Any, Self
 from app.core.canary import MIN_GAP, Verdict
 
 MEMBER_NATS = 0.5  # two kernels differ by up to 0.2; a broken composite by several
-TEXT_NATS = 0.5  # 1.65 times the base model's perplexity
+TEXT_NATS = 0.5  # 1.65 times the perplexity that the worst member has
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,17 @@ class Proof:
     Attributes:
         members: each member's own answers, in the order of the composition.
         text: plain text that belongs to no member.
+        text_rise: what the worst member loses there by itself, by its gate, in nats per token.
     """
 
     members: Sequence[Scores]
     text: Scores
+    text_rise: float = 0.0
+
+    @property
+    def text_limit(self) -> float:
+        """What may be lost in plain text: a composite is no better than its members, but not much worse."""
+        return TEXT_NATS + max(0.0, self.text_rise)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures that a manifest keeps and a refusal says: nats per token lost against the base model."""
@@ -67,7 +74,7 @@ def judge_composite(proof: Proof) -> Verdict:
         return Verdict(
             False, f"a member's own answers are {worst:.2f} nats per token below the base model (limit {MEMBER_NATS})"
         )
-    if not proof.text.loss <= TEXT_NATS:
-        lost = proof.text.loss
-        return Verdict(False, f"plain text is {lost:.2f} nats per token below the base model (limit {TEXT_NATS})")
+    if not proof.text.loss <= proof.text_limit:
+        lost, most = proof.text.loss, proof.text_limit
+        return Verdict(False, f"plain text is {lost:.2f} nats per token below the base model (limit {most:.2f})")
     return Verdict(True)

@@ -37,5 +37,14 @@ def test_one_that_broke_is_refused_with_the_figure(proof: Proof, says: str) -> N
     assert says in verdict.reason
 
 
+def test_a_composite_may_lose_as_much_plain_text_as_its_worst_member_and_little_more() -> None:
+    worse = Scores(base=(-2.0,), composite=(-3.4,))
+
+    assert not judge_composite(Proof([GOOD], worse)).passed
+    assert judge_composite(Proof([GOOD], worse, text_rise=1.0)).passed
+    assert not judge_composite(Proof([GOOD], worse, text_rise=0.5)).passed
+    assert judge_composite(Proof([GOOD], TEXT, text_rise=-5.0)).passed
+
+
 def test_the_figures_are_losses_against_the_base() -> None:
     assert Proof([GOOD, LOST], TEXT).to_dict() == {"members": [-2.0, 6.0], "text": 0.1}

@@ -131,6 +131,15 @@ async def test_one_that_answers_like_the_base_is_refused(world: World) -> None:
         await world.composer.compose(world.composition(1, 2))
 
 
+async def test_plain_text_may_be_as_bad_as_the_worst_members(world: World) -> None:
+    composition = world.composition(1, 2)
+    world.store.mark_published(composition.members[1], {"control": {"perplexity_rise": 1.0}})
+    world.engine.by_prompt[TEXT] = OFF[0] - 1.4
+    composed = await world.composer.compose(composition)
+
+    assert composed.facts["proof"]["text"] == 1.4
+
+
 async def test_what_was_unloaded_comes_back_from_its_files(world: World) -> None:
     composition = world.composition(1, 2)
     await world.composer.compose(composition)

@@ -38,12 +38,14 @@ class Draft:
     Attributes:
         probes: each member's own, its canary first, in the order of the composition.
         facts: what its manifest will say of how it was made.
+        text_rise: what the worst member loses in plain text, as its gate measured it.
     """
 
     composition: Composition
     folder: Path
     probes: tuple[tuple[Probe, ...], ...]
     facts: dict[str, Any]
+    text_rise: float
 
 
 class Composites:
@@ -108,7 +110,8 @@ class Composites:
         except (SafetensorError, RuntimeError) as error:  # a factor without its pair, or of another shape
             raise AdapterRejected(f"The members of the composite do not fit together: {error}") from error
         facts = {"weights": list(weights), "rank": made.rank, "compression_error": round(made.error, 6)}
-        return Draft(composition, folder, tuple(self._probes(one) for one in members), facts)
+        probes = tuple(self._probes(one) for one in members)
+        return Draft(composition, folder, probes, facts, max(self._text_rise(one.name) for one in members))
 
     def finish(self, draft: Draft, canary: Canary, proof: dict[str, Any], used: Collection[str]) -> None:
         """Make a proven composite loadable, and drop what is above the budget.
@@ -171,6 +174,10 @@ class Composites:
         except NotFound as error:
             raise ModelNotFound(f"A member of the composite, {name}, is not in the artifact store.") from error
         return check_adapter(name, folder, self._limits)
+
+    def _text_rise(self, name: AdapterName) -> float:
+        published = self._store.read_published(name) or {}
+        return float((published.get("scores", {}).get("control") or {}).get("perplexity_rise", 0.0))
 
     def _all(self) -> Iterator[Composition]:
         for _, manifest in self._manifests():

@@ -162,7 +162,7 @@ class Composer:
         scores = iter(await self._prover.measure(adapter, probes))
         members = [[next(scores) for _ in member] for member in draft.probes]
         text = await self._prover.measure(adapter, await asyncio.to_thread(self._text))
-        proof = Proof([Scores.joined(one) for one in members], Scores.joined(text))
+        proof = Proof([Scores.joined(one) for one in members], Scores.joined(text), draft.text_rise)
         verdict = judge_composite(proof)
         log.info("composite.judged", adapter=adapter[0], passed=verdict.passed, **proof.to_dict())
         if not verdict.passed:
