@@ -190,7 +190,11 @@ class ArtifactStore:
     def holds(self, adapter: AdapterName) -> bool:
         """Say whether the version is in the store, whole; a copy of it here does not count."""
         self._fs.invalidate_cache()
-        return bool(self._fs.exists(f"{self._root}/{adapter.folder}/{MANIFEST}"))
+        try:
+            self._fs.info(f"{self._root}/{adapter.folder}/{MANIFEST}")  # `exists` takes an outage for an absence
+        except FileNotFoundError:
+            return False
+        return True
 
     def drop_cached(self, tenant: str, memory_id: str) -> None:
         """Erase what was copied here of a memory."""
