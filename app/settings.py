@@ -128,11 +128,6 @@ class Settings(BaseSettings):
         return self.engine_id or f"{socket.gethostname()}-{self.engine_port}"
 
     @property
-    def composites_folder(self) -> Path:
-        """Where this process's engine keeps the composites it builds; no other engine's."""
-        return self.home.resolve() / "composites" / self.this_engine_id
-
-    @property
     def this_engine_url(self) -> str:
         """What the gateway and the trainer reach this process's engine by."""
         return self.engine_url or f"http://{self.engine_host}:{self.engine_port}"

@@ -97,7 +97,7 @@ class Bench:
         self._rises: dict[AdapterName, float] = {}  # by each member alone
 
     def train(self, root: Path, books: int, facts: int, recipe: Recipe) -> list[Path]:
-        """Train phone books and write them as versions of memories; those that are there already stay."""
+        """Train phone books and write them as versions of memories."""
         folders = []
         pairs = phone_book(books * facts, 0)
         for number in range(books):

@@ -35,15 +35,17 @@ LOST, BROKEN = -9.0, -30.0
 class World:
     """One engine with four slots, three members in its store."""
 
-    def __init__(self, root: Path, *, most_bytes: int = 2**30, engine: FakeEngine | None = None) -> None:
-        self.root, self.engine = root, engine or FakeEngine()
+    def __init__(self, root: Path, *, most_bytes: int = 2**30, engine_id: str = "here") -> None:
+        self.root, self.engine = root, FakeEngine()
         self.store = ArtifactStore((root / "artifacts").as_uri(), root / "cache")
         limits = Limits(max_rank=8, max_model_len=64, base_digest=BASE_DIGEST)
-        composites = Composites(root / "composites", self.store, limits, most_bytes=most_bytes, probes=canary_of)
+        self.composites = Composites(
+            root / "composites", self.store, limits, engine_id=engine_id, most_bytes=most_bytes, probes=canary_of
+        )
         patience = Patience(drain=timedelta(milliseconds=20), canary=timedelta(seconds=5))
-        self.adapters = AdapterSet(self.engine, composites, limits, capacity=4, patience=patience)
+        self.adapters = AdapterSet(self.engine, self.composites, limits, capacity=4, patience=patience)
         text = Probe(TEXT, (8,))
-        self.composer = Composer(self.adapters, composites, self.store, Prover(self.engine), lambda: (text,))
+        self.composer = Composer(self.adapters, self.composites, self.store, Prover(self.engine), lambda: (text,))
 
     def members(self, *numbers: int) -> list[AdapterName]:
         return [write_adapter(self.root / "artifacts", number) for number in numbers]
@@ -52,11 +54,12 @@ class World:
         return Composition.of(method, self.members(*numbers))
 
     def folder(self, composition: Composition) -> Path:
-        return self.root / "composites" / composition.name.folder
+        return self.root / "composites" / "here" / composition.name.folder
 
     def files(self) -> set[str]:
         """Every file of a composite."""
-        return {str(path) for path in (self.root / "composites").rglob("*") if path.is_file()}
+        found = (self.root / "composites").rglob("*")
+        return {str(path) for path in found if path.is_file() and path.suffix != ".lock"}
 
 
 def canary_of(member: Checked) -> tuple[Probe, ...]:
@@ -182,6 +185,16 @@ async def test_kept_files_that_are_not_what_they_were_are_built_anew(world: Worl
 
     now = json.loads((folder / MANIFEST).read_text())
     assert (now["digest"], now["canary"]) == (manifest["digest"], manifest["canary"])
+    assert set(world.engine.served) == {str(composition.name)}
+
+
+async def test_one_whose_files_were_cleared_away_while_it_was_loaded_is_built_anew(world: World) -> None:
+    composition = world.composition(1, 2)
+    await world.composer.compose(composition)
+    shutil.rmtree(world.root / "composites" / "here")
+    composed = await world.composer.compose(composition)
+
+    assert composed.facts["rank"] == 8
     assert set(world.engine.served) == {str(composition.name)}
 
 
@@ -345,3 +358,15 @@ async def test_learned_weights_leave_their_trials_behind(world: World) -> None:
     assert composed.facts["weights"] == [1.0, 1.0]  # the fake engine finds none better
     assert set(world.engine.served) == {str(learned.name)}
     assert [path.parent.parent.name for path in (world.root / "composites").rglob(MANIFEST)] == [learned.name.owner]
+
+
+async def test_an_engine_that_ended_leaves_no_composite_behind(world: World, tmp_path: Path) -> None:
+    ended, alive = World(tmp_path, engine_id="ended"), World(tmp_path, engine_id="alive")
+    composition = world.composition(1, 2)
+    kept = alive.composites.claim()
+    for each in (ended, alive, world):
+        await each.composer.compose(composition)
+    await world.composer.sweep()
+    kept.release()
+
+    assert {path.parts[-6] for path in (tmp_path / "composites").rglob(MANIFEST)} == {"alive", "here"}

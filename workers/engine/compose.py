@@ -1,6 +1,7 @@
 """Composites on the disk of one engine: built from their members' safetensors, dropped when they are not used.
 
-    <root>/<tenant>/composites/<cmp id>/v1.<digest12>/    as a version's folder; without manifest.json it is not there
+    <root>/<engine id>.lock                                         held by the engine as long as it lives
+    <root>/<engine id>/<tenant>/composites/<cmp id>/v1.<digest12>/  as a version's folder; whole with its manifest
 
 A composite is a cache: everything in it can be built again from its members, and nothing of it outlives them. `build`
 writes weights that nobody may load yet, `finish` the manifest, once the engine has proven them.
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from app.core.canary import Canary
@@ -57,18 +59,35 @@ class Composites:
         store: ArtifactStore,
         limits: Limits,
         *,
+        engine_id: str,
         most_bytes: int,
         probes: Callable[[Checked], tuple[Probe, ...]],
     ) -> None:
         """Open the folder.
 
         Args:
-            root: this engine's alone.
+            root: of all engines that share a home.
+            engine_id: whose composites these are.
             most_bytes: the size above which the least recently used composites are dropped.
             probes: what to ask of a member.
         """
-        self._root, self._store, self._limits = root, store, limits
+        self._all_engines, self._root = root, root / engine_id
+        self._store, self._limits = store, limits
         self._most_bytes, self._probes = most_bytes, probes
+
+    def claim(self) -> FileLock:
+        """Show other engines that this one lives, for as long as the lock is kept."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        lock = _lock_of(self._root)
+        lock.acquire()
+        return lock
+
+    def drop_dead(self) -> None:
+        """Erase the composites of engines that have ended: nobody else would erase them with their members."""
+        for folder in self._all_engines.glob("*/"):
+            if folder != self._root:
+                with suppress(Timeout), _lock_of(folder):
+                    shutil.rmtree(folder)
 
     def local_folder(self, name: AdapterName) -> Path:
         """Return the folder of an adapter: a composite's here, any other's from the artifact store.
@@ -195,3 +214,7 @@ class Composites:
             left -= manifest["size_bytes"]
             if left < 0 and manifest["name"] not in used:
                 shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _lock_of(folder: Path) -> FileLock:
+    return FileLock(f"{folder}.lock", blocking=False)

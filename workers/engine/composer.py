@@ -76,10 +76,16 @@ class Composer:
         self._asked[composition] += 1
         try:
             loaded = await self._admit(composition)
+            try:
+                facts = await asyncio.to_thread(self._composites.facts, composition.name)
+            except NotFound:  # loaded, and its files are gone: somebody cleared the folder
+                await self._adapters.remove(text)
+                loaded = await self._admit(composition)
+                facts = await asyncio.to_thread(self._composites.facts, composition.name)
         finally:
             self._asked[composition] -= 1
             self._asked += Counter()  # drops what is zero
-        return Composed(loaded, await asyncio.to_thread(self._composites.facts, composition.name))
+        return Composed(loaded, facts)
 
     async def purge(self, tenant: str, owner: str, *, files: bool) -> list[str]:
         """Let go of every composite that a memory is part of, and, last, of its files and of copies of the memory.
@@ -111,13 +117,14 @@ class Composer:
             self._sweeping = asyncio.create_task(self.sweep())
 
     async def sweep(self) -> None:
-        """Let go of the composites of which a member is gone, and of what a crash left half-built."""
+        """Let go of the composites of which a member is gone, and of what a crash or an ended engine left."""
         try:
             orphans = await asyncio.to_thread(self._composites.orphans)
             for name in orphans:
                 if not await self._adapters.remove(str(name)):  # what was loaded is erased the next time
                     await asyncio.to_thread(self._composites.drop, name)
                     log.info("composite.dropped", adapter=str(name))
+            await asyncio.to_thread(self._composites.drop_dead)
             await asyncio.to_thread(self._composites.drop_drafts, _texts(one.name for one in self._asked))
         except (OSError, ServiceError) as error:
             log.warning("composites.not_swept", error=str(error))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from filelock import FileLock
+
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from workers.engine.adapters import AdapterSet, Patience
@@ -18,6 +20,7 @@ class Parts:
 
     adapters: AdapterSet
     composer: Composer
+    claim: FileLock  # let go of with the process
 
 
 def build(engine: Engine, settings: Settings, base_digest: str) -> Parts:
@@ -26,9 +29,10 @@ def build(engine: Engine, settings: Settings, base_digest: str) -> Parts:
     store = ArtifactStore.open(settings)
     reader = Reader(settings.model, settings.max_model_len)
     composites = Composites(
-        settings.composites_folder,
+        settings.home.resolve() / "composites",
         store,
         limits,
+        engine_id=settings.this_engine_id,
         most_bytes=settings.composites_bytes,
         probes=reader.of_member,
     )
@@ -39,4 +43,4 @@ def build(engine: Engine, settings: Settings, base_digest: str) -> Parts:
         capacity=settings.max_cpu_loras,
         patience=Patience(drain=settings.engine_drain, canary=settings.engine_timeout),
     )
-    return Parts(adapters, Composer(adapters, composites, store, Prover(engine), reader.of_text))
+    return Parts(adapters, Composer(adapters, composites, store, Prover(engine), reader.of_text), composites.claim())
