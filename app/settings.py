@@ -8,10 +8,10 @@ import os
 import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.names import BASE, check_tenant
@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     engine_url: str = ""  # what others reach this engine by; empty: http://<engine_host>:<engine_port>
     max_loras: int = Field(4, ge=1)
     max_cpu_loras: int = Field(16, ge=1)
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 16
+    max_lora_rank: Annotated[Literal[8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(int)] = 16
     max_model_len: int = Field(2048, ge=64)
     kv_cache_gib: int = Field(2, ge=1)  # CPU engines
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
