@@ -4,15 +4,32 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
+from app.core.composition import MOST_MEMBERS
+from app.services.compose import ComposeOptions
 from app.stores.keys import Role
+
+
+def _inlined(schema: Any) -> Any:
+    """Return a schema without references: an operation's own body has nowhere to keep definitions."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict) and "$ref" in value:
+            return resolve(definitions[value["$ref"].rsplit("/", 1)[-1]])
+        if isinstance(value, dict):
+            return {name: resolve(one) for name, one in value.items()}
+        return [resolve(one) for one in value] if isinstance(value, list) else value
+
+    return resolve(schema)
 
 
 def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
     memory = {
         "type": "object",
         "properties": {
-            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
+            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_MEMBERS},
             "mode": {"enum": ["adapter", "context", "both"]},
+            "compose": _inlined(ComposeOptions.model_json_schema()),
         },
         "additionalProperties": False,
     }
@@ -118,6 +135,7 @@ class QueryBody(Body):
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
+    compose: ComposeOptions | None = None
 
 
 class CheckBody(Body):
@@ -153,20 +171,6 @@ def _upload(body: type[Body], options: type[Body], *, named: bool) -> dict[str, 
         "application/json": {"schema": _inlined(body.model_json_schema()), "example": example},
     }
     return {"requestBody": {"required": True, "content": content}}
-
-
-def _inlined(schema: Any) -> Any:
-    """Return a schema without references: an operation's own body has nowhere to keep definitions."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, dict) and "$ref" in value:
-            return resolve(definitions[value["$ref"].rsplit("/", 1)[-1]])
-        if isinstance(value, dict):
-            return {name: resolve(one) for name, one in value.items()}
-        return [resolve(one) for one in value] if isinstance(value, list) else value
-
-    return resolve(schema)
 
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)

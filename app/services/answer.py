@@ -34,10 +34,10 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that replies carry."""
-        used = [{"id": self.target.memory_id, "version": self.target.version, "score": None}]
         return {
             "mode": self.target.mode if self.target.adapter else "base",
-            "used": used if self.target.adapter else [],
+            "used": [{"id": one.memory_id, "version": one.version, "score": None} for one in self.target.used],
+            **self._composed(),
             "passages": [{"index": hit.index, "text": hit.text, "score": hit.score} for hit in self.passages],
             "engine": self.seat.engine.id,
             "cold": self.seat.cold,
@@ -45,11 +45,18 @@ class Provenance:
             "abstained": False,
         }
 
+    def _composed(self) -> dict[str, Any]:
+        """Say how a composite was made; its weights and figures are in the order of `used`."""
+        if self.target.composition is None:
+            return {}
+        recipe = {name: value for name, value in self.target.composition.to_dict().items() if name != "members"}
+        return {"compose": {**recipe, **self.seat.composed}}
+
     def headers(self) -> dict[str, str]:
         """Return the headers that every reply carries."""
         return {
-            "X-Lorekeep-Memory": self.target.memory_id or "base",
-            "X-Lorekeep-Version": str(self.target.version),
+            "X-Lorekeep-Memory": ",".join(one.memory_id for one in self.target.used) or "base",
+            "X-Lorekeep-Version": ",".join(str(one.version) for one in self.target.used) or "0",
             "X-Lorekeep-Mode": self.target.mode if self.target.adapter else "base",
             "X-Lorekeep-Engine": self.seat.engine.id,
             "X-Lorekeep-Cold": str(self.seat.cold).lower(),
@@ -128,7 +135,7 @@ class Answerer:
         for _ in range(2):
             try:
                 async with AsyncExitStack() as stack:
-                    seat = await stack.enter_async_context(self._fleet.seat(target.adapter_asked))
+                    seat = await stack.enter_async_context(self._fleet.seat(target.adapter_asked, target.composition))
                     return seat, await self._call(seat, target, call), stack.pop_all()
             except EngineTimeout:
                 raise

@@ -1,11 +1,13 @@
 """What a request is about: the base model or one memory's current version, and how to use it."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.core.composition import Composition
 from app.core.names import BASE
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
+from app.services.compose import ComposeOptions, check_count, composition_of
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
@@ -20,7 +22,7 @@ class Extension(BaseModel):
     ids: list[str] | Literal["auto"] = Field(default_factory=list)
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     language: str | None = None
-    compose: dict[str, Any] | None = None
+    compose: ComposeOptions | None = None
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -40,12 +42,12 @@ class Extension(BaseModel):
             raise UnsupportedParameter(
                 "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
             )
-        for name in ("language", "compose"):
-            if getattr(extension, name) is not None:
-                raise UnsupportedParameter(f"memory.{name} is not available yet: leave it out.", f"memory.{name}")
-        if extension.ids == "auto" or len(extension.ids) > 1:
+        if extension.language is not None:
+            raise UnsupportedParameter("memory.language is not available yet: leave it out.", "memory.language")
+        if extension.ids == "auto" or (len(extension.ids) > 1 and extension.compose is None):
             raise UnsupportedParameter(
-                "Name exactly one memory: choosing among several is not available yet.", "memory.ids"
+                "Name exactly one memory, or compose several with memory.compose: choosing is not available yet.",
+                "memory.ids",
             )
         return extension
 
@@ -55,7 +57,8 @@ class Target(BaseModel):
 
     Attributes:
         asked: what the client calls it.
-        adapter: the engine's name for the memory's current version; empty for the base model.
+        adapter: the engine's name for the memory's current version, or of the composite; empty for the base model.
+        members: of a composite, in the order of its recipe.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +68,13 @@ class Target(BaseModel):
     memory_id: str = ""
     version: int = 0
     adapter: str = ""
+    composition: Composition | None = None
+    members: tuple["Target", ...] = ()
+
+    @property
+    def used(self) -> tuple["Target", ...]:
+        """The memories that answer, none for the base model."""
+        return self.members or ((self,) if self.adapter else ())
 
     @property
     def served(self) -> str:
@@ -93,17 +103,36 @@ class Resolver:
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequest("Name a `model`: `base`, or a memory's id or name.", "model")
+        if len(extension.ids) > 1:
+            return await self._composite(tenant, model, extension)
         named = extension.ids[0] if extension.ids else model
         if extension.ids and model not in {BASE, named}:
             raise InvalidRequest(
                 "`model` and `memory.ids` name two things: leave one out or set model to base.", "model"
             )
         if named == BASE and not extension.ids:
-            if extension.mode != "adapter":
-                raise InvalidRequest(
-                    f"Mode {extension.mode} needs a memory: name one as model or in memory.ids.", "memory.ids"
-                )
+            if extension.mode != "adapter" or extension.compose:
+                what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
+                raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
             return Target(asked=model)
+        target = await self._memory(tenant, named, model, extension.mode)
+        if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
+            composition_of([target.adapter], extension.compose)
+        return target
+
+    async def _composite(self, tenant: str, model: str, extension: Extension) -> Target:
+        assert extension.compose is not None, "several ids are refused without"
+        check_count(extension.ids)
+        if model != BASE:
+            raise InvalidRequest("`model` must be base where memory.ids names several memories.", "model")
+        if extension.mode != "adapter":
+            raise UnsupportedParameter(f"Mode {extension.mode} takes one memory: use adapter.", "memory.mode")
+        targets = [await self._memory(tenant, named, model, "adapter") for named in extension.ids]
+        composition = composition_of([target.adapter for target in targets], extension.compose)
+        members = tuple(sorted(targets, key=lambda target: target.adapter))
+        return Target(asked=model, adapter=str(composition.name), composition=composition, members=members)
+
+    async def _memory(self, tenant: str, named: str, model: str, mode: str) -> Target:
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
@@ -114,4 +143,4 @@ class Resolver:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
         adapter = await self._versions.adapter(tenant, memory.id, memory.current)
-        return Target(asked=model, mode=extension.mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+        return Target(asked=model, mode=mode, memory_id=memory.id, version=memory.current, adapter=adapter)

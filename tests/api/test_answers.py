@@ -111,7 +111,6 @@ async def test_cache_salts_differ_by_tenant_version_and_the_clients_own(world: W
         (ask(memory={"ids": "auto"}), 400, ("unsupported_parameter", "memory.ids")),
         (ask("ada", memory={"mode": "auto"}), 400, ("unsupported_parameter", "memory.mode")),
         (ask("ada", memory={"language": "ko"}), 400, ("unsupported_parameter", "memory.language")),
-        (ask("ada", memory={"compose": {}}), 400, ("unsupported_parameter", "memory.compose")),
         (ask("ada", memory={"color": 1}), 400, ("invalid_request", "memory.color")),
         (ask("ada", memory=[]), 400, ("invalid_request", "memory")),
         (ask(memory={"mode": "context"}), 400, ("invalid_request", "memory.ids")),
