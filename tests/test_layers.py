@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes", "app.retrieve"}
+LEAVES = {
+    "app.core",
+    "app.errors",
+    "app.settings",
+    "app.logs",
+    "app.secret_files",
+    "app.processes",
+    "app.retrieve",
+    "app.control",
+}
 ALLOWED = {
     "app.core": {"app.core"},
     "app.retrieve": {"app.core"},
