@@ -16,6 +16,12 @@ _STEM = 5  # letters; a longer word is also found by so many: plurals and ending
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai
 
 
+def terms(text: str) -> list[str]:
+    """Return what a text is found by: its words, and how the longer ones begin."""
+    words = _words(text)
+    return words + [f"{word[:_STEM]}*" for word in words if len(word) > _STEM]
+
+
 @dataclass(frozen=True)
 class Hit:
     """A passage that was found; `index` is its place among the passages, `score` BM25's, above 0."""
@@ -31,14 +37,14 @@ class PassageIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = list(texts)
         self._bm25 = bm25s.BM25()
-        words = [_terms(text) for text in self._texts]
+        words = [terms(text) for text in self._texts]
         self._empty = not any(words)
         if not self._empty:
             self._bm25.index(words, show_progress=False)
 
     def search(self, question: str, k: int) -> list[Hit]:
         """Return the `k` best passages that share a word of meaning with the question, best first."""
-        words = [term for term in _terms(question) if term not in STOP_WORDS]
+        words = [term for term in terms(question) if term not in STOP_WORDS]
         if self._empty or not words:
             return []
         found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
@@ -65,11 +71,6 @@ class IndexCache:
         self._indexes[adapter] = index
         while len(self._indexes) > self._capacity:
             self._indexes.popitem(last=False)
-
-
-def _terms(text: str) -> list[str]:
-    words = _words(text)
-    return words + [f"{word[:_STEM]}*" for word in words if len(word) > _STEM]
 
 
 def _words(text: str) -> list[str]:

@@ -16,10 +16,12 @@ LEAVES = {
     "app.processes",
     "app.retrieve",
     "app.control",
+    "app.rank",
 }
 ALLOWED = {
     "app.core": {"app.core"},
     "app.retrieve": {"app.core"},
+    "app.rank": {"app.core", "app.retrieve"},
     "app.stores": LEAVES | {"app.stores"},
     "app.engines": LEAVES | {"app.engines", "app.stores"},
     "app.services": LEAVES | {"app.services", "app.engines", "app.stores"},

@@ -205,6 +205,14 @@ class ArtifactStore:
         """
         return [json.loads(line) for line in self._get(f"{adapter.folder}/{name}").splitlines()]
 
+    def read_file(self, adapter: AdapterName, name: str) -> bytes:
+        """Return one of a version's files.
+
+        Raises:
+            NotFound: the version has no such file.
+        """
+        return self._get(f"{adapter.folder}/{name}")
+
     def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
         """List the versions of one memory that are whole, oldest first."""
         found = []
