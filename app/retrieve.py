@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,27 +49,6 @@ class PassageIndex:
         found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(index, self._texts[index], round(score, 4)) for index, score in pairs if score > 0]
-
-
-class IndexCache:
-    """The indexes used last. A version is immutable, so one made of it never grows stale."""
-
-    def __init__(self, capacity: int = 64) -> None:
-        self._capacity = capacity
-        self._indexes: OrderedDict[str, PassageIndex] = OrderedDict()
-
-    def get(self, adapter: str) -> PassageIndex | None:
-        """Return a version's index if it is here."""
-        if index := self._indexes.get(adapter):
-            self._indexes.move_to_end(adapter)
-            return index
-        return None
-
-    def put(self, adapter: str, index: PassageIndex) -> None:
-        """Keep an index, dropping the one not used for longest."""
-        self._indexes[adapter] = index
-        while len(self._indexes) > self._capacity:
-            self._indexes.popitem(last=False)
 
 
 def _words(text: str) -> list[str]:

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(2 * 2**30, ge=1)  # of a tar that is imported
     admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
     engine_timeout: timedelta = timedelta(minutes=10)
+    context_tokens: int = Field(640, ge=16)  # of the passages in one prompt, by the base model's tokenizer
     erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files
 
     # engine

@@ -11,8 +11,9 @@ def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[s
     memory = {
         "type": "object",
         "properties": {
-            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
-            "mode": {"enum": ["adapter", "context", "both"]},
+            "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
+            "mode": {"enum": ["adapter", "context", "both", "auto"]},
+            "explain": {"type": "boolean"},
         },
         "additionalProperties": False,
     }
@@ -95,11 +96,15 @@ class PlanBody(Body):
 
 
 class PatchBody(Body):
-    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
+    """Changes of a memory; `version` rolls back (or forward) to one that is ready.
+
+    A `generalist` is no candidate of selection, and answers where the candidates do not know.
+    """
 
     name: Short | None = None
     metadata: Metadata | None = None
     pinned: bool | None = None
+    generalist: bool | None = None
     version: int | None = Field(None, ge=1, le=10**9)
 
 
@@ -118,6 +123,7 @@ class QueryBody(Body):
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
+    explain: bool = False
 
 
 class KeyBody(Body):

@@ -7,11 +7,13 @@ about is the base model's.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 RANK_CONSTANT = 60
 ABSTAIN = 0.95
 _NEAR = 0.5  # a memory with less of the best one's score is no second choice
 _ASKED = 3
+_TOLD = 10
 
 
 @dataclass(frozen=True)
@@ -122,3 +124,48 @@ def shortlist(ranked: Sequence[Candidate], thresholds: Thresholds) -> list[Candi
         return []
     near = [one for one in fit if one is fit[0] or one.similarity is not None or one.score >= _NEAR * fit[0].score]
     return near[:_ASKED]
+
+
+@dataclass(frozen=True)
+class Considered:
+    """What became of one candidate, for whoever asks why."""
+
+    candidate: Candidate
+    taken: bool
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a reply says of it."""
+        serving, similarity = self.candidate.serving, self.candidate.similarity
+        return {
+            "id": serving.memory_id,
+            "name": serving.name,
+            "version": serving.version,
+            "score": round(self.candidate.score, 4),
+            "similarity": None if similarity is None else round(similarity, 4),
+            "taken": self.taken,
+            "reason": self.reason,
+        }
+
+
+def consider(
+    ranked: Sequence[Candidate], thresholds: Thresholds, reasons: Sequence[str], *, taken: bool
+) -> list[Considered]:
+    """Tell of the best candidates why each was taken or passed over.
+
+    Args:
+        reasons: of those that were asked, in the shortlist's order; the last one was `taken`, or none was.
+    """
+    asked = {one.serving.memory_id: reason for one, reason in zip(shortlist(ranked, thresholds), reasons, strict=False)}
+    chosen = list(asked)[-1] if taken else None
+    told = []
+    for one in ranked[:_TOLD]:
+        memory_id = one.serving.memory_id
+        if memory_id in asked:
+            reason = asked[memory_id]
+        elif not thresholds.passed(one):
+            reason = f"below the threshold {thresholds.score:.2f}"
+        else:
+            reason = "an earlier one was taken" if taken else "far behind the first"
+        told.append(Considered(one, memory_id == chosen, reason))
+    return told

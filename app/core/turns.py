@@ -10,7 +10,8 @@ _FEW = 2  # words of meaning: "And in winter?" says little by itself
 _REFERRING = PRONOUNS | frozenset(
     """
     him hers those one there then ihn ihm ihnen sein seine dessen deren dort ils elles lui leur ce cela ça él ella
-    ellos ellas esto eso suyo lei loro questo quello ele ela eles isso он она оно они его ее её их это этот там onu bunun
+    ellos ellas esto eso suyo lei loro questo quello ele ela eles isso он она оно они его ее её их это этот там
+    onu bunun
     """.split()  # noqa: SIM905 - a list of quoted words is harder to read
 )
 _SPACELESS_REFERRING = (

@@ -1,19 +1,28 @@
 """What a request is about: the base model or one memory's current version, and how to use it."""
 
+import hashlib
+import json
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.core.memory import Memory
+from app.core.modes import Mode
 from app.core.names import BASE
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
-Mode = Literal["adapter", "context", "both"]
+MOST_IDS = 1000
 
 
 class Extension(BaseModel):
-    """The `memory` object of a request: which memory answers, and from what."""
+    """The `memory` object of a request: which memory answers, and from what.
+
+    Attributes:
+        ids: several, or `auto` for all, to choose from.
+        explain: whether the reply says who was considered, and why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,6 +30,12 @@ class Extension(BaseModel):
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     language: str | None = None
     compose: dict[str, Any] | None = None
+    explain: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the memory is chosen by the question."""
+        return self.ids == "auto" or len(self.ids) > 1
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -36,17 +51,11 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.mode == "auto":
-            raise UnsupportedParameter(
-                "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
-            )
         for name in ("language", "compose"):
             if getattr(extension, name) is not None:
                 raise UnsupportedParameter(f"memory.{name} is not available yet: leave it out.", f"memory.{name}")
-        if extension.ids == "auto" or len(extension.ids) > 1:
-            raise UnsupportedParameter(
-                "Name exactly one memory: choosing among several is not available yet.", "memory.ids"
-            )
+        if len(extension.ids) > MOST_IDS:
+            raise InvalidRequest(f"memory.ids holds more than {MOST_IDS} memories: send fewer, or auto.", "memory.ids")
         return extension
 
 
@@ -56,6 +65,7 @@ class Target(BaseModel):
     Attributes:
         asked: what the client calls it.
         adapter: the engine's name for the memory's current version; empty for the base model.
+        score: selection's, where the memory was chosen by it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +75,7 @@ class Target(BaseModel):
     memory_id: str = ""
     version: int = 0
     adapter: str = ""
+    score: float | None = None
 
     @property
     def served(self) -> str:
@@ -104,6 +115,13 @@ class Resolver:
                     f"Mode {extension.mode} needs a memory: name one as model or in memory.ids.", "memory.ids"
                 )
             return Target(asked=model)
+        memory = await self.memory(tenant, named)
+        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
+        mode: Mode = "adapter" if extension.mode == "auto" else extension.mode
+        return Target(asked=model, mode=mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+
+    async def memory(self, tenant: str, named: str) -> Memory:
+        """Find a memory that serves; raises as `resolve` does."""
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
@@ -113,5 +131,9 @@ class Resolver:
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
-        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
-        return Target(asked=model, mode=extension.mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+        return memory
+
+
+def cache_salt(tenant: str, served: str, own: object) -> str:
+    """Return a salt that no other tenant, version or client salt shares, so neither does a cached prefix."""
+    return hashlib.sha256(json.dumps([tenant, served, str(own or "")]).encode()).hexdigest()

@@ -63,10 +63,18 @@ class VersionStore:
         Raises:
             VersionNotFound: the memory has none with this number.
         """
-        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), "adapter")
+        return str(await self._field(tenant, memory_id, number, "adapter"))
+
+    async def scores(self, tenant: str, memory_id: str, number: int) -> dict[str, Any]:
+        """Return what the gate measured of one version; raises as `adapter` does."""
+        scores: dict[str, Any] = await self._field(tenant, memory_id, number, "scores")
+        return scores
+
+    async def _field(self, tenant: str, memory_id: str, number: int, name: str) -> Any:
+        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), name)
         if text is None:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return str(json.loads(text))
+        return json.loads(text)
 
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""
