@@ -1,6 +1,5 @@
 """Who answers a request, and from what: the memory that it names, or the one that its question is about."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -118,8 +117,11 @@ class Chooser:
     async def _among(self, tenant: str, extension: Extension) -> frozenset[str] | None:
         if extension.ids == "auto":
             return None
-        found = await asyncio.gather(*[self._resolver.memory(tenant, named) for named in extension.ids])
-        return frozenset(memory.id for memory in found)
+        serving = (await self._selector.catalog(tenant)).servings
+        known = {named: one.memory_id for one in serving for named in (one.name, one.memory_id)}
+        return frozenset(
+            [known.get(named) or (await self._resolver.memory(tenant, named)).id for named in extension.ids]
+        )
 
     async def _try(self, asked: _Asked, target: Target) -> _Trial:
         """See whether and how a memory can answer."""
