@@ -1,17 +1,17 @@
 """Which memories of a tenant a question is about: a joint index of all that serve, never of any that no longer do.
 
-What serves is looked at for each question, which costs the registry a millisecond or two for a thousand memories; the
-index is keyed by it, adapters being immutable. A change is met by a new index, made of the counts that are kept for
-each version.
+What serves is looked at for each question, which costs the registry one key while nothing has changed. A change is met
+by a new index, made of the counts that are kept for each version: adapters are immutable.
 """
 
 import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import structlog
 
 from app.control import control_questions
@@ -25,6 +25,7 @@ from app.stores.serving import ServingStore
 
 log = structlog.get_logger()
 
+RANKED = 64  # memories of the best, for one question
 TENANTS = 64  # whose indexes are kept
 PROBES = 128  # questions of a tenant's own that its threshold is set by
 
@@ -43,12 +44,15 @@ class Catalog:
     """One tenant's memories at one moment.
 
     Attributes:
-        digest: of what served then.
+        revision: the tenant's then.
+        listed: what served then.
+        servings: of those the ones that are indexed.
         published: by adapter; without those whose files are gone.
         bodies: by adapter and card: a memory's texts and what its owner says of it.
     """
 
-    digest: str = ""
+    revision: str = ""
+    listed: tuple[Serving, ...] = ()
     servings: tuple[Serving, ...] = ()
     published: dict[str, Published] = field(default_factory=dict)
     bodies: dict[tuple[str, str], Counted] = field(default_factory=dict)
@@ -56,10 +60,16 @@ class Catalog:
     thresholds: Thresholds = field(default_factory=lambda: Thresholds(0.0))
     generalist: Serving | None = None
 
-    def scores(self, question: str) -> dict[str, float]:
-        """Return each memory's score for a question, by its id; those of 0 left out."""
-        found = self.index.score(question)
-        return {self.servings[at].memory_id: float(found[at]) for at in found.nonzero()[0]}
+    def best(self, question: str, among: frozenset[str] | None) -> dict[Serving, float]:
+        """Return the memories that score best for a question; those of 0 left out.
+
+        Args:
+            among: ids; without them every memory that is no generalist.
+        """
+        scores = self.index.score(question)
+        allowed = [one.memory_id in among if among else not one.generalist for one in self.servings]
+        scores = np.where(allowed, scores, 0)
+        return {self.servings[at]: float(scores[at]) for at in np.argsort(-scores)[:RANKED] if scores[at] > 0}
 
 
 class Selector:
@@ -77,28 +87,30 @@ class Selector:
             among: ids; without them every memory that is no generalist.
         """
         catalog = await self.catalog(tenant)
-        servings = [one for one in catalog.servings if (one.memory_id in among if among else not one.generalist)]
-        scores = catalog.scores(question)
-        return Ranking(rank(servings, scores), catalog.thresholds, catalog.generalist)
+        best = catalog.best(question, among)
+        ranked = rank(list(best), {one.memory_id: score for one, score in best.items()})
+        return Ranking(ranked, catalog.thresholds, catalog.generalist)
 
     async def catalog(self, tenant: str) -> Catalog:
         """Return what serves now, indexed."""
         async with self._locks.setdefault(tenant, asyncio.Lock()):
             known = self._catalogs.get(tenant, Catalog())
-            digest, servings = await self._store.look(tenant, known.digest)
-            if servings is not None:
-                known = await asyncio.to_thread(self._renew, known, digest, servings)
+            revision, listed = await self._store.look(tenant, known.revision)
+            if listed is not None and tuple(listed) == known.listed:
+                known = replace(known, revision=revision)
+            elif listed is not None:
+                known = replace(await asyncio.to_thread(self._renew, known, listed), revision=revision)
             self._catalogs[tenant] = known
             self._catalogs.move_to_end(tenant)
             while len(self._catalogs) > TENANTS:
                 self._catalogs.popitem(last=False)
             return known
 
-    def _renew(self, old: Catalog, digest: str, servings: Sequence[Serving]) -> Catalog:
+    def _renew(self, old: Catalog, listed: Sequence[Serving]) -> Catalog:
         """Make the next catalog; of the old one only what is the same is taken over."""
-        read = {one.adapter: old.published.get(one.adapter) or self._read(one.adapter) for one in servings}
+        read = {one.adapter: old.published.get(one.adapter) or self._read(one.adapter) for one in listed}
         published = {adapter: one for adapter, one in read.items() if one}
-        there = tuple(one for one in servings if one.adapter in published)
+        there = tuple(one for one in listed if one.adapter in published)
         bodies = {
             (one.adapter, one.card): old.bodies.get((one.adapter, one.card))
             or published[one.adapter].body.joined(Counted.of([one.card]))
@@ -106,15 +118,14 @@ class Selector:
         }
         index = JointIndex(list(bodies.values()))
         probes = [probe for one in there if not one.generalist for probe in published[one.adapter].probes]
-        generalists = [one for one in there if one.generalist]
         return Catalog(
-            digest,
-            there,
-            published,
-            bodies,
-            index,
-            _thresholds(index, probes),
-            generalists[-1] if generalists else None,
+            listed=tuple(listed),
+            servings=there,
+            published=published,
+            bodies=bodies,
+            index=index,
+            thresholds=_thresholds(index, probes),
+            generalist=next((one for one in reversed(there) if one.generalist), None),
         )
 
     def _read(self, adapter: str) -> Published | None:

@@ -17,16 +17,18 @@ class ServingStore:
         self._scripts = Scripts(redis)
 
     async def look(self, tenant: str, seen: str = "") -> tuple[str, list[Serving] | None]:
-        """Return every memory of a tenant that serves, oldest first, and a digest of them all.
+        """Return the tenant's revision, and every memory of it that serves, oldest first.
 
         Args:
-            seen: the digest of an earlier look; nothing is listed where nothing has changed since.
+            seen: the revision of an earlier look; nothing is listed where nothing has changed since.
         """
+        keys = [layout.memories_key(tenant), layout.revision_key(tenant)]
         prefixes = [layout.memory_key(tenant, ""), layout.version_key(tenant, "", 0).removesuffix(":0")]
-        digest, *listed = await self._scripts.run("serving", [layout.memories_key(tenant)], [*prefixes, seen])
-        return str(digest), [_serving(listed[0][at : at + _FIELDS]) for at in range(0, len(listed[0]), _FIELDS)] if (
-            listed
-        ) else None
+        revision, *listed = await self._scripts.run("serving", keys, [*prefixes, seen])
+        if not listed:
+            return str(revision), None
+        [parts] = listed
+        return str(revision), [_serving(parts[at : at + _FIELDS]) for at in range(0, len(parts), _FIELDS)]
 
 
 def _serving(row: list[str]) -> Serving:

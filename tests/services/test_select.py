@@ -90,6 +90,18 @@ async def test_a_new_version_is_found_by_its_own_words_and_a_rollback_by_the_old
     assert [await place.found("Who directs the dairy?"), await place.found("ferry")] == [[], ["notes"]]
 
 
+async def test_a_version_that_a_trainer_publishes_is_found_at_once(place: Place) -> None:
+    memory = a_memory(name="ferry")
+    await place.publish(memory, FERRY)
+    await place.memories.update("acme", memory.id, {"current": 0})
+    version = dataclasses.replace(await place.versions.get("acme", memory.id, 1), state=State.PUBLISHING)
+    await place.versions.restore(version)
+    before = await place.found("ferry")
+    await place.versions.change(version, State.READY, memory_fields={"current": 1})
+
+    assert (before, await place.found("ferry")) == ([], ["ferry"])
+
+
 async def test_another_tenants_memories_are_not_found(place: Place) -> None:
     await place.publish(a_memory(name="ferry", tenant="other"), FERRY)
 

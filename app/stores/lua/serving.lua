@@ -1,6 +1,13 @@
--- List what serves of a tenant, unless it is what the caller has seen.
--- KEYS: 1 memories. ARGV: 1 prefix of memory keys, 2 prefix of version keys, 3 digest of what was seen
--- Returns the digest, and, where it is another, for each memory: id, version, name, metadata, generalist, adapter
+-- List what serves of a tenant, unless nothing has changed since it was last listed.
+-- KEYS: 1 memories, 2 revision. ARGV: 1 prefix of memory keys, 2 prefix of version keys, 3 revision that was listed
+-- Returns the revision, and, where it is another, for each memory: id, version, name, metadata, generalist, adapter
+local revision = redis.call('GET', KEYS[2])
+if not revision then
+  local clock = redis.call('TIME')
+  revision = clock[1] .. '.' .. clock[2]
+  redis.call('SET', KEYS[2], revision)
+end
+if revision == ARGV[3] then return {revision} end
 local rows = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   local memory = redis.call('HMGET', ARGV[1] .. id, 'current', 'name', 'metadata', 'generalist')
@@ -12,6 +19,4 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     end
   end
 end
-local digest = redis.sha1hex(table.concat(rows, '\n'))
-if digest == ARGV[3] then return {digest} end
-return {digest, rows}
+return {revision, rows}
