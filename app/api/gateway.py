@@ -13,12 +13,14 @@ from redis.exceptions import RedisError
 from app.api.metrics import Metrics
 from app.api.tasks import end
 from app.engines.client import EngineClient
+from app.engines.embeddings import EmbeddingsClient
 from app.engines.fleet import Fleet
 from app.secret_files import admin_key, engine_key
 from app.services.answer import Answerer
 from app.services.choose import Chooser
 from app.services.context import Library
 from app.services.erase import Eraser, Places
+from app.services.meaning import Meaning
 from app.services.plan import Planner
 from app.services.remember import Rememberer
 from app.services.select import Selector
@@ -78,7 +80,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url), planner)
     sender = Sender(fleet, client)
     library = Library(artifacts, sender, settings.context_tokens)
-    selector = Selector(ServingStore(redis), artifacts)
+    selector = Selector(ServingStore(redis), artifacts, _meaning(settings, http, artifacts))
     chooser = Chooser(Resolver(memories, versions), selector, versions, library, sender)
     return Gateway(
         settings=settings,
@@ -99,6 +101,13 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         importer=Importer(settings, memories, artifacts, rememberer, fleet),
         metrics=Metrics(),
     )
+
+
+def _meaning(settings: Settings, http: httpx.AsyncClient, artifacts: ArtifactStore) -> Meaning | None:
+    if not settings.embeddings_url:
+        return None
+    key, model = settings.embeddings_key, settings.embeddings_model
+    return Meaning(EmbeddingsClient(http, settings.embeddings_url, key, model), artifacts)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 RANK_CONSTANT = 60
 ABSTAIN = 0.95
+ABSTAIN_BY_ONE = (1 + ABSTAIN) / 2  # of two signals, each of which lets a memory answer
 _NEAR = 0.5  # a memory with less of the best one's score is no second choice
 _ASKED = 3
 _TOLD = 10

@@ -17,9 +17,10 @@ import structlog
 from app.control import control_questions
 from app.core.names import AdapterName
 from app.core.published import evenly, excerpt
-from app.core.selection import Candidate, Serving, Thresholds, calibrate, rank
+from app.core.selection import ABSTAIN_BY_ONE, Candidate, Serving, Thresholds, calibrate, rank
 from app.errors import NotFound
 from app.rank import SELECTION, Counted, JointIndex, Published
+from app.services.meaning import Meaning
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from app.stores.serving import ServingStore
 
@@ -49,6 +50,7 @@ class Catalog:
         servings: of those the ones that are indexed.
         published: by adapter; without those whose files are gone.
         bodies: by adapter and card: a memory's texts and what its owner says of it.
+        threshold, threshold_beside: of the score, where it stands alone, and beside embeddings.
     """
 
     revision: str = ""
@@ -57,26 +59,23 @@ class Catalog:
     published: dict[str, Published] = field(default_factory=dict)
     bodies: dict[tuple[str, str], Counted] = field(default_factory=dict)
     index: JointIndex = field(default_factory=lambda: JointIndex([]))
-    thresholds: Thresholds = field(default_factory=lambda: Thresholds(0.0))
+    threshold: float = 0.0
+    threshold_beside: float = 0.0
     generalist: Serving | None = None
 
-    def best(self, question: str, among: frozenset[str] | None) -> dict[Serving, float]:
-        """Return the memories that score best for a question; those of 0 left out.
-
-        Args:
-            among: ids; without them every memory that is no generalist.
-        """
-        scores = self.index.score(question)
-        allowed = [one.memory_id in among if among else not one.generalist for one in self.servings]
-        scores = np.where(allowed, scores, 0)
-        return {self.servings[at]: float(scores[at]) for at in np.argsort(-scores)[:RANKED] if scores[at] > 0}
+    def best(self, question: str, allowed: Sequence[Serving]) -> dict[str, float]:
+        """Return the scores of those allowed that score best for a question, by memory id; those of 0 left out."""
+        scores, ids = self.index.score(question), {one.memory_id for one in allowed}
+        scores = np.where([one.memory_id in ids for one in self.servings], scores, 0)
+        places = [at for at in np.argsort(-scores)[:RANKED] if scores[at] > 0]
+        return {self.servings[at].memory_id: float(scores[at]) for at in places}
 
 
 class Selector:
     """Ranks memories."""
 
-    def __init__(self, store: ServingStore, artifacts: ArtifactStore) -> None:
-        self._store, self._artifacts = store, artifacts
+    def __init__(self, store: ServingStore, artifacts: ArtifactStore, meaning: Meaning | None = None) -> None:
+        self._store, self._artifacts, self._meaning = store, artifacts, meaning
         self._catalogs: OrderedDict[str, Catalog] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -87,9 +86,14 @@ class Selector:
             among: ids; without them every memory that is no generalist.
         """
         catalog = await self.catalog(tenant)
-        best = catalog.best(question, among)
-        ranked = rank(list(best), {one.memory_id: score for one, score in best.items()})
-        return Ranking(ranked, catalog.thresholds, catalog.generalist)
+        allowed = [one for one in catalog.servings if (one.memory_id in among if among else not one.generalist)]
+        scores = catalog.best(question, allowed)
+        near = await self._meaning.near(allowed, question) if self._meaning else None
+        if near is None:
+            return Ranking(rank(allowed, scores), Thresholds(catalog.threshold), catalog.generalist)
+        nearest = dict(sorted(near.similarities.items(), key=lambda pair: -pair[1])[:RANKED])
+        thresholds = Thresholds(catalog.threshold_beside, near.threshold)
+        return Ranking(rank(allowed, scores, nearest), thresholds, catalog.generalist)
 
     async def catalog(self, tenant: str) -> Catalog:
         """Return what serves now, indexed."""
@@ -99,7 +103,9 @@ class Selector:
             if listed is not None and tuple(listed) == known.listed:
                 known = replace(known, revision=revision)
             elif listed is not None:
-                known = replace(await asyncio.to_thread(self._renew, known, listed), revision=revision)
+                before, known = known, replace(await asyncio.to_thread(self._renew, known, listed), revision=revision)
+                if self._meaning:
+                    self._meaning.forget({one.adapter for one in before.listed} - {one.adapter for one in listed})
             self._catalogs[tenant] = known
             self._catalogs.move_to_end(tenant)
             while len(self._catalogs) > TENANTS:
@@ -118,13 +124,15 @@ class Selector:
         }
         index = JointIndex(list(bodies.values()))
         probes = [probe for one in there if not one.generalist for probe in published[one.adapter].probes]
+        threshold, beside = _thresholds(index, probes)
         return Catalog(
             listed=tuple(listed),
             servings=there,
             published=published,
             bodies=bodies,
             index=index,
-            thresholds=_thresholds(index, probes),
+            threshold=threshold,
+            threshold_beside=beside,
             generalist=next((one for one in reversed(there) if one.generalist), None),
         )
 
@@ -153,8 +161,8 @@ class Selector:
         return [row for row in rows if isinstance(row, dict)]
 
 
-def _thresholds(index: JointIndex, probes: Sequence[str]) -> Thresholds:
+def _thresholds(index: JointIndex, probes: Sequence[str]) -> tuple[float, float]:
     """Set a tenant's thresholds by what its own questions and the control questions score."""
     own = [float(index.score(probe).max(initial=0)) for probe in evenly(probes, PROBES)]
     control = [float(index.score(one.question).max(initial=0)) for one in control_questions()]
-    return Thresholds(calibrate(own, control))
+    return calibrate(own, control), calibrate(own, control, ABSTAIN_BY_ONE)

@@ -213,6 +213,11 @@ class ArtifactStore:
         """
         return self._get(f"{adapter.folder}/{name}")
 
+    def cache_path(self, adapter: AdapterName, name: str) -> Path:
+        """Return where on this machine to keep what was made of a version: erased with its memory."""
+        folder = self._cache / _memory_folder(adapter.tenant, adapter.owner)
+        return folder / f"v{adapter.version}.{adapter.digest12}-{name}"
+
     def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
         """List the versions of one memory that are whole, oldest first."""
         found = []
