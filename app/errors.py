@@ -38,6 +38,7 @@
         ├── NoEngine 503 no_engine
         ├── NoTrainer 503 no_trainer
         ├── GeneratorFailed 503 generator_failed
+        ├── EmbeddingsFailed 503 embeddings_failed
         └── RegistryUnavailable 503 registry_unavailable
 
 `StartupError` stands apart: the process cannot start; its text is the one sentence a user sees.
@@ -224,6 +225,10 @@ class NoTrainer(Unavailable):
 
 class GeneratorFailed(Unavailable):
     code = "generator_failed"
+
+
+class EmbeddingsFailed(Unavailable):
+    code = "embeddings_failed"
 
 
 class RegistryUnavailable(Unavailable):

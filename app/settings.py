@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(2 * 2**30, ge=1)  # of a tar that is imported
     admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
     engine_timeout: timedelta = timedelta(minutes=10)
+    context_tokens: int = Field(640, ge=16)  # of the passages in one prompt, by the base model's tokenizer
+    embeddings_url: str = ""  # OpenAI-compatible; empty: memories are chosen by their words alone
+    embeddings_key: SecretStr | None = None
+    embeddings_model: str = "text-embedding-3-small"
     erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files
 
     # engine

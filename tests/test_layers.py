@@ -7,11 +7,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes", "app.retrieve"}
+LEAVES = {
+    "app.core",
+    "app.errors",
+    "app.settings",
+    "app.logs",
+    "app.secret_files",
+    "app.processes",
+    "app.retrieve",
+    "app.control",
+    "app.rank",
+}
 ALLOWED = {
     "app.core": {"app.core"},
     "app.retrieve": {"app.core"},
     "app.languages": {"app.core", "app.languages"},
+    "app.rank": {"app.core", "app.retrieve"},
     "app.stores": LEAVES | {"app.stores"},
     "app.engines": LEAVES | {"app.engines", "app.stores"},
     "app.services": LEAVES | {"app.services", "app.languages", "app.engines", "app.stores"},

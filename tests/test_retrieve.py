@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.retrieve import IndexCache, PassageIndex
+from app.retrieve import PassageIndex
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",
@@ -65,13 +65,3 @@ def test_a_thousand_passages_are_searched_from_many_threads_in_milliseconds() ->
 
     assert found == list(range(1000))
     assert (time.perf_counter() - began) / 1000 < 0.02  # about 1 ms; the margin is for a busy machine
-
-
-def test_the_cache_drops_what_was_used_longest_ago(index: PassageIndex) -> None:
-    cache = IndexCache(2)
-    for name in ("a", "b"):
-        cache.put(name, index)
-    cache.get("a")
-    cache.put("c", index)
-
-    assert [name for name in "abc" if cache.get(name)] == ["a", "c"]

@@ -32,6 +32,7 @@ class MemoryView(BaseModel):
     documents: list[DocumentRef]
     metadata: dict[str, str]
     pinned: bool
+    generalist: bool
     created_at: float
     updated_at: float
 
@@ -51,6 +52,7 @@ class MemoryView(BaseModel):
             documents=list(latest.documents),
             metadata=memory.metadata,
             pinned=memory.pinned,
+            generalist=memory.generalist,
             created_at=memory.created_at,
             updated_at=max(memory.updated_at, latest.updated_at),
         )

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
-from app.core.composition import MOST_MEMBERS
 from app.services.compose import ComposeOptions
 from app.stores.keys import Role
 
@@ -27,8 +26,9 @@ def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[s
     memory = {
         "type": "object",
         "properties": {
-            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": MOST_MEMBERS},
-            "mode": {"enum": ["adapter", "context", "both"]},
+            "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
+            "mode": {"enum": ["adapter", "context", "both", "auto"]},
+            "explain": {"type": "boolean"},
             "compose": _inlined(ComposeOptions.model_json_schema()),
         },
         "additionalProperties": False,
@@ -112,11 +112,15 @@ class PlanBody(Body):
 
 
 class PatchBody(Body):
-    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
+    """Changes of a memory; `version` rolls back (or forward) to one that is ready.
+
+    A `generalist` is no candidate of selection, and answers where the candidates do not know.
+    """
 
     name: Short | None = None
     metadata: Metadata | None = None
     pinned: bool | None = None
+    generalist: bool | None = None
     version: int | None = Field(None, ge=1, le=10**9)
 
 
@@ -136,6 +140,7 @@ class QueryBody(Body):
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
     compose: ComposeOptions | None = None
+    explain: bool = False
 
 
 class CheckBody(Body):

@@ -7,6 +7,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from app.cli import keys, languages, memories, parts, plans
+from app.cli.ask import ask
 from app.cli.gateway import GatewayError
 from app.core.errors import InvalidValue
 from app.errors import ServiceError, StartupError
@@ -44,7 +45,7 @@ app.command("engine")(parts.engine)
 app.command("trainer")(parts.trainer)
 app.add_typer(parts.registry, name="registry")
 app.command("remember")(memories.remember)
-app.command("ask")(memories.ask)
+app.command("ask")(ask)
 app.command("plan")(plans.plan)
 app.command("calibrate")(plans.calibrate)
 app.add_typer(memories.memories, name="memories")

@@ -1,6 +1,5 @@
-"""Commands about memories: make one, ask one, look at them."""
+"""Commands about memories: make one, look at them."""
 
-from enum import StrEnum
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,14 +15,6 @@ from app.core.names import is_memory_id
 memories = typer.Typer(no_args_is_help=True, help="List, show, delete, export and import memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
-
-
-class Mode(StrEnum):
-    """Where an answer comes from."""
-
-    ADAPTER = "adapter"
-    CONTEXT = "context"
-    BOTH = "both"
 
 
 def remember(
@@ -57,23 +48,6 @@ def remember(
     if wait and memory["status"] != "ready":
         reason = (memory.get("error") or {}).get("message", "no reason was given")
         raise GatewayError(f"{memory['name']} is {memory['status']}: {printable(reason)}")
-
-
-def ask(
-    context: typer.Context,
-    question: Annotated[str, typer.Argument(help="What to ask.")],
-    memory: Annotated[str, typer.Option(help="The memory's id or name.")],
-    mode: Annotated[Mode, typer.Option(help="adapter: from the weights; context: from passages; both.")] = Mode.ADAPTER,
-    json: Json = False,
-) -> None:
-    """Ask a memory."""
-    with gateway(context) as client:
-        reply = call(client, "POST", "/v1/query", json={"question": question, "memories": [memory], "mode": mode})
-    if json:
-        show(reply, True)
-        return
-    out().print(printable(reply["answer"].strip()), soft_wrap=True)
-    err().print(_source(reply["memory"]), style="dim", markup=False, soft_wrap=True)
 
 
 @memories.command("list")
@@ -189,10 +163,3 @@ def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
         for kind, data in events(client, memory["id"]):
             watcher.tell(kind, data)
     return call(client, "GET", f"/v1/memories/{memory['id']}")
-
-
-def _source(memory: dict[str, Any]) -> str:
-    used = ", ".join(f"{one['id']} v{one['version']}" for one in memory["used"])
-    cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
-    passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
-    return " · ".join(filter(None, [memory["mode"], used, passages, memory["engine"], cold]))

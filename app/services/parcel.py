@@ -18,6 +18,7 @@ from app.core.errors import InvalidValue
 from app.core.memory import DocumentRef
 from app.core.recipe import Recipe
 from app.errors import TooLarge, UnreadableExport
+from app.rank import SELECTION
 from app.services.documents.read import MAX_CHARACTERS
 from app.stores.artifacts import MANIFEST, PUBLISHED
 
@@ -32,6 +33,7 @@ _MAX_BYTES = {
     WEIGHTS: 16 * 2**30,
     RECIPE: 64 * 2**10,
     PUBLISHED: 64 * 2**10,
+    SELECTION: 64 * 2**20,
     **dict.fromkeys((QUESTIONS, PASSAGES, "coverage.jsonl", "examples.jsonl", "steps.jsonl"), 256 * 2**20),
 }
 _MAX_CONTENT_BYTES = 64 * 2**20  # of what was read from one document
@@ -188,6 +190,7 @@ def open_parcel(folder: Path) -> Parcel:
     parcel = Parcel(folder, manifest, _read_recipe(manifest))
     _parse(_OBJECT.validate_json, (version / CONFIG).read_bytes(), CONFIG)
     _check_weights(version / WEIGHTS, manifest.digest)
+    (version / SELECTION).unlink(missing_ok=True)  # made of the other files where it is missing
     _rewrite(version / QUESTIONS, _Question)
     _rewrite(version / PASSAGES, _Passage)
     _check_refs(manifest, {path.name for path in (folder / "documents").iterdir()})

@@ -1,21 +1,30 @@
 """What a request is about: the base model or one memory's current version, and how to use it."""
 
+import hashlib
+import json
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.composition import Composition
+from app.core.memory import Memory
+from app.core.modes import Mode
 from app.core.names import BASE
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
 from app.services.compose import ComposeOptions, check_count, composition_of
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
-Mode = Literal["adapter", "context", "both"]
+MOST_IDS = 1000
 
 
 class Extension(BaseModel):
-    """The `memory` object of a request: which memory answers, and from what."""
+    """The `memory` object of a request: which memory answers, and from what.
+
+    Attributes:
+        ids: several, or `auto` for all, to choose from.
+        explain: whether the reply says who was considered, and why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,6 +32,12 @@ class Extension(BaseModel):
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     language: str | None = None
     compose: ComposeOptions | None = None
+    explain: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the memory is chosen by the question."""
+        return self.ids == "auto" or (len(self.ids) > 1 and self.compose is None)
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -38,17 +53,12 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.mode == "auto":
-            raise UnsupportedParameter(
-                "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
-            )
         if extension.language is not None:
             raise UnsupportedParameter("memory.language is not available yet: leave it out.", "memory.language")
-        if extension.ids == "auto" or (len(extension.ids) > 1 and extension.compose is None):
-            raise UnsupportedParameter(
-                "Name exactly one memory, or compose several with memory.compose: choosing is not available yet.",
-                "memory.ids",
-            )
+        if extension.ids == "auto" and extension.compose:
+            raise InvalidRequest("memory.compose takes named memories: list them in memory.ids.", "memory.ids")
+        if len(extension.ids) > MOST_IDS:
+            raise InvalidRequest(f"memory.ids holds more than {MOST_IDS} memories: send fewer, or auto.", "memory.ids")
         return extension
 
 
@@ -58,6 +68,7 @@ class Target(BaseModel):
     Attributes:
         asked: what the client calls it.
         adapter: the engine's name for the memory's current version, or of the composite; empty for the base model.
+        score: selection's, where the memory was chosen by it.
         members: of a composite, in the order of its recipe.
     """
 
@@ -68,6 +79,7 @@ class Target(BaseModel):
     memory_id: str = ""
     version: int = 0
     adapter: str = ""
+    score: float | None = None
     composition: Composition | None = None
     members: tuple["Target", ...] = ()
 
@@ -115,24 +127,30 @@ class Resolver:
                 what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
                 raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
             return Target(asked=model)
-        target = await self._memory(tenant, named, model, extension.mode)
+        target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
         if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
             composition_of([target.adapter], extension.compose)
         return target
 
     async def _composite(self, tenant: str, model: str, extension: Extension) -> Target:
-        assert extension.compose is not None, "several ids are refused without"
+        assert extension.compose is not None, "several ids without a recipe are chosen from"
         check_count(extension.ids)
         if model != BASE:
             raise InvalidRequest("`model` must be base where memory.ids names several memories.", "model")
         if extension.mode != "adapter":
             raise UnsupportedParameter(f"Mode {extension.mode} takes one memory: use adapter.", "memory.mode")
-        targets = [await self._memory(tenant, named, model, "adapter") for named in extension.ids]
+        targets = [await self._of_memory(tenant, named, model, "adapter") for named in extension.ids]
         composition = composition_of([target.adapter for target in targets], extension.compose)
         members = tuple(sorted(targets, key=lambda target: target.adapter))
         return Target(asked=model, adapter=str(composition.name), composition=composition, members=members)
 
-    async def _memory(self, tenant: str, named: str, model: str, mode: str) -> Target:
+    async def _of_memory(self, tenant: str, named: str, model: str, mode: Mode) -> Target:
+        memory = await self.memory(tenant, named)
+        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
+        return Target(asked=model, mode=mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+
+    async def memory(self, tenant: str, named: str) -> Memory:
+        """Find a memory that serves; raises as `resolve` does."""
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
@@ -142,5 +160,9 @@ class Resolver:
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
-        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
-        return Target(asked=model, mode=mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+        return memory
+
+
+def cache_salt(tenant: str, served: str, own: object) -> str:
+    """Return a salt that no other tenant, version or client salt shares, so neither does a cached prefix."""
+    return hashlib.sha256(json.dumps([tenant, served, str(own or "")]).encode()).hexdigest()

@@ -218,6 +218,19 @@ class ArtifactStore:
         """
         return [json.loads(line) for line in self._get(f"{adapter.folder}/{name}").splitlines()]
 
+    def read_file(self, adapter: AdapterName, name: str) -> bytes:
+        """Return one of a version's files.
+
+        Raises:
+            NotFound: the version has no such file.
+        """
+        return self._get(f"{adapter.folder}/{name}")
+
+    def cache_path(self, adapter: AdapterName, name: str) -> Path:
+        """Return where on this machine to keep what was made of a version: erased with its memory."""
+        folder = self._cache / _memory_folder(adapter.tenant, adapter.owner)
+        return folder / f"v{adapter.version}.{adapter.digest12}-{name}"
+
     def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
         """List the versions of one memory that are whole, oldest first."""
         found = []

@@ -19,6 +19,11 @@ def memories_key(tenant: str) -> str:
     return f"lk:t:{tenant}:memories"
 
 
+def revision_key(tenant: str) -> str:
+    """Set anew by whatever may change which memories serve, and under what name."""
+    return f"lk:t:{tenant}:revision"
+
+
 def names_key(tenant: str) -> str:
     """Name -> id."""
     return f"lk:t:{tenant}:names"

@@ -57,7 +57,7 @@ class MemoryStore:
         keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
         keys += [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, version.number)]
         keys += [layout.events_key(tenant, memory.id), layout.JOBS]
-        keys += [layout.idempotency_key(tenant, once.key) if once else ""]
+        keys += [layout.idempotency_key(tenant, once.key) if once else "", layout.revision_key(tenant)]
         content = memory.content if unique_content else ""
         rows = [flat(dataclasses.asdict(memory)), flat(dataclasses.asdict(version))]
         first = state_event(State.QUEUED, version.number)
@@ -114,8 +114,8 @@ class MemoryStore:
         Raises:
             MemoryNotFound: it is gone.
         """
-        key = layout.memory_key(tenant, memory_id)
-        if not await self._scripts.run("update", [key], [flat({**fields, "updated_at": time.time()})]):
+        keys = [layout.memory_key(tenant, memory_id), layout.revision_key(tenant)]
+        if not await self._scripts.run("update", keys, [flat({**fields, "updated_at": time.time()})]):
             raise MemoryNotFound(f"There is no memory {memory_id!r}.")
 
     async def rename(self, tenant: str, memory_id: str, name: str) -> None:
@@ -124,7 +124,7 @@ class MemoryStore:
         Raises:
             NameTaken, MemoryNotFound: nothing was written.
         """
-        keys = [layout.names_key(tenant), layout.memory_key(tenant, memory_id)]
+        keys = [layout.names_key(tenant), layout.memory_key(tenant, memory_id), layout.revision_key(tenant)]
         outcome, value = await self._scripts.run("rename", keys, [name, json.dumps(name), memory_id, time.time()])
         if outcome == "missing":
             raise MemoryNotFound(f"There is no memory {memory_id!r}.")
@@ -140,7 +140,7 @@ class MemoryStore:
         tenant = memory.tenant
         keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
         keys += [layout.memory_key(tenant, memory.id), layout.tombstone_key(tenant, memory.id)]
-        keys += [layout.ERASURES, layout.JOBS]
+        keys += [layout.ERASURES, layout.JOBS, layout.revision_key(tenant)]
         member = f"{tenant}/{memory.id}"
         args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
         return int(await self._scripts.run("bury", keys, args))

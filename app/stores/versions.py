@@ -6,6 +6,7 @@ lease: a trainer that lost its lease cannot write. Leases run by the registry's 
 
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,10 +64,18 @@ class VersionStore:
         Raises:
             VersionNotFound: the memory has none with this number.
         """
-        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), "adapter")
+        return str(await self._field(tenant, memory_id, number, "adapter"))
+
+    async def scores(self, tenant: str, memory_id: str, number: int) -> dict[str, Any]:
+        """Return what the gate measured of one version; raises as `adapter` does."""
+        scores: dict[str, Any] = await self._field(tenant, memory_id, number, "scores")
+        return scores
+
+    async def _field(self, tenant: str, memory_id: str, number: int, name: str) -> Any:
+        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), name)
         if text is None:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return str(json.loads(text))
+        return json.loads(text)
 
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""
@@ -111,6 +120,7 @@ class VersionStore:
             key = layout.version_key(job.tenant, job.memory_id, job.number)
             pipe.hset(key, mapping=encode(dataclasses.asdict(version)))
             pipe.zrem(layout.JOBS, str(job))
+            pipe.set(layout.revision_key(job.tenant), secrets.token_hex(8))
             await pipe.execute()
 
     async def change(
@@ -204,10 +214,10 @@ class VersionStore:
 
 
 def _keys(job: Job) -> list[str]:
-    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs."""
+    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs, revision."""
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
-    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS]
+    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant)]
 
 
 def _to_version(row: Mapping[str, str]) -> Version:

@@ -26,6 +26,15 @@ PLAN: dict[str, Any] = {
 }  # fmt: skip
 
 
+CANDIDATES = [
+    {"id": MEMORY_ID, "name": "phone [b]book", "version": 12, "score": 17.25, "similarity": 0.5, "taken": True,
+     "reason": "first token: entropy 0.01, gain +3.20 nats; " + "and more " * 20},
+    {"id": MEMORY_ID, "name": "n" * 128, "version": 1, "score": 2.0, "similarity": None, "taken": False,
+     "reason": "below the threshold 6.40"},
+]  # fmt: skip
+PASSAGES = [{"document": "book.md", "index": 3, "score": 4.5, "text": "Ada\nlives\there. " * 20}]
+
+
 class FakeGateway:
     """Answers what the command line asks, and remembers what that was.
 
@@ -106,6 +115,8 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
     """Answer a query with its own question."""
     used = [{"id": MEMORY_ID, "version": 1, "score": None}]
     memory = {"mode": body["mode"], "used": used, "passages": [], "engine": "one", "cold": True, "load_ms": 41.2}
+    if body.get("explain"):
+        memory |= {"candidates": CANDIDATES, "passages": PASSAGES, "abstained": False}
     return {"answer": f"{body['question']} \x1b[31m[b]42", "memory": memory, "usage": None}
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from app.control import control_questions
 from app.core.grounding import normalise
 from app.core.load import _REPLAYS
 from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.batches import pack
-from workers.trainer.control import control_questions, control_texts
+from workers.trainer.control import control_texts
 from workers.trainer.encode import Row
 from workers.trainer.examples import Example
 from workers.trainer.forward import label_logits

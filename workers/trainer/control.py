@@ -1,18 +1,16 @@
 """The control set: what a memory must leave alone, asked of the base model once and of every candidate.
 
-`control.csv` holds general questions, instructions and requests to decline, each with the words that make an answer
-right, and questions about things that no memory holds; `control.txt` plain texts, whose perplexity is measured.
+The questions are `app.control`'s; `control.txt` holds plain texts, whose perplexity is measured.
 """
 
 import asyncio
-import csv
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from app.control import CONTROL_QUESTIONS, OTHER, REFUSAL, ControlQuestion, control_questions
 from app.core.gate import Control
 from app.core.grounding import holds
 from app.core.names import BASE
@@ -22,24 +20,7 @@ from workers.trainer.kept import keep, kept
 CONCURRENCY = 16  # more at once is slower on a CPU: its kernels gather an adapter for each row
 MAX_ANSWER_TOKENS = 12
 EVERY = 8  # each scored token is a request
-OTHER, REFUSAL = "other", "refusal"
-_QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
-
-
-@dataclass(frozen=True)
-class ControlQuestion:
-    """One question; an answer is right that holds one of the `expected` words. None are expected of kind `OTHER`."""
-
-    kind: str
-    question: str
-    expected: tuple[str, ...]
-
-    def is_right(self, said: str) -> bool:
-        """Judge an answer; case counts only where the expected word is in capitals."""
-        return any(
-            re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said, 0 if word.isupper() else re.IGNORECASE)
-            for word in self.expected
-        )
+_TEXTS = Path(__file__).with_name("control.txt")
 
 
 @dataclass(frozen=True)
@@ -53,16 +34,6 @@ class Sitting:
 
     replies: tuple[str, ...]
     nats: float
-
-
-@cache
-def control_questions() -> tuple[ControlQuestion, ...]:
-    """Read the questions."""
-    with _QUESTIONS.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return tuple(
-        ControlQuestion(row["kind"], row["question"], tuple(filter(None, row["answer"].split("|")))) for row in rows
-    )
 
 
 @cache
@@ -153,5 +124,5 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
 
 
 def _digest() -> str:
-    content = b"".join(path.read_bytes() for path in (_QUESTIONS, _TEXTS))
+    content = b"".join(path.read_bytes() for path in (CONTROL_QUESTIONS, _TEXTS))
     return hashlib.sha256(content).hexdigest()[:16]

@@ -14,9 +14,11 @@ from pydantic import SecretStr
 
 from app.core.documents import Document
 from app.core.memory import Version
+from app.core.published import excerpt
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import EmptyDocument, EngineFailed, LeaseLost
+from app.rank import SELECTION, Published
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
@@ -278,6 +280,9 @@ class Training:
         base = {"digest": self.base_digest, "name": self.base.name}
         facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
         facts["coverage"] = self.lesson.coverage.summary()
+        names = [document.name for document in self.version.documents]
+        found_by = excerpt(names, rows[PASSAGES], rows["examples.jsonl"], rows[QUESTIONS])
+        (folder / SELECTION).write_text(Published.of(found_by).to_json(), encoding="utf-8")
         return write_candidate(self.maker.artifacts, self.version, folder, rows, **facts)
 
 
