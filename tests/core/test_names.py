@@ -33,7 +33,9 @@ def test_an_adapters_name_reads_back_and_its_folder_cannot_climb(tenant: str, ve
 
 def test_adapters_of_memories_composites_and_guards_lie_apart() -> None:
     rest = memory_id()[4:]
-    folders = {AdapterName("acme", f"{kind}_{rest}", 1, "0" * 12).folder.split("/")[1] for kind in ("mem", "cmp", "lng")}
+    folders = {
+        AdapterName("acme", f"{kind}_{rest}", 1, "0" * 12).folder.split("/")[1] for kind in ("mem", "cmp", "lng")
+    }
 
     assert folders == {"memories", "composites", "languages"}
 
