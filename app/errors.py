@@ -27,6 +27,7 @@
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
     ├── TooMuch 422 too_much
+    ├── CompositeRejected 422 composite_rejected
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
     ├── EngineFailed 502 engine_failed
@@ -181,6 +182,12 @@ class TooMuch(ServiceError):
     """More facts than the base model can be taught; the text has the numbers."""
 
     status, code = 422, "too_much"
+
+
+class CompositeRejected(ServiceError):
+    """A composite broke: the engine that built it measured it and will not serve it."""
+
+    status, code = 422, "composite_rejected"
 
 
 class Busy(ServiceError):

@@ -5,6 +5,7 @@ Built once at a process's start and passed down. How to train is not here: see `
 
 import hashlib
 import os
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     engine_start_timeout: timedelta = timedelta(minutes=20)  # from the start of vLLM to its first healthy answer
     engine_drain: timedelta = timedelta(seconds=30)  # how long unloading an adapter waits for its requests to end
     engine_max_body_bytes: int = Field(16 * 2**20, ge=1024)
+    composites_bytes: int = Field(4 * 2**30, ge=0)  # kept on an engine's disk; those in use stay in any case
 
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
@@ -119,6 +121,16 @@ class Settings(BaseSettings):
     def model(self) -> str:
         """The base model's path or hub id."""
         return self.base_model or str(self.default_model)
+
+    @property
+    def this_engine_id(self) -> str:
+        """What the registry calls this process's engine."""
+        return self.engine_id or f"{socket.gethostname()}-{self.engine_port}"
+
+    @property
+    def composites_folder(self) -> Path:
+        """Where this process's engine keeps the composites it builds; no other engine's."""
+        return self.home.resolve() / "composites" / self.this_engine_id
 
     @property
     def this_engine_url(self) -> str:

@@ -60,6 +60,11 @@ def folder_of(owner: str) -> str:
     return f"{_FOLDERS[owner[:3]]}/{owner}"
 
 
+def is_composite(adapter: str) -> bool:
+    """Say whether an adapter's name is a composite's; no tenant holds a dot."""
+    return adapter.partition(".")[2].startswith("cmp_")
+
+
 @dataclass(frozen=True)
 class AdapterName:
     """What engines call one version: immutable, so that no cache keyed by it can ever be stale.
@@ -82,6 +87,11 @@ class AdapterName:
     def folder(self) -> str:
         """The version's folder, relative to the artifact root; derived, never received."""
         return f"{self.tenant}/{folder_of(self.owner)}/v{self.version}.{self.digest12}"
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether an engine builds it, and the artifact store does not hold it."""
+        return is_composite(str(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:

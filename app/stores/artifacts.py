@@ -130,12 +130,10 @@ class ArtifactStore:
             How many files, and how many bytes they held.
         """
         folder = f"{self._root}/{_memory_folder(tenant, memory_id)}"
-        cached = self._cache / _memory_folder(tenant, memory_id)
         found = self.measure_memory(tenant, memory_id)
         if self._fs.exists(folder):
             self._fs.rm(folder, recursive=True)
-        if cached.exists():
-            shutil.rmtree(cached)
+        self.drop_cached(tenant, memory_id)
         self._fs.invalidate_cache()
         return found
 
@@ -189,6 +187,17 @@ class ArtifactStore:
         if not folder.exists():
             self._download(adapter, folder)
         return folder
+
+    def holds(self, adapter: AdapterName) -> bool:
+        """Say whether the version is in the store, whole; a copy of it here does not count."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(f"{self._root}/{adapter.folder}/{MANIFEST}"))
+
+    def drop_cached(self, tenant: str, memory_id: str) -> None:
+        """Erase what was copied here of a memory."""
+        cached = self._cache / _memory_folder(tenant, memory_id)
+        if cached.exists():
+            shutil.rmtree(cached)
 
     def read_manifest(self, adapter: AdapterName) -> dict[str, Any]:
         """Return a version's manifest.

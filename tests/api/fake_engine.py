@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord, Residency
 from app.core.names import BASE
 from app.stores.engines import EngineStore
@@ -19,6 +20,7 @@ class Engine:
     Attributes:
         hold: answers wait for it where it is set.
         fail: exceptions raised instead of the next replies.
+        composed: composites whose files it keeps, by name, with their recipes.
         break_after: how many events of a stream are sent before the connection breaks.
     """
 
@@ -28,6 +30,9 @@ class Engine:
         self.asked: list[dict[str, Any]] = []
         self.loads: list[str] = []
         self.removed: list[str] = []
+        self.composed: dict[str, dict[str, Any]] = {}
+        self.composes = 0
+        self.refuse_composites = False
         self.fail: list[type[httpx.TransportError]] = []
         self.refuse: tuple[int, dict[str, Any]] | None = None
         self.hold: asyncio.Event | None = None
@@ -87,6 +92,10 @@ class Engine:
         return httpx.Response(200, json=answer(body, request.url.path))
 
     def _adapters(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/compose"):
+            return self._compose(json.loads(request.content))
+        if request.url.path.endswith("/purge"):
+            return self._purge(**json.loads(request.content))
         if request.method == "POST":
             name = json.loads(request.content)["name"]
             cold = name not in self.held
@@ -98,6 +107,23 @@ class Engine:
         removed = name in self.held
         self.held.discard(name)
         return httpx.Response(200, json={"name": name, "removed": removed})
+
+    def _compose(self, body: dict[str, Any]) -> httpx.Response:
+        name = str(Composition.from_dict(body).name)
+        if self.refuse_composites:
+            return _error(422, "composite_rejected", "The composite broke: 3.00 nats.")
+        cold = name not in self.held
+        self.composes += 1
+        self.held.add(name)
+        self.composed[name] = body
+        return httpx.Response(200, json={"name": name, "load_ms": 80.0, "cold": cold, "facts": {"rank": 8}})
+
+    def _purge(self, tenant: str, memory_id: str, files: bool) -> httpx.Response:
+        found = [name for name, body in self.composed.items() if f"{tenant}.{memory_id}." in " ".join(body["members"])]
+        self.held -= set(found)
+        if files:
+            self.composed = {name: body for name, body in self.composed.items() if name not in found}
+        return httpx.Response(200, json={"composites": found})
 
 
 def text_of(body: dict[str, Any]) -> str:
