@@ -27,6 +27,7 @@
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
     ├── TooMuch 422 too_much
+    ├── NothingToLearn 422 nothing_to_learn
     ├── CompositeRejected 422 composite_rejected
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
@@ -182,6 +183,12 @@ class TooMuch(ServiceError):
     """More facts than the base model can be taught; the text has the numbers."""
 
     status, code = 422, "too_much"
+
+
+class NothingToLearn(ServiceError):
+    """The model does already what it was to be trained to."""
+
+    status, code = 422, "nothing_to_learn"
 
 
 class CompositeRejected(ServiceError):

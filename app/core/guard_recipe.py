@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from app.core.errors import InvalidValue
 
+SHIPPED = ("ar", "de", "es", "fr", "hi", "ja", "ko", "ru", "zh")  # languages with prompts of their own
 TARGETS = ("all-linear", "mlp", "attention")
 ADVANTAGES = ("tlpo", "centred", "standardised")
 CANDIDATES = ("ranked", "sampled")
@@ -42,6 +43,11 @@ class GuardRecipe:
         points: how many confusion points are enough for one iteration.
         stop_mass: stop when the mean probability of confused candidates is below this, 0-1.
         stop_rate: stop when a smaller share of the sampled answers is confused, 0-1.
+        draws: answers to each held-out prompt at the gate.
+        max_clean_rise, max_english_rise: of plain text in the language and in English, in nats per token.
+        max_drift: how far length, diversity and the share of finished answers may move, relative to before.
+        max_silent_rise: of the shares of answers that are empty, say nothing in the language or are wholly English.
+        min_kept: what a guard must keep of the general questions that are answered right without it, 0-1.
         seed: of initialisation and shuffling; engines sample without one.
     """
 
@@ -70,6 +76,12 @@ class GuardRecipe:
     points: int = 64
     stop_mass: float = 0.02
     stop_rate: float = 0.0
+    draws: int = 4
+    max_clean_rise: float = 0.03
+    max_english_rise: float = 0.05
+    max_drift: float = 0.25
+    max_silent_rise: float = 0.05
+    min_kept: float = 0.8
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -109,7 +121,7 @@ class GuardRecipe:
 _CHOICES = {"target": TARGETS, "advantage": ADVANTAGES, "choose": CANDIDATES, "kl": KL}
 _RANGES: dict[str, tuple[float, float]] = {
     "candidates": (2, MOST_CANDIDATES),
-    "look_ahead": (0, 16),
+    "look_ahead": (0, 64),
     "temperature": (0.05, 2.0),
     "max_new_tokens": (8, 2048),
     "beta": (0.0, 10.0),
@@ -127,5 +139,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "points": (1, 100_000),
     "stop_mass": (0.0, 1.0),
     "stop_rate": (0.0, 1.0),
+    "draws": (1, 64),
+    "max_clean_rise": (-100.0, 100.0),
+    "max_english_rise": (-100.0, 100.0),
+    "max_drift": (0.0, 100.0),
+    "max_silent_rise": (0.0, 1.0),
+    "min_kept": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
 }

@@ -161,6 +161,11 @@ class ArtifactStore:
             self._fs.put_file(str(file), f"{self._root}/{adapter.folder}/{file.name}")
         shutil.rmtree(staging)
 
+    def erase_version(self, adapter: AdapterName) -> None:
+        """Erase one version's files; no engine may hold it."""
+        self._fs.rm(f"{self._root}/{adapter.folder}", recursive=True)
+        self._fs.invalidate_cache()
+
     def mark_published(self, adapter: AdapterName, scores: dict[str, Any]) -> None:
         """Note beside a version's files that it passed its gate, for a registry that is rebuilt."""
         self._put(f"{adapter.folder}/{PUBLISHED}", _to_json({"published_at": time.time(), "scores": scores}))

@@ -1,7 +1,7 @@
 """The guard's LoRA on a base model, or on a base model that carries a memory's LoRA already."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,20 @@ def attach_guard(base: Any, recipe: GuardRecipe, memory: Path | None = None) -> 
     return model
 
 
-@contextmanager
-def without_guard(model: Any) -> Iterator[None]:
+def without_guard(model: Any) -> AbstractContextManager[None]:
     """Switch the guard off: what is left is the reference, in the very same weights."""
-    layers = [module for module in model.modules() if isinstance(module, LoraLayer) and GUARD in module.scaling]
-    scales = [layer.scaling[GUARD] for layer in layers]
+    return without(model, GUARD)
+
+
+@contextmanager
+def without(model: Any, name: str) -> Iterator[None]:
+    """Switch one of the model's LoRAs off; nothing where it has none of that name."""
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer) and name in module.scaling]
+    scales = [layer.scaling[name] for layer in layers]
     try:
         for layer in layers:
-            layer.scaling[GUARD] = 0.0
+            layer.scaling[name] = 0.0
         yield
     finally:
         for layer, scale in zip(layers, scales, strict=True):
-            layer.scaling[GUARD] = scale
+            layer.scaling[name] = scale

@@ -1,5 +1,6 @@
 """A policy that decodes in this process, for experiments and tests: batched, with the model's own `generate`."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -30,25 +31,26 @@ class TorchPolicy:
         """See `Policy`."""
         recipe = self._recipe
         sampling = {"do_sample": True, "temperature": recipe.temperature, "top_k": 0, "top_p": 1.0}
-        return self._sorted(prompts, lambda some: self._generate(some, recipe.max_new_tokens, **sampling))
+        return await self._sorted(prompts, lambda some: self._generate(some, recipe.max_new_tokens, **sampling))
 
     async def candidates(self, prefixes: Sequence[Ids]) -> list[Ids]:
         """See `Policy`."""
-        return self._sorted(prefixes, self._next)
+        return await self._sorted(prefixes, self._next)
 
     async def greedy(self, prefixes: Sequence[Ids], tokens: int) -> list[Ids]:
         """See `Policy`."""
         if not tokens:
             return [()] * len(prefixes)
-        found = self._sorted(prefixes, lambda some: self._generate(some, tokens, do_sample=False))
+        found = await self._sorted(prefixes, lambda some: self._generate(some, tokens, do_sample=False))
         return [tuple(one for one in ids if one not in self._ends) for ids in found]
 
-    def _sorted(self, prefixes: Sequence[Ids], decode: Callable[[Sequence[Ids]], list[Ids]]) -> list[Ids]:
-        """Decode in batches of prefixes that are about equally long; return all in the order they came in."""
+    async def _sorted(self, prefixes: Sequence[Ids], decode: Callable[[Sequence[Ids]], list[Ids]]) -> list[Ids]:
+        """Decode in a thread, in batches of prefixes that are about equally long; return all in their order."""
         order = sorted(range(len(prefixes)), key=lambda i: len(prefixes[i]))
         found: dict[int, Ids] = {}
         for some in _runs(order, self._batch):
-            found |= zip(some, decode([prefixes[i] for i in some]), strict=True)
+            decoded = await asyncio.to_thread(decode, [prefixes[i] for i in some])
+            found |= zip(some, decoded, strict=True)
         return [found[i] for i in range(len(prefixes))]
 
     @torch.no_grad()
