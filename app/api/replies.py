@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.memory import DocumentRef, Memory, Version
+from app.languages.detector import Kind
 from app.stores.keys import ApiKey, Role
 
 
@@ -253,6 +254,42 @@ class Revoked(BaseModel):
     id: str
     object: Literal["key.deleted"] = "key.deleted"
     deleted: Literal[True] = True
+
+
+class ConfusionView(BaseModel):
+    """A stretch that is off: `text[start:end]`, in characters of the text as it was sent."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    start: int
+    end: int
+    kind: Kind
+    text: str
+
+
+class LineView(BaseModel):
+    """A line of several words, and what it is identified as (`score` is of 0 to 1)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    start: int
+    end: int
+    language: str
+    score: float
+
+
+class CheckView(BaseModel):
+    """Where a text leaves its language; `target_share` is of its letters, null where it has none."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    object: Literal["language.check"] = "language.check"
+    language: str
+    strict: bool
+    clean: bool
+    confusions: list[ConfusionView]
+    target_share: float | None
+    lines: list[LineView]
 
 
 class Warm(BaseModel):

@@ -120,6 +120,17 @@ class QueryBody(Body):
     language: str | None = None
 
 
+class CheckBody(Body):
+    """A text to judge; `strict` counts ASCII letters, which are ignored otherwise; `prompt` is what was asked."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "오늘은 weather 가 좋다.", "language": "ko"}})
+
+    text: Annotated[str, StringConstraints(max_length=100_000)]
+    language: Short
+    strict: bool = False
+    prompt: Annotated[str, StringConstraints(max_length=100_000)] = ""
+
+
 class KeyBody(Body):
     """A new key; `expires` is a time with its zone, as RFC 3339 or in seconds since the epoch; null for never."""
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from app.cli import keys, memories, parts, plans
+from app.cli import keys, languages, memories, parts, plans
 from app.cli.gateway import GatewayError
 from app.core.errors import InvalidValue
 from app.errors import ServiceError, StartupError
@@ -49,6 +49,7 @@ app.command("plan")(plans.plan)
 app.command("calibrate")(plans.calibrate)
 app.add_typer(memories.memories, name="memories")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(languages.languages, name="language")
 
 
 def main() -> None:

