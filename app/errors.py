@@ -12,6 +12,7 @@
     ├── NotFound 404 not_found
     │   ├── MemoryNotFound 404 memory_not_found
     │   ├── VersionNotFound 404 version_not_found
+    │   ├── GuardNotFound 404 guard_not_found
     │   └── ModelNotFound 404 model_not_found
     ├── Conflict 409 conflict
     │   ├── NameTaken 409 name_taken
@@ -109,6 +110,10 @@ class NotFound(ServiceError):
 
 class MemoryNotFound(NotFound):
     code = "memory_not_found"
+
+
+class GuardNotFound(NotFound):
+    code = "guard_not_found"
 
 
 class VersionNotFound(NotFound):

@@ -18,6 +18,7 @@ from app.secret_files import admin_key, engine_key
 from app.services.answer import Answerer
 from app.services.context import Library
 from app.services.erase import Eraser, Places
+from app.services.languages import Guards
 from app.services.plan import Planner
 from app.services.remember import Rememberer
 from app.services.target import Resolver
@@ -57,6 +58,7 @@ class Gateway:
     answerer: Answerer
     planner: Planner
     rememberer: Rememberer
+    guards: Guards
     eraser: Eraser
     exporter: Exporter
     importer: Importer
@@ -86,6 +88,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
         planner=planner,
         rememberer=rememberer,
+        guards=Guards(memories, versions, artifacts, rememberer),
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),
         importer=Importer(settings, memories, artifacts, rememberer, fleet),
