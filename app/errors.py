@@ -12,6 +12,7 @@
     ├── NotFound 404 not_found
     │   ├── MemoryNotFound 404 memory_not_found
     │   ├── VersionNotFound 404 version_not_found
+    │   ├── GuardNotFound 404 guard_not_found
     │   └── ModelNotFound 404 model_not_found
     ├── Conflict 409 conflict
     │   ├── NameTaken 409 name_taken
@@ -27,6 +28,7 @@
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
     ├── TooMuch 422 too_much
+    ├── NothingToLearn 422 nothing_to_learn
     ├── CompositeRejected 422 composite_rejected
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
@@ -111,6 +113,10 @@ class MemoryNotFound(NotFound):
     code = "memory_not_found"
 
 
+class GuardNotFound(NotFound):
+    code = "guard_not_found"
+
+
 class VersionNotFound(NotFound):
     code = "version_not_found"
 
@@ -183,6 +189,12 @@ class TooMuch(ServiceError):
     """More facts than the base model can be taught; the text has the numbers."""
 
     status, code = 422, "too_much"
+
+
+class NothingToLearn(ServiceError):
+    """The model does already what it was to be trained to."""
+
+    status, code = 422, "nothing_to_learn"
 
 
 class CompositeRejected(ServiceError):

@@ -20,6 +20,7 @@ from app.services.answer import Answerer
 from app.services.choose import Chooser
 from app.services.context import Library
 from app.services.erase import Eraser, Places
+from app.services.languages import Guards
 from app.services.meaning import Meaning
 from app.services.plan import Planner
 from app.services.remember import Rememberer
@@ -63,6 +64,7 @@ class Gateway:
     answerer: Answerer
     planner: Planner
     rememberer: Rememberer
+    guards: Guards
     eraser: Eraser
     exporter: Exporter
     importer: Importer
@@ -96,6 +98,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         answerer=Answerer(chooser, sender),
         planner=planner,
         rememberer=rememberer,
+        guards=Guards(memories, versions, artifacts, rememberer),
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),
         importer=Importer(settings, memories, artifacts, rememberer, fleet),

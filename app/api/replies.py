@@ -58,6 +58,53 @@ class MemoryView(BaseModel):
         )
 
 
+class GuardView(BaseModel):
+    """A language guard: `memory` is what it was trained on top of, null for the base model."""
+
+    id: str
+    object: Literal["language"] = "language"
+    name: str
+    language: str
+    strict: bool
+    memory: str | None
+    status: str
+    adapter: str | None
+    recipe: dict[str, Any]
+    progress: dict[str, Any]
+    scores: dict[str, Any]
+    error: Problem | None
+    created_at: float
+    updated_at: float
+
+    @classmethod
+    def of(cls, guard: Memory, version: Version) -> "GuardView":
+        """Join a guard with its version."""
+        return cls(
+            id=guard.id,
+            name=guard.name,
+            language=guard.metadata["language"],
+            strict=guard.metadata["strict"] == "true",
+            memory=guard.metadata.get("memory"),
+            status=version.state,
+            adapter=version.adapter or None,
+            recipe=version.recipe,
+            progress=version.progress,
+            scores=version.scores,
+            error=Problem(**version.error) if version.error else None,
+            created_at=guard.created_at,
+            updated_at=max(guard.updated_at, version.updated_at),
+        )
+
+
+class GuardList(BaseModel):
+    """A page of language guards; `next` goes into `after`."""
+
+    object: Literal["list"] = "list"
+    data: list[GuardView]
+    has_more: bool
+    next: str | None
+
+
 class VersionView(BaseModel):
     """One training of a memory."""
 

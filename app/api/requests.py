@@ -154,6 +154,21 @@ class CheckBody(Body):
     prompt: Annotated[str, StringConstraints(max_length=100_000)] = ""
 
 
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class GuardBody(Body):
+    """A new language guard; `prompts` take the place of those that are shipped."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"language": "ko", "recipe": {"strict": True}}})
+
+    language: Short
+    name: Short | None = None
+    memory: Short | None = None
+    prompts: list[Prompt] | None = Field(None, min_length=1, max_length=10_000)
+    recipe: RecipeFields = Field(default_factory=dict)
+
+
 class KeyBody(Body):
     """A new key; `expires` is a time with its zone, as RFC 3339 or in seconds since the epoch; null for never."""
 

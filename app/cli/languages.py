@@ -1,4 +1,7 @@
-"""Commands about languages: where a text leaves its own, and how often a model's answers do. They need no gateway."""
+"""Commands about languages: where a text leaves its own, and how often a model's answers do.
+
+They need no gateway; those about language guards are in `app.cli.guards`.
+"""
 
 import csv
 import json as jsonlib

@@ -36,7 +36,7 @@ def remember(
     with gateway(context) as client:
         memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:
-            memory = _wait(client, memory)
+            memory = wait_for(client, f"/v1/memories/{memory['id']}")
     if json:
         show(memory, True)
     elif wait and memory["status"] == "ready":
@@ -67,7 +67,7 @@ def list_all(context: typer.Context, json: Json = False) -> None:
 def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None:
     """Show one memory."""
     with gateway(context) as client:
-        show(call(client, "GET", f"/v1/memories/{_id(client, memory)}"), json)
+        show(call(client, "GET", f"/v1/memories/{memory_id_of(client, memory)}"), json)
 
 
 @memories.command("rm")
@@ -79,7 +79,7 @@ def remove(
 ) -> None:
     """Delete a memory: documents, weights and all."""
     with gateway(context) as client:
-        memory_id = _id(client, memory)
+        memory_id = memory_id_of(client, memory)
         if not (yes or json):
             typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True)
         show(call(client, "DELETE", f"/v1/memories/{memory_id}"), json)
@@ -106,7 +106,7 @@ def export(
 ) -> None:
     """Save a memory's adapter and its documents as a tar file."""
     with gateway(context) as client:
-        memory_id = _id(client, memory)
+        memory_id = memory_id_of(client, memory)
         target = to or Path(f"{memory_id}.tar")
         if target.exists() and not force:
             raise GatewayError(f"{target} is there already: give another name with --to, or --force.")
@@ -148,7 +148,7 @@ def _download(client: httpx.Client, url: str, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _id(client: httpx.Client, memory: str) -> str:
+def memory_id_of(client: httpx.Client, memory: str) -> str:
     """Return a memory's id, whether it was given by id or by name."""
     if is_memory_id(memory):
         return memory
@@ -157,9 +157,9 @@ def _id(client: httpx.Client, memory: str) -> str:
     raise GatewayError(f"There is no memory called {memory!r}: `lorekeep memories list` shows all.")
 
 
-def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
-    """Show what happens until the memory is ready or has failed; return it as it is then."""
+def wait_for(client: httpx.Client, path: str) -> dict[str, Any]:
+    """Show what happens until a memory or guard is ready or has failed; return it as it is then."""
     with Watcher(err()) as watcher:
-        for kind, data in events(client, memory["id"]):
+        for kind, data in events(client, path):
             watcher.tell(kind, data)
-    return call(client, "GET", f"/v1/memories/{memory['id']}")
+    return call(client, "GET", path)

@@ -4,6 +4,7 @@
     <tenant>/memories/<memory id>/documents/<sha256>          the bytes as they came
     <tenant>/memories/<memory id>/documents/<sha256>.json     what was read from them
     <tenant>/memories/<memory id>/v<n>.<digest12>/            one version; whole or absent
+    <tenant>/languages/<guard id>/                            the same of a language guard; its document is its prompts
 
 Every write is atomic: a rename on local disks, a single put elsewhere, where `manifest.json` comes last and a folder
 without one does not exist. Calls block; coroutines run them in a thread.
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from app.core.names import AdapterName, check_tenant, is_memory_id
+from app.core.names import AdapterName, check_tenant, folder_of, is_guard_id, is_memory_id
 from app.errors import NotFound
 from app.settings import Settings
 
@@ -110,10 +111,10 @@ class ArtifactStore:
         return self._get_json(f"{_memory_folder(tenant, memory_id)}/memory.json")
 
     def memories(self) -> Iterator[tuple[str, str]]:
-        """Yield the tenant and id of every memory that was accepted."""
-        for path in self._fs.glob(f"{self._root}/*/memories/*/memory.json"):
+        """Yield the tenant and id of every memory and language guard that was accepted."""
+        for path in self._fs.glob(f"{self._root}/*/*/*/memory.json"):
             tenant, _, memory_id, _ = str(path).split("/")[-4:]
-            if is_memory_id(memory_id):
+            if is_memory_id(memory_id) or is_guard_id(memory_id):
                 yield tenant, memory_id
 
     def measure_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
@@ -159,6 +160,11 @@ class ArtifactStore:
         for file in sorted(staging.iterdir(), key=lambda path: path.name == MANIFEST):
             self._fs.put_file(str(file), f"{self._root}/{adapter.folder}/{file.name}")
         shutil.rmtree(staging)
+
+    def erase_version(self, adapter: AdapterName) -> None:
+        """Erase one version's files; no engine may hold it."""
+        self._fs.rm(f"{self._root}/{adapter.folder}", recursive=True)
+        self._fs.invalidate_cache()
 
     def mark_published(self, adapter: AdapterName, scores: dict[str, Any]) -> None:
         """Note beside a version's files that it passed its gate, for a registry that is rebuilt."""
@@ -276,8 +282,8 @@ class ArtifactStore:
 
 
 def _memory_folder(tenant: str, memory_id: str) -> str:
-    assert is_memory_id(memory_id), "ids are minted by the server"
-    return f"{check_tenant(tenant)}/memories/{memory_id}"
+    assert is_memory_id(memory_id) or is_guard_id(memory_id), "ids are minted by the server"
+    return f"{check_tenant(tenant)}/{folder_of(memory_id)}"
 
 
 def _to_json(fields: dict[str, Any]) -> bytes:

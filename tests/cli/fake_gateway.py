@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 MEMORY_ID = "mem_" + "0" * 26
+GUARD_ID = "lng_" + "0" * 26
 STORY: list[tuple[str, dict[str, Any]]] = [
     ("state", {"state": "queued", "version": 1}),
     ("state", {"state": "preparing", "version": 1}),
@@ -66,6 +67,12 @@ class FakeGateway:
         shown = {"id": MEMORY_ID, "object": "memory", "name": "phone book", "status": status, "version": 1}
         return {**shown, "scores": scores, "error": self.error, "created_at": 1.7e9, "metadata": {"a": "[red]b"}}
 
+    def guard(self, status: str) -> dict[str, Any]:
+        """Return the language guard as the API shows it."""
+        sides = {"before": {"strict": {"rpr": 0.5}}, "after": {"strict": {"rpr": 0.75}}}
+        shown = {"id": GUARD_ID, "object": "language", "name": "ko 1", "language": "ko", "strict": True}
+        return {**shown, "memory": None, "status": status, "scores": sides, "error": self.error}
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.headers["Authorization"] != "Bearer lk_test":
@@ -80,6 +87,13 @@ class FakeGateway:
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
             ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
             ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
+            ("POST", "/v1/languages"): lambda: httpx.Response(202, json=self.guard("queued")),
+            ("GET", "/v1/languages"): lambda: httpx.Response(
+                200, json={"data": [self.guard(self.status)], "has_more": False, "next": None}
+            ),
+            ("GET", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(200, json=self.guard(self.status)),
+            ("GET", f"/v1/languages/{GUARD_ID}/events"): lambda: self._events(request),
+            ("DELETE", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(202, json={**deleted, "id": GUARD_ID}),
             ("POST", "/v1/plans"): lambda: httpx.Response(200, json=PLAN),
             ("POST", "/v1/query"): lambda: httpx.Response(200, json=answer(json.loads(request.content))),
             ("POST", "/v1/keys"): lambda: httpx.Response(201, json={"id": "key_1", **json.loads(request.content)}),

@@ -1,1 +1,1 @@
-"""Language guards: what keeps a model answering in the language it was asked in."""
+"""Language guards: a LoRA trained with TLPO that keeps answers in one language."""

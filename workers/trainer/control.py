@@ -60,17 +60,18 @@ class ControlExam:
             own: answers to questions about the candidate's documents, which other questions must not bring up.
         """
         base = await self._base(url, base_digest)
-        return compare(base, await self._sit(url, adapter), own)
+        return compare(base, await self.sit(url, adapter), own)
 
     async def _base(self, url: str, base_digest: str) -> Sitting:
         path = self._folder / f"control-{base_digest[:16]}-{_digest()}.json"
         if fields := await asyncio.to_thread(kept, path):
             return Sitting(tuple(fields["replies"]), fields["nats"])
-        sitting = await self._sit(url, BASE)
+        sitting = await self.sit(url, BASE)
         await asyncio.to_thread(keep, path, asdict(sitting))
         return sitting
 
-    async def _sit(self, url: str, model: str) -> Sitting:
+    async def sit(self, url: str, model: str) -> Sitting:
+        """Ask one model all of it."""
         limit = asyncio.Semaphore(CONCURRENCY)
 
         async def reply(one: ControlQuestion) -> str:
@@ -79,16 +80,23 @@ class ControlExam:
                 said = await self._client.chat(url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
             return str(said["choices"][0]["message"]["content"] or "")
 
-        async def score(ids: tuple[int, ...]) -> float:
-            body = {"model": model, "prompt": ids[:-1], "max_tokens": 1, "temperature": 0, "logprobs": 0}
-            async with limit:
-                said = await self._client.complete(url, {**body, "allowed_token_ids": ids[-1:]})
-            return -float(said["choices"][0]["logprobs"]["token_logprobs"][0])
-
         replies = await asyncio.gather(*map(reply, control_questions()))
         texts = [await self._client.tokenize(url, text) for text in control_texts()]
-        scored = await asyncio.gather(*[score(ids[:end]) for ids in texts for end in range(2, len(ids) + 1, EVERY)])
-        return Sitting(tuple(replies), sum(scored) / len(scored))
+        return Sitting(tuple(replies), await mean_nats(self._client, url, model, texts))
+
+
+async def mean_nats(client: EngineClient, url: str, model: str, texts: Sequence[tuple[int, ...]]) -> float:
+    """Return the mean negative log-probability of texts' tokens, every `EVERY`th taken; the first is never scored."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def score(ids: tuple[int, ...]) -> float:
+        body = {"model": model, "prompt": ids[:-1], "max_tokens": 1, "temperature": 0, "logprobs": 0}
+        async with limit:
+            said = await client.complete(url, {**body, "allowed_token_ids": ids[-1:]})
+        return -float(said["choices"][0]["logprobs"]["token_logprobs"][0])
+
+    scored = await asyncio.gather(*[score(ids[:end]) for ids in texts for end in range(2, len(ids) + 1, EVERY)])
+    return sum(scored) / len(scored)
 
 
 def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:

@@ -80,6 +80,10 @@ class Examiner:
 
         return await self._patiently(load_it)
 
+    async def any_engine(self) -> EngineRecord:
+        """Return the least loaded live engine; waits and raises as `load` does."""
+        return await self._patiently(self._least_loaded)
+
     async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the base model on a live engine for a chat completion; waits and raises as `load` does."""
         return await self._of_base(self._client.chat, body)
