@@ -124,8 +124,10 @@ class Examiner:
         own = [one.answer for one in asked]
         control = await self._control.compare(engine.url, adapter, engine.base_digest, own)
         scores = Scores(exam.kind, len(asked), base=_share(by_base), adapter=_share(said), control=control)
-        with_text = [] if exam.kind == "recall" else await _with_passages(ask, asked, exam.passages)
-        return replace(scores, context=_share(with_text), context_questions=len(with_text))
+        if exam.kind == "recall":
+            return scores
+        context, both = [await _with_passages(ask, model, asked, exam.passages) for model in (BASE, adapter)]
+        return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
 
 
 class _Ask:
@@ -149,8 +151,8 @@ class _Ask:
         return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
 
 
-async def _with_passages(ask: _Ask, asked: Sequence[Question], passages: Sequence[str]) -> list[bool]:
-    """Ask the base model with the passages that serving would give it; where it finds none, it answers none.
+async def _with_passages(ask: _Ask, model: str, asked: Sequence[Question], passages: Sequence[str]) -> list[bool]:
+    """Ask a model with the passages that serving would give it; where it finds none, it answers none.
 
     Not of pairs: their passages are the questions with their answers, and say nothing of reading.
     """
@@ -162,7 +164,7 @@ async def _with_passages(ask: _Ask, asked: Sequence[Question], passages: Sequenc
         for one, hits in found
         if hits
     ]
-    return [*await ask.all(BASE, prompted), *[False] * (len(some) - len(prompted))]
+    return [*await ask.all(model, prompted), *[False] * (len(some) - len(prompted))]
 
 
 def _share(right: Sequence[bool]) -> float:
