@@ -42,7 +42,7 @@ class World:
         self.composites = Composites(
             root / "composites", self.store, limits, engine_id=engine_id, most_bytes=most_bytes, probes=canary_of
         )
-        patience = Patience(drain=timedelta(milliseconds=20), canary=timedelta(seconds=5))
+        patience = Patience(drain=timedelta(milliseconds=20), canary=timedelta(minutes=2))
         self.adapters = AdapterSet(self.engine, self.composites, limits, capacity=4, patience=patience)
         text = Probe(TEXT, (8,))
         self.composer = Composer(self.adapters, self.composites, self.store, Prover(self.engine), lambda: (text,))

@@ -16,10 +16,11 @@ from workers.engine.vllm_engine import Adapter, Engine
 from workers.trainer.control import control_texts
 from workers.trainer.encode import encode_chat
 
-QUESTIONS = 2  # of each member, beside its canary
-ANSWER_TOKENS = 8  # each scored token is a request
-TEXT_EVERY = 8
-TOKENS_AT_ONCE = 16  # more at once is slower on a CPU: its kernels gather an adapter for each row
+QUESTIONS = 1  # of each member, beside its canary
+ANSWER_TOKENS = 6  # each scored token is a request that reads the whole prompt again
+TEXT_TOKENS = 16  # read before a scored token of plain text
+TEXT_EVERY = 16
+ROWS_AT_ONCE = 256  # tokens read in one batch: the kernels of a CPU gather an adapter for each
 _REMEMBERED = 2048
 
 
@@ -30,6 +31,11 @@ class Probe:
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
 
+    @property
+    def rows(self) -> int:
+        """How many tokens an engine reads to score it."""
+        return len(self.answer) * (len(self.prompt) + len(self.answer))
+
 
 class Reader:
     """Makes probes of texts with the base model's tokenizer; reads it when it is first needed. Calls block."""
@@ -38,8 +44,8 @@ class Reader:
         self._model, self._most = model, max_model_len
 
     def of_member(self, member: Checked) -> tuple[Probe, ...]:
-        """Return a member's canary and some of the questions that its gate asked, answered as it was trained."""
-        probes = [Probe(member.canary.prompt_ids, member.canary.answer_ids)]
+        """Return the beginnings of a member's canary and of a question that its gate asked, answered as trained."""
+        probes = [Probe(member.canary.prompt_ids, member.canary.answer_ids[:ANSWER_TOKENS])]
         path = member.folder / "questions.jsonl"
         rows = [json.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
         recipe = json.loads((member.folder / MANIFEST).read_bytes()).get("recipe") or {}
@@ -49,9 +55,13 @@ class Reader:
         return tuple(probes)
 
     def of_text(self) -> tuple[Probe, ...]:
-        """Return tokens of plain texts, each after the whole text before it."""
+        """Return tokens of plain texts, each after the few before it."""
         ids = [tuple(_tokenizer(self._model)(text)["input_ids"]) for text in control_texts()]
-        return tuple(Probe(one[:end], one[end : end + 1]) for one in ids for end in range(1, len(one), TEXT_EVERY))
+        return tuple(
+            Probe(one[max(0, end - TEXT_TOKENS) : end], one[end : end + 1])
+            for one in ids
+            for end in range(TEXT_EVERY // 2, len(one), TEXT_EVERY)
+        )
 
     def _asked(self, question: str, answer: str) -> list[Probe]:
         try:
@@ -70,7 +80,7 @@ class Prover:
         self._base: OrderedDict[Probe, tuple[float, ...]] = OrderedDict()
 
     async def measure(self, adapter: Adapter, probes: Sequence[Probe]) -> list[Scores]:
-        """Score each probe, `TOKENS_AT_ONCE` tokens at a time."""
+        """Score each probe, `ROWS_AT_ONCE` tokens at a time."""
         found: list[Scores] = []
         for group in _groups(probes):
             base = await asyncio.gather(*map(self._of_base, group))
@@ -92,7 +102,7 @@ class Prover:
 def _groups(probes: Sequence[Probe]) -> Iterator[list[Probe]]:
     group: list[Probe] = []
     for probe in probes:
-        if group and sum(len(one.answer) for one in [*group, probe]) > TOKENS_AT_ONCE:
+        if group and sum(one.rows for one in [*group, probe]) > ROWS_AT_ONCE:
             yield group
             group = []
         group.append(probe)
