@@ -33,7 +33,7 @@ from workers.trainer.generated import ExampleCache
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
-from workers.trainer.replay import general_examples, replayed
+from workers.trainer.replay import general_examples, replayed, shown_at_most
 from workers.trainer.replay_targets import with_replay_targets
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
@@ -126,7 +126,8 @@ class CandidateMaker:
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
-        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest)
+        most = shown_at_most(lesson.examples, recipe)
+        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest, most)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
