@@ -205,9 +205,7 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
 
 
 async def _last(explorer: Explorer, prompts: Sequence[Prompt], iteration: int) -> Found:
-    found = Found()
-    async for found in explorer.explore(prompts, iteration):
-        pass
+    *_, found = [one async for one in explorer.explore(prompts, iteration)]
     return found
 
 
@@ -327,7 +325,7 @@ def _cells(run: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command names."""
     args = _arguments()
-    console = Console()
+    console = Console(width=180)
     if args.plot:
         plot([json.loads(line) for line in args.out.read_text().splitlines()], args.plot)
         return
