@@ -74,6 +74,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     places = Places(memories, versions, events, erasures, engines, artifacts, client)
     planner = Planner(settings, BaseStore(redis), fleet, client)
     rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url), planner)
+    guards = Guards(memories, versions, artifacts, rememberer)
     return Gateway(
         settings=settings,
         redis=redis,
@@ -85,10 +86,10 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         keys=KeyStore(redis),
         artifacts=artifacts,
         fleet=fleet,
-        answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
+        answerer=Answerer(Resolver(memories, versions, guards), fleet, client, Library(artifacts)),
         planner=planner,
         rememberer=rememberer,
-        guards=Guards(memories, versions, artifacts, rememberer),
+        guards=guards,
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),
         importer=Importer(settings, memories, artifacts, rememberer, fleet),

@@ -5,7 +5,15 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.names import BASE
-from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
+from app.errors import (
+    CompositeRejected,
+    InvalidRequest,
+    MemoryNotFound,
+    MemoryNotReady,
+    ModelNotFound,
+    UnsupportedParameter,
+)
+from app.services.languages import Guards
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
@@ -40,9 +48,8 @@ class Extension(BaseModel):
             raise UnsupportedParameter(
                 "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
             )
-        for name in ("language", "compose"):
-            if getattr(extension, name) is not None:
-                raise UnsupportedParameter(f"memory.{name} is not available yet: leave it out.", f"memory.{name}")
+        if extension.compose is not None:
+            raise UnsupportedParameter("memory.compose is not available yet: leave it out.", "memory.compose")
         if extension.ids == "auto" or len(extension.ids) > 1:
             raise UnsupportedParameter(
                 "Name exactly one memory: choosing among several is not available yet.", "memory.ids"
@@ -80,8 +87,8 @@ class Target(BaseModel):
 class Resolver:
     """Maps what a client names to what serves it now: one read of the registry, nothing cached."""
 
-    def __init__(self, memories: MemoryStore, versions: VersionStore) -> None:
-        self._memories, self._versions = memories, versions
+    def __init__(self, memories: MemoryStore, versions: VersionStore, guards: Guards) -> None:
+        self._memories, self._versions, self._guards = memories, versions, guards
 
     async def resolve(self, tenant: str, model: object, extension: Extension) -> Target:
         """Find the target of a request.
@@ -103,7 +110,9 @@ class Resolver:
                 raise InvalidRequest(
                     f"Mode {extension.mode} needs a memory: name one as model or in memory.ids.", "memory.ids"
                 )
-            return Target(asked=model)
+            return await self._guarded(tenant, model, extension.language)
+        if extension.language is not None:
+            raise _needs_composite()
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
@@ -115,3 +124,18 @@ class Resolver:
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
         adapter = await self._versions.adapter(tenant, memory.id, memory.current)
         return Target(asked=model, mode=extension.mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+
+    async def _guarded(self, tenant: str, model: str, language: str | None) -> Target:
+        """Return the base model, with the newest guard where a language is asked for."""
+        if language is None:
+            return Target(asked=model)
+        guard = await self._guards.newest(tenant, language)
+        adapter = await self._versions.adapter(tenant, guard.id, guard.current)
+        return Target(asked=model, memory_id=guard.id, version=guard.current, adapter=adapter)
+
+
+def _needs_composite() -> CompositeRejected:
+    return CompositeRejected(
+        "A memory with a language guard needs a composite of both, which is not available yet: ask one of them.",
+        "memory.language",
+    )
