@@ -325,7 +325,7 @@ def _cells(run: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command names."""
     args = _arguments()
-    console = Console()
+    console = Console(width=180)
     if args.plot:
         plot([json.loads(line) for line in args.out.read_text().splitlines()], args.plot)
         return

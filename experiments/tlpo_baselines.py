@@ -46,6 +46,8 @@ def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
     """Train on clean answers, with the memory's own loop."""
     answers = zip(sampled.prompts, sampled.said, sampled.clean, strict=True)
     rows = [Row((*prompt.ids, *ids), len(prompt.ids)) for prompt, ids, is_clean in answers if is_clean and ids]
+    if not rows:
+        raise SystemExit("No sampled answer is clean: there is nothing to learn by SFT.")
     most = recipe.iterations * recipe.steps * recipe.points_per_step
     how = Recipe(
         epochs=1,

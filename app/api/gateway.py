@@ -83,7 +83,8 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     sender = Sender(fleet, client)
     library = Library(artifacts, sender, settings.context_tokens)
     selector = Selector(ServingStore(redis), artifacts, _meaning(settings, http, artifacts))
-    chooser = Chooser(Resolver(memories, versions), selector, versions, library, sender)
+    guards = Guards(memories, versions, artifacts, rememberer)
+    chooser = Chooser(Resolver(memories, versions, guards), selector, versions, library, sender)
     return Gateway(
         settings=settings,
         redis=redis,
@@ -98,7 +99,7 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         answerer=Answerer(chooser, sender),
         planner=planner,
         rememberer=rememberer,
-        guards=Guards(memories, versions, artifacts, rememberer),
+        guards=guards,
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),
         importer=Importer(settings, memories, artifacts, rememberer, fleet),

@@ -10,8 +10,16 @@ from app.core.composition import Composition
 from app.core.memory import Memory
 from app.core.modes import Mode
 from app.core.names import BASE
-from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
+from app.errors import (
+    CompositeRejected,
+    InvalidRequest,
+    MemoryNotFound,
+    MemoryNotReady,
+    ModelNotFound,
+    UnsupportedParameter,
+)
 from app.services.compose import ComposeOptions, check_count, composition_of
+from app.services.languages import Guards
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
@@ -53,8 +61,11 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.language is not None:
-            raise UnsupportedParameter("memory.language is not available yet: leave it out.", "memory.language")
+        if extension.language is not None and (extension.chooses or extension.compose):
+            raise UnsupportedParameter(
+                "memory.language goes with the base model or one named memory: leave out compose and name one.",
+                "memory.language",
+            )
         if extension.ids == "auto" and extension.compose:
             raise InvalidRequest("memory.compose takes named memories: list them in memory.ids.", "memory.ids")
         if len(extension.ids) > MOST_IDS:
@@ -102,8 +113,8 @@ class Target(BaseModel):
 class Resolver:
     """Maps what a client names to what serves it now: one read of the registry, nothing cached."""
 
-    def __init__(self, memories: MemoryStore, versions: VersionStore) -> None:
-        self._memories, self._versions = memories, versions
+    def __init__(self, memories: MemoryStore, versions: VersionStore, guards: Guards) -> None:
+        self._memories, self._versions, self._guards = memories, versions, guards
 
     async def resolve(self, tenant: str, model: object, extension: Extension) -> Target:
         """Find the target of a request.
@@ -126,7 +137,9 @@ class Resolver:
             if extension.mode != "adapter" or extension.compose:
                 what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
                 raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
-            return Target(asked=model)
+            return await self._guarded(tenant, model, extension.language)
+        if extension.language is not None:
+            raise _needs_composite()
         target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
         if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
             composition_of([target.adapter], extension.compose)
@@ -161,6 +174,21 @@ class Resolver:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
         return memory
+
+    async def _guarded(self, tenant: str, model: str, language: str | None) -> Target:
+        """Return the base model, with the newest guard where a language is asked for."""
+        if language is None:
+            return Target(asked=model)
+        guard = await self._guards.newest(tenant, language)
+        adapter = await self._versions.adapter(tenant, guard.id, guard.current)
+        return Target(asked=model, memory_id=guard.id, version=guard.current, adapter=adapter)
+
+
+def _needs_composite() -> CompositeRejected:
+    return CompositeRejected(
+        "A memory with a language guard needs a composite of both, which is not available yet: ask one of them.",
+        "memory.language",
+    )
 
 
 def cache_salt(tenant: str, served: str, own: object) -> str:

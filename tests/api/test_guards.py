@@ -147,3 +147,16 @@ async def test_a_registry_that_was_lost_finds_its_guards_again(world: World, htt
 
     assert (await gateway.guards.get("acme", body["id"])).metadata["language"] == "ko"
     assert await gateway.versions.open_jobs() == [Job("acme", body["id"], 1)]
+
+
+async def test_a_language_asked_of_the_base_model_is_answered_by_its_guard(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    guard = await ready_guard(world)
+    await world.report(world.engines[0])
+    messages = [{"role": "user", "content": "누구?"}]
+    body = {"model": "base", "messages": messages, "memory": {"language": "ko"}}
+    reply = await http.post("/v1/chat/completions", json=body)
+
+    assert f"from acme.{guard.id}.v1.{'a' * 12}" in reply.text
+    assert reply.json()["memory"]["used"] == [{"id": guard.id, "version": 1, "score": None}]

@@ -1,0 +1,58 @@
+"""A guard serves that leaves its language less often and has left the rest alone."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.core.gate import Control
+from app.core.guard_gate import GuardScores, Side, decide_guard
+from app.core.guard_recipe import GuardRecipe
+
+RECIPE = GuardRecipe(language="ko")
+
+
+def figures(rpr: float | None, **more: Any) -> dict[str, Any]:
+    plain = {"empty": 0.0, "unscorable": 0.0, "english": 0.0, "mean_characters": 100.0, "distinct": 0.8, "ended": 0.5}
+    return {"rpr": rpr, "scorable": 100, **plain, **more}
+
+
+def scores(after: dict[str, Any], **more: Any) -> GuardScores:
+    control = Control(40, 0.5, 0.5, 20, 20, 0, 0, 0.0, 0.0, 0.0)
+    before = Side(figures(0.8), figures(0.6))
+    made = GuardScores("ko", False, before, Side(after, figures(0.6)), None, 0.0, 0.0, 16, 0.5, 0.5, control)
+    return replace(made, **more)
+
+
+def test_a_guard_that_lowers_confusion_and_moves_nothing_else_serves() -> None:
+    assert decide_guard(scores(figures(0.9)), RECIPE).passed
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (scores(figures(0.8)), "80% of 100 answers, and without it in 80%"),
+        (scores(figures(None)), "No answer holds a word"),
+        (scores(figures(0.9, empty=0.2)), "20% of its answers are empty"),
+        (scores(figures(0.9, english=0.1)), "wholly English"),
+        (scores(figures(0.9, mean_characters=60.0)), "length went from 100.00 to 60.00"),
+        (scores(figures(0.9, distinct=0.4)), "diversity"),
+        (scores(figures(0.9), clean_rise=0.2), "plain text in ko 0.200 nats"),
+        (scores(figures(0.9), english_rise=0.2), "plain text in English"),
+        (scores(figures(0.9), requested_after=0.0), "ask for foreign text"),
+        (scores(figures(0.9), control=Control(40, 0.5, 0.1, 20, 4, 0, 0, 0.0, 0.0, 0.0)), "it answers 4"),
+        (scores(figures(0.9), is_strict=True), "60% of 100 answers"),
+    ],
+)
+def test_a_guard_that_harms_is_refused_with_its_figures(made: GuardScores, text: str) -> None:
+    decision = decide_guard(made, RECIPE)
+
+    assert not decision.passed
+    assert text in decision.reason
+
+
+def test_shares_are_told_with_their_intervals() -> None:
+    told = scores(figures(0.9)).to_dict()
+
+    low, high = told["after"]["neutral"]["rpr_interval"]
+    assert low < 0.9 < high
