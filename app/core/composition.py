@@ -74,6 +74,11 @@ class Composition:
         return cls(method, ordered, kept, density, max_rank)  # type: ignore[arg-type]
 
     @classmethod
+    def sum_of(cls, members: Sequence[AdapterName]) -> Self:
+        """Return the recipe whose update is exactly the members' own, added up; raises what `of` does."""
+        return cls.of("cat", members, weights=[math.sqrt(len(members))] * len(members))  # `cat` divides by that
+
+    @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Read the JSON form back; raises what `of` does."""
         members = [AdapterName.parse(text) for text in fields["members"]]

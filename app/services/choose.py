@@ -76,8 +76,15 @@ class Chooser:
         Raises:
             InvalidRequest, ModelNotFound, MemoryNotReady: as in `Resolver.resolve`.
             NoPassages: the mode needs them and there are none.
+            GuardNotFound: a language is asked for that no guard is ready for.
             ServiceError: of the engine that was asked whether an adapter knows.
         """
+        choice = await self._choose(tenant, path, body, extension)
+        if extension.language is None:
+            return choice
+        return replace(choice, target=await self._resolver.guarded(tenant, choice.target, extension.language))
+
+    async def _choose(self, tenant: str, path: str, body: Mapping[str, Any], extension: Extension) -> Choice:
         if extension.chooses and body.get("model") != BASE:
             raise InvalidRequest("`memory.ids` says what to choose from: set model to base.", "model")
         target = None if extension.chooses else await self._resolver.resolve(tenant, body.get("model"), extension)

@@ -88,19 +88,23 @@ class Guards:
                 pass
         raise GuardNotFound(f"There is no language guard {guard_id[:64]!r}: GET /v1/languages lists all.")
 
-    async def newest(self, tenant: str, language: str) -> Memory:
-        """Return the newest guard for a language that serves, of those trained on the base model.
+    async def newest(self, tenant: str, language: str, adapter: str = "") -> Memory:
+        """Return the newest guard for a language that serves: one trained on top of `adapter`, else on the base model.
 
         Raises:
             GuardNotFound: there is none.
         """
-        after, more = "", True
+        after, more, on_base = "", True, None
         while more:
             page, more = await self._memories.page(tenant, limit=_PAGE, after=after, kind=GUARD)
-            for guard in page:
-                if guard.current and guard.metadata["language"] == language and "memory" not in guard.metadata:
+            for guard in (one for one in page if one.current and one.metadata["language"] == language):
+                if adapter and guard.metadata.get("adapter") == adapter:
                     return guard
+                if on_base is None and "memory" not in guard.metadata:
+                    on_base = guard
             after = page[-1].id if page else ""
+        if on_base:
+            return on_base
         raise GuardNotFound(
             f"No guard for the language {language[:32]!r} is ready: train one with POST /v1/languages.",
             "memory.language",

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.core.composition import Composition
 from app.core.memory import Memory
 from app.core.modes import Mode
-from app.core.names import BASE
+from app.core.names import BASE, AdapterName
 from app.errors import (
-    CompositeRejected,
     InvalidRequest,
     MemoryNotFound,
     MemoryNotReady,
@@ -61,10 +60,9 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.language is not None and (extension.chooses or extension.compose):
+        if extension.language is not None and extension.compose:
             raise UnsupportedParameter(
-                "memory.language goes with the base model or one named memory: leave out compose and name one.",
-                "memory.language",
+                "memory.language goes with the base model or one memory: leave out memory.compose.", "memory.language"
             )
         if extension.ids == "auto" and extension.compose:
             raise InvalidRequest("memory.compose takes named memories: list them in memory.ids.", "memory.ids")
@@ -81,6 +79,7 @@ class Target(BaseModel):
         adapter: the engine's name for the memory's current version, or of the composite; empty for the base model.
         score: selection's, where the memory was chosen by it.
         members: of a composite, in the order of its recipe.
+        guard: what answers in mode `context` in place of the bare base model.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,11 +92,13 @@ class Target(BaseModel):
     score: float | None = None
     composition: Composition | None = None
     members: tuple["Target", ...] = ()
+    guard: "Target | None" = None
 
     @property
     def used(self) -> tuple["Target", ...]:
-        """The memories that answer, none for the base model."""
-        return self.members or ((self,) if self.adapter else ())
+        """The memories and guards that answer, none for the base model."""
+        own = self.members or ((self,) if self.adapter else ())
+        return (*own, self.guard) if self.guard else own
 
     @property
     def served(self) -> str:
@@ -107,6 +108,8 @@ class Target(BaseModel):
     @property
     def adapter_asked(self) -> str | None:
         """The adapter that an engine must hold; None where the base model answers."""
+        if self.guard:
+            return self.guard.adapter
         return self.adapter if self.adapter and self.mode != "context" else None
 
 
@@ -137,9 +140,7 @@ class Resolver:
             if extension.mode != "adapter" or extension.compose:
                 what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
                 raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
-            return await self._guarded(tenant, model, extension.language)
-        if extension.language is not None:
-            raise _needs_composite()
+            return Target(asked=model)
         target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
         if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
             composition_of([target.adapter], extension.compose)
@@ -175,20 +176,23 @@ class Resolver:
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
         return memory
 
-    async def _guarded(self, tenant: str, model: str, language: str | None) -> Target:
-        """Return the base model, with the newest guard where a language is asked for."""
-        if language is None:
-            return Target(asked=model)
-        guard = await self._guards.newest(tenant, language)
-        adapter = await self._versions.adapter(tenant, guard.id, guard.current)
-        return Target(asked=model, memory_id=guard.id, version=guard.current, adapter=adapter)
+    async def guarded(self, tenant: str, target: Target, language: str) -> Target:
+        """Return the same with a language guard: alone over the base model, added to a memory's own update.
 
-
-def _needs_composite() -> CompositeRejected:
-    return CompositeRejected(
-        "A memory with a language guard needs a composite of both, which is not available yet: ask one of them.",
-        "memory.language",
-    )
+        Raises:
+            GuardNotFound: none is ready.
+        """
+        found = await self._guards.newest(tenant, language, target.adapter)
+        adapter = await self._versions.adapter(tenant, found.id, found.current)
+        guard = Target(asked=target.asked, memory_id=found.id, version=found.current, adapter=adapter)
+        if not target.adapter:
+            return guard
+        if target.mode == "context":
+            return target.model_copy(update={"guard": guard})
+        members = tuple(sorted((target, guard), key=lambda one: one.adapter))
+        composition = Composition.sum_of([AdapterName.parse(one.adapter) for one in members])
+        made = {"adapter": str(composition.name), "composition": composition, "members": members}
+        return target.model_copy(update=made)
 
 
 def cache_salt(tenant: str, served: str, own: object) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.core.composition import Composition
 from app.core.lifecycle import State
 from app.core.memory import Memory
 from app.core.names import AdapterName
@@ -160,3 +161,55 @@ async def test_a_language_asked_of_the_base_model_is_answered_by_its_guard(
 
     assert f"from acme.{guard.id}.v1.{'a' * 12}" in reply.text
     assert reply.json()["memory"]["used"] == [{"id": guard.id, "version": 1, "score": None}]
+
+
+async def ask(http: httpx.AsyncClient, model: str, **memory: Any) -> httpx.Response:
+    messages = [{"role": "user", "content": "Who was born in 1815?"}]
+    return await http.post("/v1/chat/completions", json={"model": model, "messages": messages, "memory": memory})
+
+
+async def test_a_memory_with_a_language_answers_from_the_exact_sum_of_both(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada, guard = await world.ready("ada"), await ready_guard(world)
+    await world.report()
+    reply = await ask(http, "ada", language="ko")
+    made = Composition.sum_of([AdapterName.parse(ada.adapter), AdapterName("acme", guard.id, 1, "a" * 12)])
+
+    assert f"from {made.name}" in reply.text
+    assert {one["id"] for one in reply.json()["memory"]["used"]} == {ada.memory.id, guard.id}
+    assert reply.json()["memory"]["compose"]["weights"] == [2**0.5, 2**0.5]
+
+
+async def test_a_guard_trained_on_top_of_a_memory_comes_before_a_newer_one_of_the_base_model(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await world.ready("ada")
+    own = await ready_guard(world, memory=ada.memory.id, adapter=ada.adapter)
+    await ready_guard(world)
+    await world.report()
+    reply = await ask(http, "ada", language="ko")
+
+    assert {one["id"] for one in reply.json()["memory"]["used"]} == {ada.memory.id, own.id}
+
+
+async def test_passages_are_read_by_the_guard_where_the_weights_do_not_answer(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada, guard = await world.ready("ada", passages=("Ada was born in 1815.",)), await ready_guard(world)
+    await world.report()
+    reply = await ask(http, "ada", mode="context", language="ko")
+
+    assert f"from acme.{guard.id}.v1" in reply.text
+    assert [one["id"] for one in reply.json()["memory"]["used"]] == [ada.memory.id, guard.id]
+    assert reply.json()["memory"]["passages"]
+
+
+async def test_a_memory_is_not_answered_without_the_language_that_was_asked_for(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.ready("ada")
+    await world.report()
+    reply = await ask(http, "ada", language="ko")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "guard_not_found")

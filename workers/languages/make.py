@@ -65,7 +65,7 @@ class GuardMaker:
         memory = await self.memory_of(version)
         after = str(candidate.name)
         if memory:
-            both = joined(memory, candidate.name)
+            both = Composition.sum_of([memory, candidate.name])
             await self.shop.engines.desire(engine.id, str(memory), time.time())
             await self.shop.client.load(engine.url, str(memory))
             await self.shop.engines.desire(engine.id, str(both.name), time.time())
@@ -97,8 +97,3 @@ class GuardMaker:
         ends = await asyncio.to_thread(stop_ids, str(base)) | {tokenizer.eos_token_id} - {None}
         recipe = GuardRecipe.from_dict(version.recipe)
         return await asyncio.to_thread(make_lesson, recipe, own, tokenizer, ends)
-
-
-def joined(memory: AdapterName, guard: AdapterName) -> Composition:
-    """Return the composite that is exactly the memory's update and the guard's, added up."""
-    return Composition.of("cat", [memory, guard], weights=[2**0.5, 2**0.5])  # `cat` divides by the root of how many
