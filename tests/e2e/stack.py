@@ -54,17 +54,20 @@ class Stack:
                     return child
         raise AssertionError(f"no process of {self.home} runs {name}")
 
-    def kill(self, name: str, timeout_s: float = 60) -> None:
-        """Kill one part, and wait until another process has taken its place."""
-        killed = self.part(name)
+    def kill(self, name: str) -> None:
+        """Kill one part, which may be starting just now, and wait until another process has taken its place."""
+        killed = self._wait_part(name, other_than=0)
         killed.kill()
+        self._wait_part(name, other_than=killed.pid)
+
+    def _wait_part(self, name: str, other_than: int, timeout_s: float = 120) -> psutil.Process:
         began = time.monotonic()
         while time.monotonic() - began < timeout_s:
             with contextlib.suppress(AssertionError):
-                if self.part(name).pid != killed.pid:
-                    return
+                if (part := self.part(name)).pid != other_than:
+                    return part
             time.sleep(0.2)
-        raise AssertionError(f"nothing took the place of {name}: {self.logs()}")
+        raise AssertionError(f"no new process took the place of {name}: {self.logs()}")
 
     def wait_ready(self, timeout_s: float = START_S) -> float:
         """Wait until /readyz answers 200; return how long that took, in seconds."""
