@@ -9,7 +9,9 @@
 and asks the same questions again, base and adapter. `--paperqa` does so with introductions of papers (raw text, or
 with `--given` their 40 training questions) and their 30 evaluation questions. No recipe is sent but `--recipe`. Each
 result is printed as it comes and, with `--out`, added to a JSONL file; the means come last, with 95 % intervals over
-the memories. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
+the memories. `--reuse` takes the newest memory of a document where there is one. `--chosen` asks every question once
+more without naming a memory, and the shipped control questions, which no memory should answer. The gateway is found
+as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
 
 import argparse
@@ -30,8 +32,9 @@ from rich.table import Table
 from rouge_score.rouge_scorer import RougeScorer
 
 from app.cli.gateway import GatewayError, whereabouts
+from app.control import control_questions
 
-MODES = ("base", "adapter", "context", "both")
+MODES = ("base", "adapter", "context", "both", "auto")
 OVER = {"ready", "failed", "rejected", "cancelled"}
 
 
@@ -93,6 +96,12 @@ async def remember(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) 
     return memory
 
 
+async def newest(http: httpx.AsyncClient, exam: Exam) -> dict[str, Any] | None:
+    """Return the newest memory of a document that serves."""
+    page = (await http.get("/v1/memories", params={"limit": 100})).json()["data"]
+    return next((one for one in page if one["name"].startswith(f"{exam.name} ") and one["status"] == "ready"), None)
+
+
 async def ask(http: httpx.AsyncClient, memory_id: str, mode: str, question: str) -> str:
     """Ask one question in one mode; no passage found is an empty answer."""
     if mode == "base":
@@ -116,10 +125,12 @@ def contains(said: str, expected: str) -> bool:
     return f" {wanted} " in f" {words} "
 
 
-async def examine(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) -> dict[str, Any]:
+async def examine(
+    http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any], *, reuse: bool = False
+) -> dict[str, Any]:
     """Make one memory, ask it in every mode, and return what came of it."""
     began = time.monotonic()
-    memory = await remember(http, exam, recipe)
+    memory = (reuse and await newest(http, exam)) or await remember(http, exam, recipe)
     row: dict[str, Any] = {"document": exam.name, "recipe": recipe, "s": round(time.monotonic() - began)}
     row |= {name: memory[name] for name in ("id", "status", "error", "scores")}
     row["predicted"] = (memory["plan"] or {}).get("recall")
@@ -139,6 +150,32 @@ async def examine(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) -
         score = sum(rouge.score(answer, got)["rougeL"].fmeasure for got, answer in pairs) / len(pairs)
         row[mode] = {"questions": len(pairs), "right": right, "rouge": round(score, 4)}
     return row
+
+
+async def choose(http: httpx.AsyncClient, exams: list[Exam], rows: list[dict[str, Any]]) -> None:
+    """Ask every question of no memory in particular, and what no memory is about; print how that went."""
+    limit = asyncio.Semaphore(8)
+
+    async def one(question: str, mode: str) -> dict[str, Any]:
+        async with limit:
+            body = {"question": question, "memories": "auto", "mode": mode, "max_tokens": 96}
+            reply: dict[str, Any] = (await http.post("/v1/query", json=body)).json()
+            return reply
+
+    asked = [(row["id"], *pair) for exam, row in zip(exams, rows, strict=True) for pair in exam.questions]
+    for mode in ("adapter", "auto"):
+        replies = await asyncio.gather(*[one(question, mode) for _, question, _ in asked])
+        pairs = list(zip(replies, asked, strict=True))
+        found = sum(_used(reply) == [memory_id] for reply, (memory_id, _, _) in pairs)
+        right = sum(contains(reply.get("answer", ""), answer) for reply, (_, _, answer) in pairs)
+        Console().print(f"chosen, mode {mode}: right memory {found}/{len(asked)}, right answer {right}/{len(asked)}")
+    control = [one.question for one in control_questions()]
+    silent = sum(not _used(reply) for reply in await asyncio.gather(*[one(each, "adapter") for each in control]))
+    Console().print(f"control questions that no memory answered: {silent}/{len(control)}")
+
+
+def _used(reply: dict[str, Any]) -> list[str]:
+    return [used["id"] for used in reply.get("memory", {}).get("used", [])]
 
 
 def exams_of(options: argparse.Namespace) -> Iterator[Exam]:
@@ -183,11 +220,13 @@ async def run(options: argparse.Namespace, url: str, headers: dict[str, str]) ->
         for exam in exams_of(options):
             for seed in map(int, options.seeds.split(",")):
                 recipe = options.recipe | ({"seed": seed} if seed else {})
-                rows.append(await examine(http, exam, recipe))
+                rows.append(await examine(http, exam, recipe, reuse=options.reuse))
                 Console().print(json.dumps({**rows[-1], "scores": None, "recipe": recipe}), style="dim")
                 if options.out:
                     with options.out.open("a") as file:
                         file.write(json.dumps(rows[-1]) + "\n")
+        if options.chosen:
+            await choose(http, list(exams_of(options)), rows)
     return rows
 
 
@@ -202,6 +241,8 @@ def main() -> None:
     parser.add_argument("--recipe", type=json.loads, default={}, help="JSON of recipe fields")
     parser.add_argument("--seeds", default="0", help="commas between")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--reuse", action="store_true")
+    parser.add_argument("--chosen", action="store_true", help="with one seed")
     options = parser.parse_args()
     try:
         url, headers = whereabouts()
