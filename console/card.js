@@ -1,9 +1,10 @@
 // One memory, drawn. What comes from the gateway is put in as text, never as markup: a name may hold any.
 
-import { ago, duration, percent, size } from "./words.js";
+import { ago, asked, duration, percent, size } from "./words.js";
 
 export const OVER = new Set(["ready", "failed", "rejected", "cancelled"]);
 const AGAIN = new Set(["failed", "rejected", "cancelled"]);
+const WHOSE = { adapter: "its weights", both: "its weights with passages", base: "the base model" };
 const DOING = {
   queued: "Waiting for its turn.",
   preparing: "Reading the documents and writing what to train on.",
@@ -70,12 +71,17 @@ function drawFacts(item, { version, latest, documents, updated_at }) {
 
 function drawScores(item, { name, scores }) {
   const known = scores.questions > 0;
-  item.querySelector(".scores").hidden = !known;
-  for (const who of known ? ["adapter", "base"] : []) {
-    const meter = item.querySelector(`meter.${who}`);
-    const whose = who === "base" ? "base model" : "adapter";
+  const judged = item.querySelector(".judged");
+  judged.hidden = !known;
+  if (!known) return;
+  judged.querySelector("p").textContent = asked(scores);
+  for (const [who, whose] of Object.entries(WHOSE)) {
+    const row = judged.querySelector(`.${who}`);
+    row.hidden = scores[who] === undefined;
+    if (row.hidden) continue;
+    const meter = row.querySelector("meter");
     meter.value = scores[who];
-    meter.setAttribute("aria-label", `Questions about ${name} that the ${whose} answers`);
-    meter.nextElementSibling.textContent = percent(scores[who]);
+    meter.setAttribute("aria-label", `Questions about ${name} answered by ${whose}`);
+    row.querySelector("span").textContent = percent(scores[who]);
   }
 }

@@ -1,7 +1,7 @@
 // The page: the key first, then remembering and asking.
 
 import { call, forget, keep, key } from "./api.js";
-import { allow, ask, offer } from "./ask.js";
+import { allow, ask, listen, offer, pick } from "./ask.js";
 import { add, clear, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
@@ -45,11 +45,11 @@ async function start() {
 function on(form, run) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button");
-    button.disabled = true;
+    if (form.dataset.running) return; // a button that is disabled would lose the focus
+    form.dataset.running = "yes";
     $("notice").textContent = "";
     await run().catch(fail);
-    button.disabled = false;
+    delete form.dataset.running;
   });
 }
 
@@ -69,7 +69,12 @@ async function remember() {
   }
 }
 
-connect({ failed: fail, well, told, changed: () => offer(serving()) });
+function changed() {
+  offer(serving());
+  listen().catch(fail);
+}
+
+connect({ failed: fail, well, told, changed });
 on($("enter"), async () => {
   keep($("key").value.trim());
   clear();
@@ -78,7 +83,8 @@ on($("enter"), async () => {
 });
 on($("remember"), remember);
 on($("ask"), ask);
-for (const id of ["which", "mode"]) $(id).addEventListener("change", allow);
+$("which").addEventListener("change", pick);
+$("language").addEventListener("change", allow);
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();
