@@ -75,7 +75,9 @@ class Rebuilder:
             await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
             return "erased"
         try:
-            return await self._restore(Memory(**record["memory"]), _version(record["version"]), record.get("rollback"))
+            return await self._restore(
+                Memory(**record["memory"]), Version.from_dict(record["version"]), record.get("rollback")
+            )
         except NameTaken:
             return "name_taken"
 
@@ -102,8 +104,3 @@ def _current(published: list[_Published], rollback: dict[str, Any] | None) -> in
     if rollback and rollback["version"] in numbers and rollback["at"] > newest.note["published_at"]:
         return int(rollback["version"])
     return newest.name.version
-
-
-def _version(fields: dict[str, Any]) -> Version:
-    refs = tuple(DocumentRef(**ref) for ref in fields["documents"])
-    return Version(**{**fields, "state": State(fields["state"]), "documents": refs})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from app.core.lifecycle import OPEN, State, can_become
-from app.core.memory import DocumentRef, Memory, Version
+from app.core.memory import Memory, Version
 from app.errors import DuplicateContent, LeaseLost, MemoryNotFound, StateConflict, VersionNotFound
 from app.stores import layout
 from app.stores.codec import decode, encode, flat
@@ -55,7 +55,7 @@ class VersionStore:
         row = await self._redis.hgetall(layout.version_key(tenant, memory_id, number))
         if not row:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return _to_version(row)
+        return Version.from_dict(decode(row))
 
     async def adapter(self, tenant: str, memory_id: str, number: int) -> str:
         """Return what engines call one version: all that a question needs of it, however many documents it has.
@@ -77,7 +77,7 @@ class VersionStore:
         async with self._redis.pipeline(transaction=False) as pipe:
             for memory, number in wanted:
                 pipe.hgetall(layout.version_key(memory.tenant, memory.id, number))
-            return [_to_version(row) for row in await pipe.execute() if row]
+            return [Version.from_dict(decode(row)) for row in await pipe.execute() if row]
 
     async def add(self, memory: Memory, version: Version, *, content: str) -> None:
         """Queue the next version of `memory`; the current one goes on serving.
@@ -208,10 +208,3 @@ def _keys(job: Job) -> list[str]:
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
     return [*keys, layout.events_key(tenant, memory_id), layout.JOBS]
-
-
-def _to_version(row: Mapping[str, str]) -> Version:
-    fields = decode(row)
-    fields["state"] = State(fields["state"])
-    fields["documents"] = tuple(DocumentRef(**document) for document in fields["documents"])
-    return Version(**fields)
