@@ -13,7 +13,7 @@ from app.api.failures import EVENTS, JSON_RESPONSES, RESPONSES
 from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
-from app.api.uploads import open_export, read_more_documents, read_new_memory
+from app.api.uploads import ask_of, open_export, read_more_documents, read_new_memory
 from app.core.memory import Memory
 from app.core.names import is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
@@ -140,7 +140,7 @@ async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
 async def retry(memory: WritableMemory, gateway: GatewayDep, body: RetryBody | None = None) -> MemoryView:
     """Train the newest version again after it failed, was rejected or was cancelled."""
     version = await gateway.versions.get(memory.tenant, memory.id, memory.latest)
-    await gateway.rememberer.retry(version, Ask(body.recipe, body.target_recall) if body else Ask())
+    await gateway.rememberer.retry(version, ask_of(body) if body else Ask())
     return await _view(gateway, memory.tenant, memory.id)
 
 

@@ -137,6 +137,7 @@ class PlanView(BaseModel):
     recall_high: float
     estimated_s: float | None
     calibrated: bool
+    split: bool
 
 
 class Deleted(BaseModel):
