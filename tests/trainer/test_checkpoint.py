@@ -20,7 +20,7 @@ from tests.factories import a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.checkpoint import TARGETS, Checkpoint, drop_leftovers
 from workers.trainer.encode import Row, encode_chat
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example
 from workers.trainer.model import attach_lora
 from workers.trainer.passages import Passage

@@ -11,7 +11,7 @@ from app.core.grounding import normalise
 from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from tests.trainer.tiny import byte_tokenizer
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 

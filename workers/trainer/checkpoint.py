@@ -1,4 +1,4 @@
-"""What an attempt that is cut off leaves to the next one on the same machine: its lessons and each loop's last state."""
+"""What an attempt that is cut off leaves to the next one on the same machine: lessons and each loop's state."""
 
 import copy
 import hashlib
@@ -17,7 +17,7 @@ from app.core.memory import Version
 from app.core.partition import Part
 from app.stores.versions import Job
 from workers.trainer.coverage import Coverage
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson

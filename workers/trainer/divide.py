@@ -38,7 +38,7 @@ def divide(prose: Sequence[Passage], pairs: Sequence[Example], tokenizer: Any, p
     """Divide passages and pairs among parts by their tokens; there are fewer parts where there is too little."""
     texts = [one.text for one in prose] + [f"{one.question} {one.answer}" for one in pairs]
     counted = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-    documents = [one.document for one in (*prose, *pairs)]
+    documents = [one.document for one in prose] + [one.document for one in pairs]
     found = partition([Piece(name, len(ids)) for name, ids in zip(documents, counted, strict=True)], parts)
     passages = {(one.document, one.index): part for one, part in zip(prose, found, strict=False)}
     own = {_key(one): part for one, part in zip(pairs, found[len(prose) :], strict=True)}

@@ -36,7 +36,8 @@ from app.stores.redis import Registry, connect
 from app.stores.versions import Job, VersionStore
 from workers.trainer.evaluate import Examiner
 from workers.trainer.lease import Lease
-from workers.trainer.make import CandidateMaker, Maker, Progress
+from workers.trainer.make import CandidateMaker, Maker
+from workers.trainer.training import Progress
 from workers.trainer.write import Candidate, read_exam
 
 log = structlog.get_logger()
@@ -162,32 +163,41 @@ class _Steps:
 
 async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     await step.to(State.PREPARING)
-    candidate = await trainer.maker.make(
+    candidates = await trainer.maker.make(
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
-    await step.to(State.EVALUATING, _weights_of(candidate))
-    engine = await trainer.examiner.load(str(candidate.name))
-    exam = await asyncio.to_thread(read_exam, trainer.artifacts, candidate.name)
-    scores = await trainer.examiner.examine(engine, str(candidate.name), exam)
+    await step.to(State.EVALUATING, _weights_of(candidates))
+    names = step.version.adapters
+    engine = await trainer.examiner.load(*names)
+    exams = [await asyncio.to_thread(read_exam, trainer.artifacts, one.name) for one in candidates]
+    scores = await trainer.examiner.examine(engine, dict(zip(names, exams, strict=True)))
     decision = decide(scores, Recipe.from_dict(step.version.recipe))
     if not decision.passed:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})
-        await trainer.engines.forget(str(candidate.name))
+        for name in names:
+            await trainer.engines.forget(name)
         return
     await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
-    await _publish(trainer, step, candidate)
+    await _publish(trainer, step, candidates)
 
 
-async def _publish(trainer: Trainer, step: _Steps, candidate: Candidate) -> None:
+async def _publish(trainer: Trainer, step: _Steps, candidates: list[Candidate]) -> None:
     version = step.version
-    await asyncio.to_thread(trainer.artifacts.mark_published, candidate.name, version.scores)
+    await asyncio.to_thread(trainer.artifacts.mark_published, candidates[0].name, version.scores, version.parts)
     memory = await trainer.memories.get(version.tenant, version.memory_id)
     if memory.pinned:
-        await trainer.engines.pin(str(candidate.name))
+        for name in version.adapters:
+            await trainer.engines.pin(name)
     newest = {"current": version.number} if version.number >= memory.current else {}
     await step.to(State.READY, {"error": None}, **newest)
 
 
-def _weights_of(candidate: Candidate) -> dict[str, Any]:
-    return {"adapter": str(candidate.name), "digest": candidate.digest, "size_bytes": candidate.size_bytes}
+def _weights_of(candidates: list[Candidate]) -> dict[str, Any]:
+    names = tuple(str(one.name) for one in candidates)
+    return {
+        "adapter": names[0],
+        "digest": candidates[0].digest,
+        "size_bytes": sum(one.size_bytes for one in candidates),
+        "parts": names if len(names) > 1 else (),
+    }

@@ -13,7 +13,7 @@ from app.core.sentences import title_of
 from workers.trainer.calls import Ask
 from workers.trainer.coverage import Coverage, cover, fill
 from workers.trainer.divide import Division, divide
-from workers.trainer.evaluate import MAX_QUESTIONS, Question
+from workers.trainer.exam import MAX_QUESTIONS, Question, spread
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
@@ -120,7 +120,7 @@ class Material:
 
     def lesson(self, first: int) -> Lesson:
         """Make the lesson; `first` is the index of the first pair among the passages, above every passage's."""
-        asked = _spread(self.held or self.pairs or self.train or self.taught, MAX_QUESTIONS)
+        asked = spread(self.held or self.pairs or self.train or self.taught, MAX_QUESTIONS)
         questions = [Question(one.question, one.answer, one.sentence) for one in asked if one.kind == "chat"]
         found = [*self.prose, *_as_passages(self.pairs, first)]
         return Lesson(self.taught, found, questions, "held_out" if self.held else "recall", self.coverage)
@@ -162,9 +162,3 @@ def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
         Passage(pair.document, first + number, 0, len(text), text)
         for number, (pair, text) in enumerate(zip(pairs, texts, strict=True))
     ]
-
-
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
-    """Take at most so many, evenly from beginning to end."""
-    step = max(1, -(-len(examples) // most))
-    return list(examples[::step])
