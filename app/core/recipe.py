@@ -11,7 +11,9 @@ TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
 LOSS_ON = ("answer", "all")
 NAMES = ("quick", "balanced", "thorough", "default")
-THRESHOLDS = frozenset({"min_gain", "min_recall", "min_kept", "max_perplexity_rise", "max_leaked"})  # the gate's
+THRESHOLDS = frozenset(  # the gate's
+    {"min_gain", "min_recall", "min_kept", "max_perplexity_rise", "max_leaked", "seeds"}
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Recipe:
         max_perplexity_rise: of plain text above the base model's, in nats per token.
         max_leaked: share of general questions, 0-1, that it may answer with something from its documents.
         seed: of initialisation, shuffling and generation.
+        seeds: how many seeds, counted up from that one, may be tried until a candidate passes its gate.
     """
 
     name: str = "balanced"
@@ -89,6 +92,7 @@ class Recipe:
     max_perplexity_rise: float = 4.0
     max_leaked: float = 0.25
     seed: int = 0
+    seeds: int = 2
 
     def __post_init__(self) -> None:
         for field, (low, high) in _RANGES.items():
@@ -169,4 +173,5 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_perplexity_rise": (-100.0, 100.0),
     "max_leaked": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
+    "seeds": (1, 16),
 }

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -105,7 +105,7 @@ class Importer:
             _check_base(parcel.manifest.base, served)
             refs = parcel.refs
             memory = new_memory(tenant, wanted or checked_name(name_from(refs[0].name)), refs, Options())
-            version = new_version(memory, refs, parcel.recipe)
+            version = new_version(memory, refs, replace(parcel.recipe, seeds=1))  # judged as it is, never trained anew
             return await self._rememberer.accept(
                 memory, version, lambda: self._keep(version, parcel), unique_content=False, once=once
             )

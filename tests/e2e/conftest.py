@@ -31,7 +31,7 @@ def stack(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 @pytest.fixture(scope="session")
 def small(stack: Stack) -> dict[str, str]:
-    """Three small memories, by name."""
+    """Two small memories, by name."""
     with stack.http() as http:
         ids = {name: remember(http, name, pairs) for name, pairs in SMALL.items()}
         for name, memory_id in ids.items():

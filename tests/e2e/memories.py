@@ -19,7 +19,7 @@ def remember(http: httpx.Client, name: str, pairs: dict[str, str], **options: An
     return str(reply.json()["id"])
 
 
-def wait_over(http: httpx.Client, memory_id: str, timeout_s: float = 400) -> dict[str, Any]:
+def wait_over(http: httpx.Client, memory_id: str, timeout_s: float = 900) -> dict[str, Any]:
     """Wait until a memory's latest version is over, whatever dies meanwhile; return the memory."""
     began = time.monotonic()
     memory: dict[str, Any] = {}

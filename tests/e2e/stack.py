@@ -54,6 +54,18 @@ class Stack:
                     return child
         raise AssertionError(f"no process of {self.home} runs {name}")
 
+    def kill(self, name: str, timeout_s: float = 60) -> None:
+        """Kill one part, and wait until another process has taken its place."""
+        killed = self.part(name)
+        killed.kill()
+        began = time.monotonic()
+        while time.monotonic() - began < timeout_s:
+            with contextlib.suppress(AssertionError):
+                if self.part(name).pid != killed.pid:
+                    return
+            time.sleep(0.2)
+        raise AssertionError(f"nothing took the place of {name}: {self.logs()}")
+
     def wait_ready(self, timeout_s: float = START_S) -> float:
         """Wait until /readyz answers 200; return how long that took, in seconds."""
         began = time.monotonic()

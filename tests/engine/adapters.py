@@ -39,7 +39,7 @@ def build_adapter(root: Path, model: Path, *, home: Path, number: int = 1, scale
         "format": 1,
         "name": str(adapter),
         "tenant": adapter.tenant,
-        "memory_id": adapter.memory_id,
+        "memory_id": adapter.owner,
         "version": adapter.version,
         "digest": digest,
         "base": {"digest": base_digest(model, home), "name": model.name},

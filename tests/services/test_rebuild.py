@@ -67,7 +67,7 @@ async def test_a_rebuild_done_twice_changes_nothing(world: World, http: httpx.As
     assert [await world.redis.hgetall(f"lk:t:acme:{kind}:{ada}") for kind in ("memory", "version")] == before
 
 
-@pytest.mark.parametrize(("chosen_at", "current"), [(time.time(), 1), (1.0, 2)])
+@pytest.mark.parametrize(("chosen_at", "current"), [(time.time(), 1), (1.0, 2)], ids=["now", "long ago"])
 async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     world: World, http: httpx.AsyncClient, chosen_at: float, current: int
 ) -> None:

@@ -188,7 +188,7 @@ async def test_an_import_into_another_tenant_is_a_queued_memory_whose_candidate_
     assert str(candidate.name) == f"other.{body['id']}.v1.{hashlib.sha256(weights()).hexdigest()[:12]}"
     assert (candidate.size_bytes, read_exam(stores, candidate.name).kind) == (len(weights()), "recall")
     assert stores.read_manifest(candidate.name)["name"] == str(candidate.name)
-    assert (version.recipe, version.documents) == (old.recipe, old.documents)
+    assert (version.recipe, version.documents) == (old.recipe | {"seeds": 1}, old.documents)
     for ref in version.documents:
         assert stores.read_document("other", body["id"], ref.digest) == stores.read_document(
             "acme", source["id"], ref.digest

@@ -34,7 +34,7 @@ def test_a_published_version_is_whole_and_readable(store: ArtifactStore, tmp_pat
     assert store.read_manifest(adapter) == {"digest": "d"}
     assert store.read_lines(adapter, "passages.jsonl") == [{"text": "one"}, {"text": "two"}]
     assert (store.local_folder(adapter) / "adapter_model.safetensors").read_text() == "weights"
-    assert store.versions("acme", adapter.memory_id) == [adapter]
+    assert store.versions("acme", adapter.owner) == [adapter]
     assert not (tmp_path / "s").exists()
 
 
@@ -43,7 +43,7 @@ def test_publishing_again_after_a_crash_changes_nothing(store: ArtifactStore, tm
     store.publish(a_staging(tmp_path / "a"), adapter)
     store.publish(a_staging(tmp_path / "b"), adapter)
 
-    assert store.versions("acme", adapter.memory_id) == [adapter]
+    assert store.versions("acme", adapter.owner) == [adapter]
     assert not (tmp_path / "b").exists()
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.core.engines import EngineRecord
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
 from app.core.partition import Part
+from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
@@ -158,7 +159,7 @@ async def workshop(redis: Registry, tmp_path: Path) -> AsyncIterator[Workshop]:
         maker = WritesOneFile(artifacts, tmp_path)
         trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
         memory = a_memory()
-        await memories.create(memory, a_version(memory))
+        await memories.create(memory, replace(a_version(memory), recipe=Recipe(seeds=1).to_dict()))
         yield Workshop(trainer, engine, memory, redis, maker)
 
 
@@ -196,6 +197,40 @@ async def test_a_candidate_that_answers_no_more_than_the_base_model_is_rejected_
     assert version.error
     assert "0% of 4 questions" in version.error["message"]
     assert await workshop.trainer.engines.desired("e1") == {}
+
+
+async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another_seed(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    await set_recipe(workshop, Recipe(seed=4, seeds=2))
+    good = workshop.engine.answers["adapter"]
+    workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
+
+    first = await workshop.attempt()
+    jobs = await workshop.trainer.versions.open_jobs()
+    workshop.engine.answers["adapter"] = good
+    second = await workshop.attempt()
+
+    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, 5, 1)
+    assert jobs == [workshop.job]
+    assert (second.state, workshop.maker.made) == (State.READY, 2)
+    assert first.scores["adapter"] < second.scores["adapter"]
+
+
+async def test_the_last_seed_that_fails_its_gate_is_rejected(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    await set_recipe(workshop, Recipe(seeds=2))
+    workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
+
+    states = [(await workshop.attempt()).state for _ in range(2)]
+
+    assert states == [State.QUEUED, State.REJECTED]
+    assert await workshop.trainer.engines.desired("e1") == {}
+
+
+async def set_recipe(workshop: Workshop, recipe: Recipe) -> None:
+    """Give the version a recipe."""
+    memory = workshop.memory
+    await workshop.redis.hset(version_key(memory.tenant, memory.id, 1), "recipe", json.dumps(recipe.to_dict()))
 
 
 async def test_an_engine_that_restarts_while_a_candidate_waits_for_it_costs_no_attempt(workshop: Workshop) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from app.core.lifecycle import State
 from app.core.memory import Version
+from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_version
 from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.redis
 async def second(workshop: Workshop) -> Version:
     """Grow a memory whose first version serves; return its second version as the trainer left it."""
     trainer, memory = workshop.trainer, workshop.memory
-    await trainer.versions.add(memory, a_version(memory, number=2), content="union")
+    grown = replace(a_version(memory, number=2), recipe=Recipe(seeds=1).to_dict())
+    await trainer.versions.add(memory, grown, content="union")
     await work(trainer, Job(memory.tenant, memory.id, 2))
     return await trainer.versions.get(memory.tenant, memory.id, 2)
 

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import structlog
 
-from app.core.gate import decide
+from app.core.gate import Scores, decide
 from app.core.lifecycle import State
 from app.core.memory import Version
+from app.core.names import AdapterName
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import (
@@ -167,24 +168,40 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
     await step.to(State.EVALUATING, _weights_of(candidates))
-    names = step.version.adapters
-    engine = await trainer.examiner.load(*names)
-    exams = [await asyncio.to_thread(read_exam, trainer.artifacts, one.name) for one in candidates]
-    scores = await trainer.examiner.examine(engine, dict(zip(names, exams, strict=True)))
-    decision = decide(scores, Recipe.from_dict(step.version.recipe))
-    if not decision.passed:
+    scores = await _examined(trainer, step.version)
+    recipe = Recipe.from_dict(step.version.recipe)
+    decision = decide(scores, recipe)
+    if decision.passed:
+        await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
+        await _publish(trainer, step)
+        return
+    if recipe.seeds > 1:
+        log.info("version.tried_again", seed=recipe.seed + 1, reason=decision.reason)
+        await step.to(State.QUEUED, {"scores": scores.to_dict(), "attempt": 0, "recipe": _next_seed(recipe)})
+    else:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})
-        for name in names:
-            await trainer.engines.forget(name)
-        return
-    await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
-    await _publish(trainer, step, candidates)
+    for name in step.version.adapters:
+        await trainer.engines.forget(name)
 
 
-async def _publish(trainer: Trainer, step: _Steps, candidates: list[Candidate]) -> None:
+async def _examined(trainer: Trainer, version: Version) -> Scores:
+    """Load all of a version on one engine and ask it what its parts should know."""
+    names = version.adapters
+    engine = await trainer.examiner.load(*names)
+    exams = [await asyncio.to_thread(read_exam, trainer.artifacts, AdapterName.parse(name)) for name in names]
+    return await trainer.examiner.examine(engine, dict(zip(names, exams, strict=True)))
+
+
+def _next_seed(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe of the next try: a training may have been unlucky."""
+    return replace(recipe, seed=recipe.seed + 1, seeds=recipe.seeds - 1).to_dict()
+
+
+async def _publish(trainer: Trainer, step: _Steps) -> None:
     version = step.version
-    await asyncio.to_thread(trainer.artifacts.mark_published, candidates[0].name, version.scores, version.parts)
+    first = AdapterName.parse(version.adapter)
+    await asyncio.to_thread(trainer.artifacts.mark_published, first, version.scores, version.parts)
     memory = await trainer.memories.get(version.tenant, version.memory_id)
     if memory.pinned:
         for name in version.adapters:
