@@ -67,16 +67,16 @@ class IndexCache:
 
     def __init__(self, capacity: int = 64) -> None:
         self._capacity = capacity
-        self._indexes: OrderedDict[str, PassageIndex] = OrderedDict()
+        self._indexes: OrderedDict[str, PartIndex] = OrderedDict()
 
-    def get(self, adapter: str) -> PassageIndex | None:
+    def get(self, adapter: str) -> PartIndex | None:
         """Return a version's index if it is here."""
         if index := self._indexes.get(adapter):
             self._indexes.move_to_end(adapter)
             return index
         return None
 
-    def put(self, adapter: str, index: PassageIndex) -> None:
+    def put(self, adapter: str, index: PartIndex) -> None:
         """Keep an index, dropping the one not used for longest."""
         self._indexes[adapter] = index
         while len(self._indexes) > self._capacity:

@@ -198,7 +198,9 @@ def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
 
 
 def _source(memory: dict[str, Any]) -> str:
-    used = ", ".join(f"{one['id']} v{one['version']}" for one in memory["used"])
+    used = ", ".join(
+        f"{one['id']} v{one['version']}" + (f" part {one['part']}" if "part" in one else "") for one in memory["used"]
+    )
     cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
     passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
     return " · ".join(filter(None, [memory["mode"], used, passages, memory["engine"], cold]))

@@ -34,7 +34,8 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that replies carry."""
-        used = [{"id": self.target.memory_id, "version": self.target.version, "score": None}]
+        part = {"part": self.target.part} if self.target.part else {}
+        used = [{"id": self.target.memory_id, "version": self.target.version, "score": None, **part}]
         return {
             "mode": self.target.mode if self.target.adapter else "base",
             "used": used if self.target.adapter else [],
@@ -147,12 +148,13 @@ class Answerer:
 
     async def _prepare(self, tenant: str, body: dict[str, Any]) -> _Asked:
         target = await self._resolver.resolve(tenant, body.get("model"), Extension.parse(body.get("memory")))
+        target = target.picking(await self._library.pick(target.adapters, body)) if target.adapters else target
         sent = {name: value for name, value in body.items() if name != "memory"}
         sent["model"] = target.served
         sent["cache_salt"] = _salt(tenant, target, body.get("cache_salt"))
         if target.mode == "adapter":
             return _Asked(target, sent, [])
-        passages = await self._library.find(target.adapter, question_of(sent))
+        passages = await self._library.find(target.adapters, question_of(sent))
         return _Asked(target, with_passages(sent, passages), passages)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from app.core.context import question_with_passages
 from app.core.names import AdapterName
 from app.errors import InvalidRequest, NoPassages, NotFound
-from app.retrieve import PASSAGES, Hit, IndexCache, PassageIndex
+from app.retrieve import PASSAGES, Hit, IndexCache, PartIndex
 from app.stores.artifacts import ArtifactStore
 
 
@@ -18,27 +18,42 @@ class Library:
         self._artifacts = artifacts
         self._indexes = IndexCache()
 
-    async def find(self, adapter: str, question: str) -> list[Hit]:
-        """Return a version's best passages for a question.
+    async def find(self, adapters: Sequence[str], question: str) -> list[Hit]:
+        """Return a version's best passages for a question, whichever of its adapters learned them.
 
         Raises:
             NoPassages: none shares a word with it; it is never answered without any in silence.
         """
-        index = self._indexes.get(adapter)
-        if index is None:
-            index = await asyncio.to_thread(self._index, adapter)
-            self._indexes.put(adapter, index)
+        index = await self._of(adapters)
         hits = await asyncio.to_thread(index.search, question, PASSAGES)
         if not hits:
             raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
         return hits
 
-    def _index(self, adapter: str) -> PassageIndex:
+    async def pick(self, adapters: Sequence[str], body: dict[str, Any]) -> int:
+        """Return the place of the adapter that a request is for; the first where there is one, or nothing fits.
+
+        Raises:
+            NoPassages: there are several, and one has none.
+        """
+        if len(adapters) == 1:
+            return 0
+        return await asyncio.to_thread((await self._of(adapters)).pick, _asked(body))
+
+    async def _of(self, adapters: Sequence[str]) -> PartIndex:
+        key = " ".join(adapters)
+        index = self._indexes.get(key)
+        if index is None:
+            index = await asyncio.to_thread(self._index, adapters)
+            self._indexes.put(key, index)
+        return index
+
+    def _index(self, adapters: Sequence[str]) -> PartIndex:
         try:
-            rows = self._artifacts.read_lines(AdapterName.parse(adapter), "passages.jsonl")
+            rows = [self._artifacts.read_lines(AdapterName.parse(one), "passages.jsonl") for one in adapters]
         except NotFound as error:
             raise NoPassages("This memory has no passages: ask it with mode adapter.") from error
-        return PassageIndex([row["text"] for row in rows])
+        return PartIndex([[row["text"] for row in part] for part in rows])
 
 
 def question_of(body: dict[str, Any]) -> str:
@@ -59,6 +74,22 @@ def question_of(body: dict[str, Any]) -> str:
             "With memory.mode context or both the last message must be the user's, as text.", "messages"
         )
     return str(last["content"])
+
+
+def _asked(body: dict[str, Any]) -> str:
+    """Return what a request asks, as far as it is text: the user's last message, or the prompt."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return _text_of(body.get("prompt"))
+    users = [one for one in messages if isinstance(one, dict) and one.get("role") == "user"]
+    return _text_of(users[-1].get("content")) if users else ""
+
+
+def _text_of(content: object) -> str:
+    """Return the texts of what may be one text, or a list of texts and of OpenAI's content parts."""
+    pieces = content if isinstance(content, list) else [content]
+    texts = [piece.get("text") if isinstance(piece, dict) else piece for piece in pieces]
+    return " ".join(text for text in texts if isinstance(text, str))
 
 
 def with_passages(body: dict[str, Any], hits: Sequence[Hit]) -> dict[str, Any]:

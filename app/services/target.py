@@ -55,7 +55,10 @@ class Target(BaseModel):
 
     Attributes:
         asked: what the client calls it.
-        adapter: the engine's name for the memory's current version; empty for the base model.
+        adapter: the engine's name for the memory's current version, or the part of it that was picked; empty for the
+            base model.
+        adapters: that one, or all parts.
+        part: which of them was picked, from 1; None where there is one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +68,14 @@ class Target(BaseModel):
     memory_id: str = ""
     version: int = 0
     adapter: str = ""
+    adapters: tuple[str, ...] = ()
+    part: int | None = None
+
+    def picking(self, place: int) -> Self:
+        """Return the target with one of its parts picked."""
+        if len(self.adapters) < 2:
+            return self
+        return self.model_copy(update={"adapter": self.adapters[place], "part": place + 1})
 
     @property
     def served(self) -> str:
@@ -113,5 +124,6 @@ class Resolver:
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
-        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
-        return Target(asked=model, mode=extension.mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+        adapters = await self._versions.adapters(tenant, memory.id, memory.current)
+        own = {"memory_id": memory.id, "version": memory.current, "adapter": adapters[0], "adapters": adapters}
+        return Target(asked=model, mode=extension.mode, **own)

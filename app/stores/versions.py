@@ -57,16 +57,17 @@ class VersionStore:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
         return Version.from_dict(decode(row))
 
-    async def adapter(self, tenant: str, memory_id: str, number: int) -> str:
-        """Return what engines call one version: all that a question needs of it, however many documents it has.
+    async def adapters(self, tenant: str, memory_id: str, number: int) -> tuple[str, ...]:
+        """Return what engines call one version, or its parts: all that a question needs, however many documents it has.
 
         Raises:
             VersionNotFound: the memory has none with this number.
         """
-        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), "adapter")
-        if text is None:
+        key = layout.version_key(tenant, memory_id, number)
+        adapter, parts = await self._redis.hmget(key, ["adapter", "parts"])
+        if adapter is None:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return str(json.loads(text))
+        return tuple(json.loads(parts or "[]")) or (str(json.loads(adapter)),)
 
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""

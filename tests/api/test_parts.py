@@ -62,3 +62,62 @@ async def test_every_part_can_be_warmed_and_pinned_by_its_name(
 
     assert (warm.status_code, pin.status_code) == (200, 200)
     assert await world.gateway.engines.pinned() == {name}
+
+
+PATHS = ["/v1/chat/completions", "/v1/completions"]
+
+
+def ask(question: object, **more: object) -> dict[str, object]:
+    return {"model": "ada", "messages": [{"role": "user", "content": question}], "prompt": question, **more}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("question", "part"), [("When was Bob born?", 2), ("When was Ada born?", 1), ("Qui?", 1), ([{"text": "Bob"}], 2)]
+)
+async def test_the_part_that_learned_the_best_passage_answers(
+    world: World, http: httpx.AsyncClient, path: str, question: object, part: int
+) -> None:
+    if path == PATHS[1] and not isinstance(question, str):
+        question = "Bob"
+    version = await world.ready_in_parts("ada", TWO)
+    await world.report(world.engines[0])
+    reply = await http.post(path, json=ask(question))
+
+    assert f"from {version.parts[part - 1]}" in reply.text
+    assert reply.json()["memory"]["used"] == [{"id": version.memory_id, "version": 1, "score": None, "part": part}]
+    assert world.engines[0].loads == [version.parts[part - 1]]
+
+
+async def test_it_is_the_users_last_message_that_counts(world: World, http: httpx.AsyncClient) -> None:
+    await world.ready_in_parts("ada", TWO)
+    await world.report(world.engines[0])
+    said = [("user", "Who is Ada?"), ("assistant", "Ada."), ("user", "And Bob?"), ("assistant", "Ada again")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    reply = await http.post(PATHS[0], json={"model": "ada", "messages": messages})
+
+    assert reply.json()["memory"]["used"][0]["part"] == 2
+
+
+@pytest.mark.parametrize("sent", [{"messages": []}, {"messages": [7]}, {"messages": None}, {"prompt": [1901, 2]}])
+async def test_what_holds_no_question_is_the_first_parts(
+    world: World, http: httpx.AsyncClient, sent: dict[str, object]
+) -> None:
+    version = await world.ready_in_parts("ada", TWO)
+    await world.report(world.engines[0])
+    await http.post(PATHS["prompt" in sent], json={"model": "ada", **sent})
+
+    assert world.engines[0].loads == [version.parts[0]]
+
+
+async def test_passages_come_from_every_part_and_a_stream_says_which_part_answers(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.ready_in_parts("ada", TWO)
+    await world.report(world.engines[0])
+    both = await http.post(PATHS[0], json=ask("Was Bob born before Ada in 1815?", memory={"mode": "both"}))
+    stream = await http.post(PATHS[0], json=ask("When was Bob born?", stream=True))
+
+    assert {hit["text"] for hit in both.json()["memory"]["passages"]} == {text for part in TWO for text in part}
+    assert both.json()["memory"]["used"][0]["part"] == 1
+    assert '"part": 2' in stream.text or '"part":2' in stream.text
