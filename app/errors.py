@@ -12,6 +12,7 @@
     ├── NotFound 404 not_found
     │   ├── MemoryNotFound 404 memory_not_found
     │   ├── VersionNotFound 404 version_not_found
+    │   ├── GuardNotFound 404 guard_not_found
     │   └── ModelNotFound 404 model_not_found
     ├── Conflict 409 conflict
     │   ├── NameTaken 409 name_taken
@@ -27,6 +28,8 @@
     ├── TooLarge 413 too_large
     ├── UnsupportedDocument 415 unsupported_document
     ├── TooMuch 422 too_much
+    ├── NothingToLearn 422 nothing_to_learn
+    ├── CompositeRejected 422 composite_rejected
     ├── Busy 429 engines_busy
     ├── AdapterRejected 502 adapter_rejected
     ├── EngineFailed 502 engine_failed
@@ -37,6 +40,7 @@
         ├── NoEngine 503 no_engine
         ├── NoTrainer 503 no_trainer
         ├── GeneratorFailed 503 generator_failed
+        ├── EmbeddingsFailed 503 embeddings_failed
         └── RegistryUnavailable 503 registry_unavailable
 
 `StartupError` stands apart: the process cannot start; its text is the one sentence a user sees.
@@ -107,6 +111,10 @@ class NotFound(ServiceError):
 
 class MemoryNotFound(NotFound):
     code = "memory_not_found"
+
+
+class GuardNotFound(NotFound):
+    code = "guard_not_found"
 
 
 class VersionNotFound(NotFound):
@@ -183,6 +191,18 @@ class TooMuch(ServiceError):
     status, code = 422, "too_much"
 
 
+class NothingToLearn(ServiceError):
+    """The model does already what it was to be trained to."""
+
+    status, code = 422, "nothing_to_learn"
+
+
+class CompositeRejected(ServiceError):
+    """A composite broke: the engine that built it measured it and will not serve it."""
+
+    status, code = 422, "composite_rejected"
+
+
 class Busy(ServiceError):
     status, code, retry_after_s = 429, "engines_busy", 2
 
@@ -217,6 +237,10 @@ class NoTrainer(Unavailable):
 
 class GeneratorFailed(Unavailable):
     code = "generator_failed"
+
+
+class EmbeddingsFailed(Unavailable):
+    code = "embeddings_failed"
 
 
 class RegistryUnavailable(Unavailable):

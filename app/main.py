@@ -8,7 +8,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from app.api import answers, console, fleet, health, keys, memories, plans
+from app.api import answers, console, fleet, health, keys, languages, memories, plans
 from app.api.edge import Edge
 from app.api.failures import install_handlers
 from app.api.gateway import open_gateway
@@ -49,7 +49,7 @@ def create_app(
         redirect_slashes=False,
     )
     install_handlers(app)
-    for module in (memories, plans, answers, fleet, keys, health, console):
+    for module in (memories, plans, answers, languages, fleet, keys, health, console):
         app.include_router(module.router)
     app.add_middleware(Edge)
     return app

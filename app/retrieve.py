@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,12 @@ PASSAGES = 3
 _WORD = re.compile(r"[^\W_]+")
 _STEM = 5  # letters; a longer word is also found by so many: plurals and endings in most languages, with no word list
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai
+
+
+def terms(text: str) -> list[str]:
+    """Return what a text is found by: its words, and how the longer ones begin."""
+    words = _words(text)
+    return words + [f"{word[:_STEM]}*" for word in words if len(word) > _STEM]
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,14 @@ class PassageIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = list(texts)
         self._bm25 = bm25s.BM25()
-        words = [_terms(text) for text in self._texts]
+        words = [terms(text) for text in self._texts]
         self._empty = not any(words)
         if not self._empty:
             self._bm25.index(words, show_progress=False)
 
     def search(self, question: str, k: int) -> list[Hit]:
         """Return the `k` best passages that share a word of meaning with the question, best first."""
-        words = [term for term in _terms(question) if term not in STOP_WORDS]
+        words = [term for term in terms(question) if term not in STOP_WORDS]
         if self._empty or not words:
             return []
         found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
@@ -60,32 +65,6 @@ class PartIndex:
     def pick(self, question: str) -> int:
         """Return the part, from 0, that learned the best passage; the first where none is found."""
         return next((self._parts[hit.index] for hit in self.search(question, 1)), 0)
-
-
-class IndexCache:
-    """The indexes used last. A version is immutable, so one made of it never grows stale."""
-
-    def __init__(self, capacity: int = 64) -> None:
-        self._capacity = capacity
-        self._indexes: OrderedDict[str, PartIndex] = OrderedDict()
-
-    def get(self, adapter: str) -> PartIndex | None:
-        """Return a version's index if it is here."""
-        if index := self._indexes.get(adapter):
-            self._indexes.move_to_end(adapter)
-            return index
-        return None
-
-    def put(self, adapter: str, index: PartIndex) -> None:
-        """Keep an index, dropping the one not used for longest."""
-        self._indexes[adapter] = index
-        while len(self._indexes) > self._capacity:
-            self._indexes.popitem(last=False)
-
-
-def _terms(text: str) -> list[str]:
-    words = _words(text)
-    return words + [f"{word[:_STEM]}*" for word in words if len(word) > _STEM]
 
 
 def _words(text: str) -> list[str]:

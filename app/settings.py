@@ -5,12 +5,13 @@ Built once at a process's start and passed down. How to train is not here: see `
 
 import hashlib
 import os
+import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.names import BASE, check_tenant
@@ -45,6 +46,10 @@ class Settings(BaseSettings):
     max_import_bytes: int = Field(2 * 2**30, ge=1)  # of a tar that is imported
     admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
     engine_timeout: timedelta = timedelta(minutes=10)
+    context_tokens: int = Field(640, ge=16)  # of the passages in one prompt, by the base model's tokenizer
+    embeddings_url: str = ""  # OpenAI-compatible; empty: memories are chosen by their words alone
+    embeddings_key: SecretStr | None = None
+    embeddings_model: str = "text-embedding-3-small"
     erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files
 
     # engine
@@ -56,7 +61,7 @@ class Settings(BaseSettings):
     engine_url: str = ""  # what others reach this engine by; empty: http://<engine_host>:<engine_port>
     max_loras: int = Field(4, ge=1)
     max_cpu_loras: int = Field(16, ge=1)
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = 16
+    max_lora_rank: Annotated[Literal[8, 16, 32, 64, 128, 256, 320, 512], BeforeValidator(int)] = 16
     max_model_len: int = Field(2048, ge=64)
     kv_cache_gib: int = Field(2, ge=1)  # CPU engines
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
@@ -67,6 +72,7 @@ class Settings(BaseSettings):
     engine_start_timeout: timedelta = timedelta(minutes=20)  # from the start of vLLM to its first healthy answer
     engine_drain: timedelta = timedelta(seconds=30)  # how long unloading an adapter waits for its requests to end
     engine_max_body_bytes: int = Field(16 * 2**20, ge=1024)
+    composites_bytes: int = Field(4 * 2**30, ge=0)  # kept on an engine's disk; those in use stay in any case
 
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
@@ -119,6 +125,11 @@ class Settings(BaseSettings):
     def model(self) -> str:
         """The base model's path or hub id."""
         return self.base_model or str(self.default_model)
+
+    @property
+    def this_engine_id(self) -> str:
+        """What the registry calls this process's engine."""
+        return self.engine_id or f"{socket.gethostname()}-{self.engine_port}"
 
     @property
     def this_engine_url(self) -> str:

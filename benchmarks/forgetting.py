@@ -2,7 +2,7 @@
 
     python benchmarks/forgetting.py "phone book" veldmark
 
-Asks `workers/trainer/control.csv` (facts, sums, instructions, requests to decline) of the base model and of each memory
+Asks `app/control.csv` (facts, sums, instructions, requests to decline) of the base model and of each memory
 named, greedily, through a running gateway. A second share counts only what the base model gets right: what a memory
 loses of that was forgotten. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY, or
 the admin key under LOREKEEP_HOME.
@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.gateway import GatewayError, whereabouts
-from workers.trainer.control import MAX_ANSWER_TOKENS, OTHER, control_questions
+from app.control import OTHER, control_questions
+from workers.trainer.control import MAX_ANSWER_TOKENS
 
 AT_ONCE = 8
 

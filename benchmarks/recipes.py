@@ -39,7 +39,7 @@ from workers.trainer.make import encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
-from workers.trainer.replay import general_examples, replayed
+from workers.trainer.replay import general_examples, replayed, shown_at_most
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import PACK_TOKENS, Loop
 
@@ -80,7 +80,8 @@ class Bench:
         if not recipe.replay:
             return lesson
         digest = base_digest(self._folder, self._settings.home)
-        general = asyncio.run(general_examples(self, self._settings.home / "replay", digest))
+        most = shown_at_most(lesson.examples, recipe)
+        general = asyncio.run(general_examples(self, self._settings.home / "replay", digest, most))
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def run(self, lesson: Lesson, recipe: Recipe) -> list[str]:
@@ -88,6 +89,7 @@ class Bench:
         most = self._settings.max_model_len
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
         held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
+        recipe = replace(recipe, epochs=recipe.passes(has_pairs=any(one.origin == "pair" for one in lesson.examples)))
         model = attach_lora(self._model, recipe, recipe.seed)
         began = time.perf_counter()
         if recipe.needs_teacher:

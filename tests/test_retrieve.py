@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.retrieve import IndexCache, PartIndex, PassageIndex
+from app.retrieve import PartIndex, PassageIndex
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",
@@ -65,16 +65,6 @@ def test_a_thousand_passages_are_searched_from_many_threads_in_milliseconds() ->
 
     assert found == list(range(1000))
     assert (time.perf_counter() - began) / 1000 < 0.02  # about 1 ms; the margin is for a busy machine
-
-
-def test_the_cache_drops_what_was_used_longest_ago() -> None:
-    cache, index = IndexCache(2), PartIndex([PASSAGES])
-    for name in ("a", "b"):
-        cache.put(name, index)
-    cache.get("a")
-    cache.put("c", index)
-
-    assert [name for name in "abc" if cache.get(name)] == ["a", "c"]
 
 
 def test_the_part_that_holds_the_best_passage_is_picked_and_the_first_where_there_is_none() -> None:

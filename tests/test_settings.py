@@ -26,3 +26,17 @@ def test_a_misspelt_name_in_a_dotenv_file_is_named(folder: Path) -> None:
 
     with pytest.raises(StartupError, match="LOREKEEP_PROT"):
         load_settings()
+
+
+def test_a_rank_comes_from_the_environment_as_any_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOREKEEP_MAX_LORA_RANK", "32")
+
+    assert load_settings().max_lora_rank == 32
+
+
+@pytest.mark.parametrize("rank", ["24", "many"])
+def test_a_rank_that_engines_do_not_have_is_named(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    monkeypatch.setenv("LOREKEEP_MAX_LORA_RANK", rank)
+
+    with pytest.raises(StartupError, match="LOREKEEP_MAX_LORA_RANK"):
+        load_settings()

@@ -1,6 +1,6 @@
 """Print what the extras need, as exact pins, read off the environment this runs in.
 
-    .venv/bin/python tools/lock.py cpu embedded dev > constraints-cpu.txt
+    .venv/bin/python tools/lock.py cpu embedded languages dev > constraints-cpu.txt
 
 pip cannot override a dependency, and some of vLLM's must not come: `LEFT_OUT` says which and why. `make setup`
 therefore installs from the list with `--no-deps`.

@@ -91,7 +91,7 @@ def install() -> None:
         if kind == "cpu":
             refuse_cuda_torch()
     else:
-        run([*pip, "-e", f"{ROOT}[{kind},embedded,dev]"])
+        run([*pip, "-e", f"{ROOT}[{kind},embedded,languages,dev]"])
 
 
 def refuse_cuda_torch() -> None:

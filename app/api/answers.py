@@ -55,14 +55,21 @@ async def complete(request: Request, caller: Reader, gateway: GatewayDep) -> Res
 
 @router.post("/query", response_model=QueryReply)
 async def query(request: Request, body: QueryBody, caller: Reader, gateway: GatewayDep) -> Response:
-    """Ask one memory one question, greedily."""
+    """Ask one question, greedily: of the memory named, of several composed, or of the one the question is about."""
     names = [body.memories] if isinstance(body.memories, str) else body.memories
     if not names:
         raise InvalidRequest("Name the memory to ask.", "memories")
+    ids = "auto" if names == ["auto"] else names
     sent = {
         "model": BASE,
         "messages": [{"role": "user", "content": body.question}],
-        "memory": {"ids": "auto" if names == ["auto"] else names, "mode": body.mode, "language": body.language},
+        "memory": {
+            "ids": ids,
+            "mode": body.mode,
+            "language": body.language,
+            "compose": body.compose and body.compose.model_dump(),
+            "explain": body.explain,
+        },
         "temperature": 0,
         "max_tokens": body.max_tokens,
     }

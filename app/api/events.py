@@ -1,16 +1,31 @@
 """A memory's events as server-sent events."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 
 from sse_starlette import ServerSentEvent
 
 from app.core.lifecycle import TERMINAL
 from app.core.memory import Memory
-from app.errors import NotFound
+from app.errors import InvalidRequest, NotFound
 from app.stores.events import Event, EventStore
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
+
+_EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
+
+
+def event_after(after: str | None, last_event_id: str | None) -> str:
+    """Return the id after which a client wants events: its header's, else its parameter's, else from the beginning.
+
+    Raises:
+        InvalidRequest: it is not an id.
+    """
+    param, start = ("Last-Event-ID", last_event_id) if last_event_id is not None else ("after", after)
+    if start is not None and not _EVENT_ID.fullmatch(start):
+        raise InvalidRequest(f"{param} is not the id of an event: send one as it was received.", param)
+    return start or "0"
 
 
 class Narrator:

@@ -67,7 +67,7 @@ JSON_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": response["description"], "content": _SCHEMA} for status, response in RESPONSES.items()
 }
 
-EVENTS = {
+EVENTS: dict[str, Any] = {
     "text/event-stream": {
         "schema": {
             "type": "object",
@@ -76,6 +76,7 @@ EVENTS = {
         }
     }
 }
+STREAM: dict[int | str, dict[str, Any]] = {**JSON_RESPONSES, 200: {"content": EVENTS}}
 
 _TYPES = {
     401: "authentication_error",

@@ -13,13 +13,19 @@ from redis.exceptions import RedisError
 from app.api.metrics import Metrics
 from app.api.tasks import end
 from app.engines.client import EngineClient
+from app.engines.embeddings import EmbeddingsClient
 from app.engines.fleet import Fleet
 from app.secret_files import admin_key, engine_key
 from app.services.answer import Answerer
+from app.services.choose import Chooser
 from app.services.context import Library
 from app.services.erase import Eraser, Places
+from app.services.languages import Guards
+from app.services.meaning import Meaning
 from app.services.plan import Planner
 from app.services.remember import Rememberer
+from app.services.select import Selector
+from app.services.send import Sender
 from app.services.target import Resolver
 from app.services.transfer import Exporter, Importer
 from app.settings import Settings
@@ -32,6 +38,7 @@ from app.stores.keys import KeyStore
 from app.stores.memories import MemoryStore
 from app.stores.queue import TrainingQueue
 from app.stores.redis import Registry, connect
+from app.stores.serving import ServingStore
 from app.stores.versions import VersionStore
 
 log = structlog.get_logger()
@@ -57,6 +64,7 @@ class Gateway:
     answerer: Answerer
     planner: Planner
     rememberer: Rememberer
+    guards: Guards
     eraser: Eraser
     exporter: Exporter
     importer: Importer
@@ -72,6 +80,10 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
     places = Places(memories, versions, events, erasures, engines, artifacts, client)
     planner = Planner(settings, BaseStore(redis), fleet, client)
     rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url), planner)
+    sender = Sender(fleet, client)
+    library = Library(artifacts, sender, settings.context_tokens)
+    selector = Selector(ServingStore(redis), artifacts, _meaning(settings, http, artifacts))
+    chooser = Chooser(Resolver(memories, versions), selector, versions, library, sender)
     return Gateway(
         settings=settings,
         redis=redis,
@@ -83,14 +95,22 @@ def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifact
         keys=KeyStore(redis),
         artifacts=artifacts,
         fleet=fleet,
-        answerer=Answerer(Resolver(memories, versions), fleet, client, Library(artifacts)),
+        answerer=Answerer(chooser, sender),
         planner=planner,
         rememberer=rememberer,
+        guards=Guards(memories, versions, artifacts, rememberer),
         eraser=Eraser(places, grace_s=settings.erase_grace.total_seconds()),
         exporter=Exporter(versions, artifacts),
         importer=Importer(settings, memories, artifacts, rememberer, fleet),
         metrics=Metrics(),
     )
+
+
+def _meaning(settings: Settings, http: httpx.AsyncClient, artifacts: ArtifactStore) -> Meaning | None:
+    if not settings.embeddings_url:
+        return None
+    key, model = settings.embeddings_key, settings.embeddings_model
+    return Meaning(EmbeddingsClient(http, settings.embeddings_url, key, model), artifacts)
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """`/v1/memories`: make, look at, change, delete."""
 
 import asyncio
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,8 +8,8 @@ from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
 from app.api.context import GatewayDep, ReadableMemory, Reader, WritableMemory, Writer, bearer
-from app.api.events import Narrator
-from app.api.failures import EVENTS, JSON_RESPONSES, RESPONSES
+from app.api.events import Narrator, event_after
+from app.api.failures import JSON_RESPONSES, RESPONSES, STREAM
 from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, PartView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
@@ -25,11 +24,6 @@ router = APIRouter(prefix="/v1/memories", tags=["memories"], responses=RESPONSES
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")
 ]
-_EVENT_ID = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
-_STREAM: dict[int | str, dict[str, Any]] = {
-    **JSON_RESPONSES,
-    200: {"content": EVENTS},
-}
 _TAR: dict[int | str, dict[str, Any]] = {
     **JSON_RESPONSES,
     200: {"content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}},
@@ -117,7 +111,7 @@ async def list_versions(memory: ReadableMemory, gateway: GatewayDep) -> VersionL
     return VersionList(data=[VersionView.of(version, memory.current, own) for version, own in shown])
 
 
-@router.get("/{memory_id}/events", response_class=EventSourceResponse, responses=_STREAM)
+@router.get("/{memory_id}/events", response_class=EventSourceResponse, responses=STREAM)
 async def follow_events(
     memory: ReadableMemory,
     gateway: GatewayDep,
@@ -125,11 +119,8 @@ async def follow_events(
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", max_length=64)] = None,
 ) -> EventSourceResponse:
     """Follow what happens to a memory, from its beginning or after an event, until its newest version is over."""
-    param, start = ("Last-Event-ID", last_event_id) if last_event_id is not None else ("after", after)
-    if start is not None and not _EVENT_ID.fullmatch(start):
-        raise InvalidRequest(f"{param} is not the id of an event: send one as it was received.", param)
     narrator = Narrator(gateway.events, gateway.memories, gateway.versions)
-    return EventSourceResponse(narrator.tell(memory, start or "0"), ping=0)
+    return EventSourceResponse(narrator.tell(memory, event_after(after, last_event_id)), ping=0)
 
 
 @router.post("/{memory_id}/cancel", response_model=MemoryView)

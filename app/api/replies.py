@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.memory import DocumentRef, Memory, Version
+from app.languages.detector import Kind
 
 
 class Problem(BaseModel):
@@ -30,6 +31,7 @@ class MemoryView(BaseModel):
     documents: list[DocumentRef]
     metadata: dict[str, str]
     pinned: bool
+    generalist: bool
     created_at: float
     updated_at: float
 
@@ -49,6 +51,7 @@ class MemoryView(BaseModel):
             documents=list(latest.documents),
             metadata=memory.metadata,
             pinned=memory.pinned,
+            generalist=memory.generalist,
             created_at=memory.created_at,
             updated_at=max(memory.updated_at, latest.updated_at),
         )
@@ -60,6 +63,53 @@ class PartView(BaseModel):
     adapter: str
     digest: str
     size_bytes: int
+
+
+class GuardView(BaseModel):
+    """A language guard: `memory` is what it was trained on top of, null for the base model."""
+
+    id: str
+    object: Literal["language"] = "language"
+    name: str
+    language: str
+    strict: bool
+    memory: str | None
+    status: str
+    adapter: str | None
+    recipe: dict[str, Any]
+    progress: dict[str, Any]
+    scores: dict[str, Any]
+    error: Problem | None
+    created_at: float
+    updated_at: float
+
+    @classmethod
+    def of(cls, guard: Memory, version: Version) -> "GuardView":
+        """Join a guard with its version."""
+        return cls(
+            id=guard.id,
+            name=guard.name,
+            language=guard.metadata["language"],
+            strict=guard.metadata["strict"] == "true",
+            memory=guard.metadata.get("memory"),
+            status=version.state,
+            adapter=version.adapter or None,
+            recipe=version.recipe,
+            progress=version.progress,
+            scores=version.scores,
+            error=Problem(**version.error) if version.error else None,
+            created_at=guard.created_at,
+            updated_at=max(guard.updated_at, version.updated_at),
+        )
+
+
+class GuardList(BaseModel):
+    """A page of language guards; `next` goes into `after`."""
+
+    object: Literal["list"] = "list"
+    data: list[GuardView]
+    has_more: bool
+    next: str | None
 
 
 class VersionView(BaseModel):
@@ -224,6 +274,42 @@ class EngineList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[dict[str, Any]]
+
+
+class ConfusionView(BaseModel):
+    """A stretch that is off: `text[start:end]`, in characters of the text as it was sent."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    start: int
+    end: int
+    kind: Kind
+    text: str
+
+
+class LineView(BaseModel):
+    """A line of several words, and what it is identified as (`score` is of 0 to 1)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    start: int
+    end: int
+    language: str
+    score: float
+
+
+class CheckView(BaseModel):
+    """Where a text leaves its language; `target_share` is of its letters, null where it has none."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    object: Literal["language.check"] = "language.check"
+    language: str
+    strict: bool
+    clean: bool
+    confusions: list[ConfusionView]
+    target_share: float | None
+    lines: list[LineView]
 
 
 class Warm(BaseModel):

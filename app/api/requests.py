@@ -4,15 +4,32 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
+from app.services.compose import ComposeOptions
 from app.stores.keys import Role
+
+
+def _inlined(schema: Any) -> Any:
+    """Return a schema without references: an operation's own body has nowhere to keep definitions."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict) and "$ref" in value:
+            return resolve(definitions[value["$ref"].rsplit("/", 1)[-1]])
+        if isinstance(value, dict):
+            return {name: resolve(one) for name, one in value.items()}
+        return [resolve(one) for one in value] if isinstance(value, list) else value
+
+    return resolve(schema)
 
 
 def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
     memory = {
         "type": "object",
         "properties": {
-            "ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1},
-            "mode": {"enum": ["adapter", "context", "both"]},
+            "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
+            "mode": {"enum": ["adapter", "context", "both", "auto"]},
+            "explain": {"type": "boolean"},
+            "compose": _inlined(ComposeOptions.model_json_schema()),
         },
         "additionalProperties": False,
     }
@@ -98,11 +115,15 @@ class PlanBody(Body):
 
 
 class PatchBody(Body):
-    """Changes of a memory; `version` rolls back (or forward) to one that is ready."""
+    """Changes of a memory; `version` rolls back (or forward) to one that is ready.
+
+    A `generalist` is no candidate of selection, and answers where the candidates do not know.
+    """
 
     name: Short | None = None
     metadata: Metadata | None = None
     pinned: bool | None = None
+    generalist: bool | None = None
     version: int | None = Field(None, ge=1, le=10**9)
 
 
@@ -122,6 +143,34 @@ class QueryBody(Body):
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
+    compose: ComposeOptions | None = None
+    explain: bool = False
+
+
+class CheckBody(Body):
+    """A text to judge; `strict` counts ASCII letters, which are ignored otherwise; `prompt` is what was asked."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"text": "오늘은 weather 가 좋다.", "language": "ko"}})
+
+    text: Annotated[str, StringConstraints(max_length=100_000)]
+    language: Short
+    strict: bool = False
+    prompt: Annotated[str, StringConstraints(max_length=100_000)] = ""
+
+
+Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+
+
+class GuardBody(Body):
+    """A new language guard; `prompts` take the place of those that are shipped."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"language": "ko", "recipe": {"strict": True}}})
+
+    language: Short
+    name: Short | None = None
+    memory: Short | None = None
+    prompts: list[Prompt] | None = Field(None, min_length=1, max_length=10_000)
+    recipe: RecipeFields = Field(default_factory=dict)
 
 
 class KeyBody(Body):
@@ -146,20 +195,6 @@ def _upload(body: type[Body], options: type[Body], *, named: bool) -> dict[str, 
         "application/json": {"schema": _inlined(body.model_json_schema()), "example": example},
     }
     return {"requestBody": {"required": True, "content": content}}
-
-
-def _inlined(schema: Any) -> Any:
-    """Return a schema without references: an operation's own body has nowhere to keep definitions."""
-    definitions = schema.pop("$defs", {})
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, dict) and "$ref" in value:
-            return resolve(definitions[value["$ref"].rsplit("/", 1)[-1]])
-        if isinstance(value, dict):
-            return {name: resolve(one) for name, one in value.items()}
-        return [resolve(one) for one in value] if isinstance(value, list) else value
-
-    return resolve(schema)
 
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)

@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from app.cli import keys, memories, parts, plans
+from app.cli import guards, keys, languages, memories, parts, plans
+from app.cli.ask import ask
 from app.cli.gateway import GatewayError
 from app.core.errors import InvalidValue
 from app.errors import ServiceError, StartupError
@@ -44,11 +45,16 @@ app.command("engine")(parts.engine)
 app.command("trainer")(parts.trainer)
 app.add_typer(parts.registry, name="registry")
 app.command("remember")(memories.remember)
-app.command("ask")(memories.ask)
+app.command("ask")(ask)
 app.command("plan")(plans.plan)
 app.command("calibrate")(plans.calibrate)
 app.add_typer(memories.memories, name="memories")
 app.add_typer(keys.keys, name="keys")
+languages.languages.command("train")(guards.train)
+languages.languages.command("list")(guards.list_all)
+languages.languages.command("show")(guards.show_one)
+languages.languages.command("rm")(guards.remove)
+app.add_typer(languages.languages, name="language")
 
 
 def main() -> None:

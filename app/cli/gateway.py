@@ -96,8 +96,8 @@ def check(reply: httpx.Response) -> None:
     raise GatewayError(message, reply.status_code)
 
 
-def events(client: httpx.Client, memory_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a memory's events, of what happened already and of what happens, until its latest version is over.
+def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the events of a memory or guard, of what happened already and of what happens, until it is over.
 
     A stream that breaks, with the gateway or without, is opened again where it broke.
     """
@@ -106,12 +106,12 @@ def events(client: httpx.Client, memory_id: str) -> Iterator[tuple[str, dict[str
         empty += 1
         try:
             with ExitStack() as stack:
-                for event in _listen(stack, client, memory_id, last).iter_sse():
+                for event in _listen(stack, client, path, last).iter_sse():
                     last, empty = event.id or last, 0
                     yield event.event, json.loads(event.data)
         except httpx.TransportError:
             continue
-        if _read_memory(client, memory_id)["status"] in TERMINAL:
+        if _read(client, path)["status"] in TERMINAL:
             return
     raise GatewayError("The gateway ends the stream of events at once: ask again with `lorekeep memories show`.")
 
@@ -122,12 +122,11 @@ def _passes(error: Exception) -> bool:
 
 
 @stamina.retry(on=_passes, attempts=None, timeout=_RESTART_S, wait_initial=0.2, wait_max=3.0)
-def _listen(stack: ExitStack, client: httpx.Client, memory_id: str, last: str) -> EventSource:
+def _listen(stack: ExitStack, client: httpx.Client, path: str, last: str) -> EventSource:
     """Open the stream of events after one."""
     headers = {"Last-Event-ID": last} if last else {}
     timeout = httpx.Timeout(_SILENCE_S, connect=10)
-    url = f"/v1/memories/{memory_id}/events"
-    source = stack.enter_context(connect_sse(client, "GET", url, headers=headers, timeout=timeout))
+    source = stack.enter_context(connect_sse(client, "GET", f"{path}/events", headers=headers, timeout=timeout))
     check(source.response)
     if "text/event-stream" not in source.response.headers.get("content-type", ""):
         raise GatewayError(f"{source.response.url} does not answer as a gateway does: check LOREKEEP_URL.")
@@ -135,8 +134,8 @@ def _listen(stack: ExitStack, client: httpx.Client, memory_id: str, last: str) -
 
 
 @stamina.retry(on=_passes, attempts=None, timeout=_RESTART_S, wait_initial=0.2, wait_max=3.0)
-def _read_memory(client: httpx.Client, memory_id: str) -> dict[str, Any]:
-    return call(client, "GET", f"/v1/memories/{memory_id}")
+def _read(client: httpx.Client, path: str) -> dict[str, Any]:
+    return call(client, "GET", path)
 
 
 def _key(settings: Settings) -> str:

@@ -1,6 +1,5 @@
-"""Commands about memories: make one, ask one, look at them."""
+"""Commands about memories: make one, look at them."""
 
-from enum import StrEnum
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,14 +15,6 @@ from app.core.names import is_memory_id
 memories = typer.Typer(no_args_is_help=True, help="List, show, delete, export and import memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
-
-
-class Mode(StrEnum):
-    """Where an answer comes from."""
-
-    ADAPTER = "adapter"
-    CONTEXT = "context"
-    BOTH = "both"
 
 
 def remember(
@@ -51,7 +42,7 @@ def remember(
     with gateway(context) as client:
         memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:
-            memory = _wait(client, memory)
+            memory = wait_for(client, f"/v1/memories/{memory['id']}")
     if json:
         show(memory, True)
     elif wait and memory["status"] == "ready":
@@ -63,23 +54,6 @@ def remember(
     if wait and memory["status"] != "ready":
         reason = (memory.get("error") or {}).get("message", "no reason was given")
         raise GatewayError(f"{memory['name']} is {memory['status']}: {printable(reason)}")
-
-
-def ask(
-    context: typer.Context,
-    question: Annotated[str, typer.Argument(help="What to ask.")],
-    memory: Annotated[str, typer.Option(help="The memory's id or name.")],
-    mode: Annotated[Mode, typer.Option(help="adapter: from the weights; context: from passages; both.")] = Mode.ADAPTER,
-    json: Json = False,
-) -> None:
-    """Ask a memory."""
-    with gateway(context) as client:
-        reply = call(client, "POST", "/v1/query", json={"question": question, "memories": [memory], "mode": mode})
-    if json:
-        show(reply, True)
-        return
-    out().print(printable(reply["answer"].strip()), soft_wrap=True)
-    err().print(_source(reply["memory"]), style="dim", markup=False, soft_wrap=True)
 
 
 @memories.command("list")
@@ -99,7 +73,7 @@ def list_all(context: typer.Context, json: Json = False) -> None:
 def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None:
     """Show one memory."""
     with gateway(context) as client:
-        show(call(client, "GET", f"/v1/memories/{_id(client, memory)}"), json)
+        show(call(client, "GET", f"/v1/memories/{memory_id_of(client, memory)}"), json)
 
 
 @memories.command("rm")
@@ -111,7 +85,7 @@ def remove(
 ) -> None:
     """Delete a memory: documents, weights and all."""
     with gateway(context) as client:
-        memory_id = _id(client, memory)
+        memory_id = memory_id_of(client, memory)
         if not (yes or json):
             typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True)
         show(call(client, "DELETE", f"/v1/memories/{memory_id}"), json)
@@ -138,7 +112,7 @@ def export(
 ) -> None:
     """Save a memory's adapter and its documents as a tar file."""
     with gateway(context) as client:
-        memory_id = _id(client, memory)
+        memory_id = memory_id_of(client, memory)
         target = to or Path(f"{memory_id}.tar")
         if target.exists() and not force:
             raise GatewayError(f"{target} is there already: give another name with --to, or --force.")
@@ -180,7 +154,7 @@ def _download(client: httpx.Client, url: str, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _id(client: httpx.Client, memory: str) -> str:
+def memory_id_of(client: httpx.Client, memory: str) -> str:
     """Return a memory's id, whether it was given by id or by name."""
     if is_memory_id(memory):
         return memory
@@ -189,18 +163,9 @@ def _id(client: httpx.Client, memory: str) -> str:
     raise GatewayError(f"There is no memory called {memory!r}: `lorekeep memories list` shows all.")
 
 
-def _wait(client: httpx.Client, memory: dict[str, Any]) -> dict[str, Any]:
-    """Show what happens until the memory is ready or has failed; return it as it is then."""
+def wait_for(client: httpx.Client, path: str) -> dict[str, Any]:
+    """Show what happens until a memory or guard is ready or has failed; return it as it is then."""
     with Watcher(err()) as watcher:
-        for kind, data in events(client, memory["id"]):
+        for kind, data in events(client, path):
             watcher.tell(kind, data)
-    return call(client, "GET", f"/v1/memories/{memory['id']}")
-
-
-def _source(memory: dict[str, Any]) -> str:
-    used = ", ".join(
-        f"{one['id']} v{one['version']}" + (f" part {one['part']}" if "part" in one else "") for one in memory["used"]
-    )
-    cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
-    passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
-    return " · ".join(filter(None, [memory["mode"], used, passages, memory["engine"], cold]))
+    return call(client, "GET", path)

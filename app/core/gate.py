@@ -45,7 +45,8 @@ class Scores:
         kind: "held_out" where the questions were kept out of training, "recall" where they are the training's own.
         base: the base model's share.
         adapter: the candidate's.
-        context: the base model's with passages in its prompt, of `context_questions` of them; nothing is decided by it.
+        context: the base model's with passages in its prompt, of `context_questions` of them; it decides nothing here.
+        both: the candidate's with the same passages.
         parts: how many adapters answered, each the questions that selection picked it for.
         routed: the share of questions whose own part was picked.
     """
@@ -57,6 +58,7 @@ class Scores:
     control: Control | None = None
     context: float = 0.0
     context_questions: int = 0
+    both: float = 0.0
     parts: int = 1
     routed: float = 1.0
 
@@ -73,9 +75,10 @@ class Scores:
             known = self.control.known
             fields["kept_interval"] = _rounded(interval(self.control.kept / known if known else 0.0, known))
         if self.context_questions:
-            fields["context_interval"] = _rounded(interval(self.context, self.context_questions))
+            for name, share in (("context", self.context), ("both", self.both)):
+                fields[f"{name}_interval"] = _rounded(interval(share, self.context_questions))
         else:
-            del fields["context"], fields["context_questions"]
+            del fields["context"], fields["context_questions"], fields["both"]
         if self.parts == 1:
             del fields["parts"], fields["routed"]
             return fields

@@ -12,7 +12,7 @@ BYTES_PER_TOKEN = 4
 TOKENS_PER_FACT = 21  # of a name and its number, question included; where only tokens are known
 # what `workers.trainer` puts beside a document's own words into a row; a test holds them to its rows
 _FRAME_TOKENS = 12  # What is missing in this sentence from "…"?
-_REPLAYS, _REPLAY_TOKENS = 176, 40  # how many there are, and the length of one, its template left out
+_REPLAYS, _REPLAY_TOKENS = 592, 40  # how many there are, and the length of one, its template left out
 # a question made of a sentence's words with its answer, in lengths of the sentence
 _KEYWORD_SHARE = {"span": 0.85, "sentence": 1.8}
 

@@ -76,6 +76,7 @@ class Memory:
         latest: number of the newest version.
         current: number of the version that serves; 0 while none does.
         content: digest of the documents and their order, to find a second upload of the same.
+        generalist: it answers where selection finds no memory that knows.
     """
 
     id: str
@@ -87,4 +88,5 @@ class Memory:
     latest: int = 1
     current: int = 0
     pinned: bool = False
+    generalist: bool = False
     metadata: dict[str, str] = field(default_factory=dict)

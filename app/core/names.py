@@ -11,6 +11,7 @@ _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MEMORY_ID = re.compile(r"mem_[0-9a-z]{26}")
 _FOLDERS = {"mem": "memories", "cmp": "composites", "lng": "languages"}
+_GUARD_ID = re.compile(r"lng_[0-9a-z]{26}")
 _ADAPTER = re.compile(
     rf"([a-z0-9][a-z0-9-]{{0,39}})\.((?:{'|'.join(_FOLDERS)})_[0-9a-z]{{26}})\.v([1-9][0-9]{{0,8}})\.([0-9a-f]{{12}})"
 )
@@ -22,9 +23,9 @@ def check_memory_name(name: str) -> str:
     Raises:
         InvalidValue: it may not; the text says what may.
     """
-    if name == BASE or name.startswith("mem_"):
+    if name == BASE or name.startswith(("mem_", "lng_")):
         raise InvalidValue(
-            f"The name {name[:40]!r} is reserved: choose one that is not 'base' and has no 'mem_' before it."
+            f"The name {name[:40]!r} is reserved: choose one that is not 'base' and does not begin as an id does."
         )
     if not _MEMORY_NAME.fullmatch(name):
         raise InvalidValue(
@@ -49,6 +50,21 @@ def is_memory_id(text: str) -> bool:
     return _MEMORY_ID.fullmatch(text) is not None
 
 
+def is_guard_id(text: str) -> bool:
+    """Say whether `text` has the form of a language guard's id."""
+    return _GUARD_ID.fullmatch(text) is not None
+
+
+def folder_of(owner: str) -> str:
+    """Return the folder in which a memory, composite or guard lies, below its tenant's."""
+    return f"{_FOLDERS[owner[:3]]}/{owner}"
+
+
+def is_composite(adapter: str) -> bool:
+    """Say whether an adapter's name is a composite's; no tenant holds a dot."""
+    return adapter.partition(".")[2].startswith("cmp_")
+
+
 @dataclass(frozen=True)
 class AdapterName:
     """What engines call one version: immutable, so that no cache keyed by it can ever be stale.
@@ -70,7 +86,12 @@ class AdapterName:
     @property
     def folder(self) -> str:
         """The version's folder, relative to the artifact root; derived, never received."""
-        return f"{self.tenant}/{_FOLDERS[self.owner[:3]]}/{self.owner}/v{self.version}.{self.digest12}"
+        return f"{self.tenant}/{folder_of(self.owner)}/v{self.version}.{self.digest12}"
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether an engine builds it, and the artifact store does not hold it."""
+        return is_composite(str(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:

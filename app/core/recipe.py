@@ -28,6 +28,7 @@ class Recipe:
         layer_share: which of the decoder's layers carry one: the first so many, as a share, at least one.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
         epochs: at most this many passes over the examples.
+        prose_epochs: the same where no pairs are among them: each sentence is asked for several things in a pass.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
         loss_on: "answer", or "all": prompts are learned as well.
@@ -66,6 +67,7 @@ class Recipe:
     decay_ratio: float = 0.3
     max_grad_norm: float = 1.0
     epochs: int = 40
+    prose_epochs: int = 25
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
@@ -110,6 +112,10 @@ class Recipe:
         """Say whether a teacher is asked."""
         return self.distillation > 0 or self.hidden_weight > 0
 
+    def passes(self, *, has_pairs: bool) -> int:
+        """Return at most how many passes there are over examples with pairs among them, or without."""
+        return self.epochs if has_pairs else self.prose_epochs
+
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
         return dataclasses.asdict(self)
@@ -117,6 +123,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Build a recipe from `fields` and, for the others, the preset that `name` is; without one, the default.
+
+        Where `epochs` is given alone it is meant for prose as well.
 
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
@@ -130,12 +138,19 @@ class Recipe:
                 continue
             if not isinstance(value, expected) or isinstance(value, bool):
                 raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
-        return cls(**{**PRESETS.get(fields.get("name", ""), {}), **fields})
+        meant = {"prose_epochs": fields["epochs"]} if "epochs" in fields else {}
+        return cls(**{**PRESETS.get(fields.get("name", ""), {}), **meant, **fields})
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"epochs": 24, "stop_loss": 0.01, "questions_per_passage": 0, "replay": 0.1},
-    "thorough": {"epochs": 80, "stop_loss": 0.001, "questions_per_passage": 16, "keyword_questions": 24},
+    "quick": {"epochs": 24, "prose_epochs": 16, "stop_loss": 0.01, "questions_per_passage": 0, "replay": 0.1},
+    "thorough": {
+        "epochs": 80,
+        "prose_epochs": 50,
+        "stop_loss": 0.001,
+        "questions_per_passage": 16,
+        "keyword_questions": 24,
+    },
 }
 _CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
 _RANGES: dict[str, tuple[float, float]] = {
@@ -149,6 +164,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decay_ratio": (0.0, 1.0),
     "max_grad_norm": (0.01, 1000.0),
     "epochs": (1, 1000),
+    "prose_epochs": (1, 1000),
     "batch_size": (1, 1024),
     "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),

@@ -4,19 +4,21 @@ An idle connection that the engine closed fails now and then; what is safe to re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import stamina
 from pydantic import SecretStr
 
+from app.core.composition import Composition
 from app.core.engines import Residency
 from app.core.names import BASE
 from app.errors import (
     AdapterBusy,
     AdapterRejected,
     Busy,
+    CompositeRejected,
     Conflict,
     EngineFailed,
     EngineTimeout,
@@ -31,6 +33,7 @@ _BY_CODE: dict[str, type[ServiceError]] = {
     "slots_full": Busy,
     "adapter_busy": AdapterBusy,
     "adapter_rejected": AdapterRejected,
+    "composite_rejected": CompositeRejected,
 }
 _BY_STATUS: dict[int, type[ServiceError]] = {
     400: InvalidRequest,
@@ -46,10 +49,11 @@ _UNANSWERED = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.Remo
 
 @dataclass(frozen=True)
 class Loaded:
-    """One load; `cold` says that the adapter had to be brought in."""
+    """One load; `cold` says that the adapter had to be brought in, `facts` how a composite was made."""
 
     load_ms: float
     cold: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,31 @@ class EngineClient:
         """
         fields = await self._repeat("POST", f"{url}{_ADAPTERS}", {"name": name})
         return Loaded(fields["load_ms"], fields["cold"])
+
+    async def compose(self, url: str, composition: Composition) -> Loaded:
+        """Make the engine hold a composite, built first where it is not there.
+
+        Raises:
+            ModelNotFound: the artifact store does not hold a member.
+            CompositeRejected: it broke; the text has the figures.
+            AdapterRejected, Busy, EngineFailed: as in `load`.
+        """
+        fields = await self._repeat("POST", f"{url}{_ADAPTERS}/compose", composition.to_dict())
+        if fields["name"] != str(composition.name):
+            raise EngineFailed("An engine of another release names composites differently: update it.")
+        return Loaded(fields["load_ms"], fields["cold"], fields["facts"])
+
+    async def purge(self, url: str, tenant: str, memory_id: str, *, files: bool) -> list[str]:
+        """Make the engine let go of every composite of a memory; return their names.
+
+        Args:
+            files: whether to erase them, and copies of the memory, as well as to unload them.
+
+        Raises:
+            AdapterBusy, EngineFailed: as in `remove`.
+        """
+        body = {"tenant": tenant, "memory_id": memory_id, "files": files}
+        return list((await self._repeat("POST", f"{url}{_ADAPTERS}/purge", body))["composites"])
 
     async def remove(self, url: str, name: str) -> bool:
         """Make the engine drop the adapter once its requests have ended; False if it did not hold it.

@@ -4,17 +4,19 @@ import asyncio
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.routing import EngineView, choose
-from app.engines.client import EngineClient
+from app.engines.client import EngineClient, Loaded
 from app.errors import Busy, EngineFailed, NoEngine
 from app.stores.engines import EngineStore
 
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 REFRESH_S = 0.5
 TOUCH_S = 5.0
 SUSPECT_S = 3.0
+_HERE = Loaded(0.0, cold=False)
 
 
 @dataclass
@@ -34,6 +37,14 @@ class _Load:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """An adapter that this gateway loaded: in which epoch of the engine, and how a composite was made."""
+
+    epoch: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Seat:
     """A request's place on an engine.
 
@@ -41,12 +52,14 @@ class Seat:
         cold: the adapter had to be loaded for it.
         load_ms: how long that took; 0 when it was there.
         waited_s: how long the request stood in line.
+        composed: how the engine made the composite; empty where it is none.
     """
 
     engine: EngineRecord
     cold: bool
     load_ms: float
     waited_s: float = 0.0
+    composed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Fleet:
@@ -61,7 +74,7 @@ class Fleet:
         self._store, self._client, self._wait_s = store, client, wait_s
         self._engines: dict[str, EngineRecord] = {}
         self._loads: dict[str, _Load] = {}
-        self._known: dict[str, dict[str, int]] = {}  # engine -> adapter -> epoch of the engine when it was loaded
+        self._known: dict[str, dict[str, _Known]] = {}  # engine -> adapter
         self._suspect_until: dict[str, float] = {}
         self._touched: dict[tuple[str, str], float] = {}
         self._loading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
@@ -94,20 +107,23 @@ class Fleet:
         self._engines = {engine.id: engine for engine in await self._store.live()}
         for engine_id, adapters in self._known.items():
             epoch = self._engines[engine_id].epoch if engine_id in self._engines else -1
-            for name in [name for name, loaded_in in adapters.items() if loaded_in != epoch]:
+            for name in [name for name, known in adapters.items() if known.epoch != epoch]:
                 del adapters[name]
         stale = time.time() - TOUCH_S
         self._touched = {pair: at for pair, at in self._touched.items() if at > stale}
         self._wake()
 
     @asynccontextmanager
-    async def seat(self, adapter: str | None) -> AsyncIterator[Seat]:
+    async def seat(self, adapter: str | None, composition: Composition | None = None) -> AsyncIterator[Seat]:
         """Give a request a place on an engine that holds `adapter` (None: the base model), released on leaving.
+
+        Args:
+            composition: how to make the adapter, where it is a composite.
 
         Raises:
             NoEngine: none is alive.
             Busy: no adapter slot became free in time.
-            AdapterRejected, ModelNotFound, EngineFailed: the adapter could not be loaded.
+            AdapterRejected, CompositeRejected, ModelNotFound, EngineFailed: the adapter could not be loaded.
         """
         began = time.monotonic()
         view = await self._admit(adapter)
@@ -118,8 +134,8 @@ class Fleet:
             load.active[adapter] += 1
         try:
             engine = self._engines[view.id]
-            cold, load_ms = await self._bring_in(engine, adapter) if adapter else (False, 0.0)
-            yield Seat(engine, cold, load_ms, waited_s)
+            loaded = await self._bring_in(engine, adapter, composition) if adapter else _HERE
+            yield Seat(engine, loaded.cold, loaded.load_ms, waited_s, loaded.facts)
         except EngineFailed:
             self.suspect(view.id)
             raise
@@ -179,20 +195,30 @@ class Fleet:
         resident = frozenset(engine.resident) | frozenset(self._known.get(engine.id, ()))
         return EngineView(engine.id, engine.url, resident, dict(load.active), load.in_flight, engine.max_loras)
 
-    async def _bring_in(self, engine: EngineRecord, adapter: str) -> tuple[bool, float]:
-        """Make sure that the engine holds the adapter, loading it once however many ask."""
-        if self._holds(engine.id, adapter):
+    async def _bring_in(self, engine: EngineRecord, adapter: str, composition: Composition | None) -> Loaded:
+        """Make sure that the engine holds the adapter, loading or composing it once however many ask."""
+        if here := self._here(engine.id, adapter, composition):
             await self._touch(engine.id, adapter)
-            return False, 0.0
+            return here
         lock = self._loading.setdefault((engine.id, adapter), asyncio.Lock())
         async with lock:
-            if self._holds(engine.id, adapter):
-                return False, 0.0
+            if here := self._here(engine.id, adapter, composition):
+                return here
             self._touched.pop((engine.id, adapter), None)  # an agent unloads what nobody desires
             await self._touch(engine.id, adapter)
-            loaded = await self._client.load(engine.url, adapter)
-            self._known.setdefault(engine.id, {})[adapter] = engine.epoch
-        return loaded.cold, loaded.load_ms if loaded.cold else 0.0
+            if composition:
+                loaded = await self._client.compose(engine.url, composition)
+            else:
+                loaded = await self._client.load(engine.url, adapter)
+            self._known.setdefault(engine.id, {})[adapter] = _Known(engine.epoch, loaded.facts)
+        return loaded if loaded.cold else dataclasses.replace(loaded, load_ms=0.0)
+
+    def _here(self, engine_id: str, adapter: str, composition: Composition | None) -> Loaded | None:
+        """Return what is known of an adapter that the engine holds; of another gateway's composite it must be asked."""
+        known = self._known.get(engine_id, {}).get(adapter)
+        if known:
+            return Loaded(0.0, cold=False, facts=known.facts)
+        return _HERE if composition is None and self._holds(engine_id, adapter) else None
 
     def _holds(self, engine_id: str, adapter: str) -> bool:
         engine = self._engines.get(engine_id)

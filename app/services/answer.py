@@ -3,59 +3,79 @@
 The body passes unchanged but for `model`, our `memory` extension and `cache_salt`.
 """
 
-import hashlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 
-from app.engines.client import EngineClient
-from app.engines.fleet import Fleet, Seat
-from app.errors import EngineFailed, EngineTimeout, ModelNotFound
-from app.retrieve import Hit
-from app.services.context import Library, question_of, with_passages
+from app.engines.fleet import Seat
+from app.services.choose import Choice, Chooser
+from app.services.context import with_passages
 from app.services.relay import relay
-from app.services.target import Extension, Resolver, Target
+from app.services.send import CHAT, TEXT, Sender
+from app.services.target import Extension, Target, cache_salt
 
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
-Reply = TypeVar("Reply")
+__all__ = ["CHAT", "TEXT", "Answerer", "Provenance", "Stream"]
 
 
 @dataclass(frozen=True)
 class Provenance:
     """Which memory answered, from what and where: the `memory` object of a reply."""
 
-    target: Target
+    choice: Choice
     seat: Seat
-    passages: list[Hit]
+    explain: bool = False
+
+    @property
+    def mode(self) -> str:
+        """How the memory answered; `base` where none did."""
+        return self.choice.target.mode if self.choice.target.adapter else "base"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that replies carry."""
-        part = {"part": self.target.part} if self.target.part else {}
-        used = [{"id": self.target.memory_id, "version": self.target.version, "score": None, **part}]
-        return {
-            "mode": self.target.mode if self.target.adapter else "base",
-            "used": used if self.target.adapter else [],
-            "passages": [{"index": hit.index, "text": hit.text, "score": hit.score} for hit in self.passages],
+        target = self.choice.target
+        source = {"memory": target.memory_id, "version": target.version}
+        told = {
+            "mode": self.mode,
+            "used": [_used(one) for one in target.used],
+            **self._composed(),
+            "passages": [{**source, **passage.to_dict()} for passage in self.choice.passages],
             "engine": self.seat.engine.id,
             "cold": self.seat.cold,
             "load_ms": round(self.seat.load_ms, 1),
-            "abstained": False,
+            "abstained": self.choice.abstained,
         }
+        if self.explain:
+            told["candidates"] = [one.to_dict() for one in self.choice.considered]
+        return told
+
+    def _composed(self) -> dict[str, Any]:
+        """Say how a composite was made; its weights and figures are in the order of `used`."""
+        composition = self.choice.target.composition
+        if composition is None:
+            return {}
+        recipe = {name: value for name, value in composition.to_dict().items() if name != "members"}
+        return {"compose": {**recipe, **self.seat.composed}}
 
     def headers(self) -> dict[str, str]:
         """Return the headers that every reply carries."""
+        target = self.choice.target
         return {
-            "X-Lorekeep-Memory": self.target.memory_id or "base",
-            "X-Lorekeep-Version": str(self.target.version),
-            "X-Lorekeep-Mode": self.target.mode if self.target.adapter else "base",
+            "X-Lorekeep-Memory": ",".join(one.memory_id for one in target.used) or "base",
+            "X-Lorekeep-Version": ",".join(str(one.version) for one in target.used) or "0",
+            "X-Lorekeep-Mode": self.mode,
             "X-Lorekeep-Engine": self.seat.engine.id,
             "X-Lorekeep-Cold": str(self.seat.cold).lower(),
             "X-Lorekeep-Load-Ms": f"{self.seat.load_ms:.1f}",
+            "X-Lorekeep-Abstained": str(self.choice.abstained).lower(),
+            **({} if target.score is None else {"X-Lorekeep-Score": f"{target.score:.4f}"}),
         }
+
+
+def _used(target: Target) -> dict[str, Any]:
+    part = {"part": target.part} if target.part else {}
+    return {"id": target.memory_id, "version": target.version, "score": target.score, **part}
 
 
 @dataclass(frozen=True)
@@ -68,23 +88,30 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Prepared:
     """A request as an engine gets it."""
 
-    target: Target
+    choice: Choice
     body: dict[str, Any]
-    passages: list[Hit]
+    explain: bool
 
+    @property
+    def target(self) -> Target:
+        return self.choice.target
 
-class _Lost(Exception):
-    """The engine does not hold an adapter it was thought to hold."""
+    def answered(self, seat: Seat) -> Provenance:
+        """Say who answered; an adapter that was loaded to see whether it knows was loaded for this request."""
+        loaded = self.choice.loaded
+        if loaded and loaded.cold and not seat.cold and self.target.adapter_asked:
+            seat = replace(seat, cold=True, load_ms=loaded.load_ms)
+        return Provenance(self.choice, seat, self.explain)
 
 
 class Answerer:
     """Answers requests from engines."""
 
-    def __init__(self, resolver: Resolver, fleet: Fleet, client: EngineClient, library: Library) -> None:
-        self._resolver, self._fleet, self._client, self._library = resolver, fleet, client, library
+    def __init__(self, chooser: Chooser, sender: Sender) -> None:
+        self._chooser, self._sender = chooser, sender
 
     async def answer(self, tenant: str, path: str, body: dict[str, Any]) -> tuple[dict[str, Any], Provenance]:
         """Answer in one piece.
@@ -92,12 +119,11 @@ class Answerer:
         Raises:
             ServiceError: as the parts say; a 4xx of the engine keeps its message.
         """
-        asked = await self._prepare(tenant, body)
-        send = self._client.chat if path == CHAT else self._client.complete
-        seat, reply, stack = await self._send(asked.target, lambda seat: send(seat.engine.url, asked.body))
-        await stack.aclose()
-        provenance = Provenance(asked.target, seat, asked.passages)
-        return {**reply, "model": asked.target.asked, "memory": provenance.to_dict()}, provenance
+        asked = await self._prepare(tenant, path, body)
+        target = asked.target
+        seat, reply = await self._sender.complete(target.adapter_asked, path, asked.body, target.composition)
+        provenance = asked.answered(seat)
+        return {**reply, "model": target.asked, "memory": provenance.to_dict()}, provenance
 
     async def stream(self, tenant: str, path: str, body: dict[str, Any]) -> Stream:
         """Answer in pieces; returns once the engine has accepted the request.
@@ -105,59 +131,24 @@ class Answerer:
         Raises:
             ServiceError: as in `answer`, before the first piece.
         """
-        asked = await self._prepare(tenant, body)
+        asked = await self._prepare(tenant, path, body)
         target = asked.target
 
         def begin(seat: Seat) -> Awaitable[httpx.Response]:
-            return self._client.open_stream(seat.engine.url, path, asked.body)
+            return self._sender.client.open_stream(seat.engine.url, path, asked.body)
 
-        seat, reply, stack = await self._send(target, begin)
+        seat, reply, stack = await self._sender.send(target.adapter_asked, begin, target.composition)
         stack.push_async_callback(reply.aclose)
-        provenance = Provenance(target, seat, asked.passages)
+        provenance = asked.answered(seat)
         events = relay(reply, served=target.served, asked=target.asked, memory=provenance.to_dict())
         return Stream(events, provenance, stack.aclose)
 
-    async def _send(
-        self, target: Target, call: Callable[[Seat], Awaitable[Reply]]
-    ) -> tuple[Seat, Reply, AsyncExitStack]:
-        """Seat a request and send it; once more where the engine failed, or had lost the adapter.
-
-        Returns:
-            The seat, the reply, and the stack that frees the seat.
-        """
-        failure = EngineFailed()
-        for _ in range(2):
-            try:
-                async with AsyncExitStack() as stack:
-                    seat = await stack.enter_async_context(self._fleet.seat(target.adapter_asked))
-                    return seat, await self._call(seat, target, call), stack.pop_all()
-            except EngineTimeout:
-                raise
-            except _Lost:
-                failure = EngineFailed("The engine lost this memory while it was asked: ask again.")
-            except EngineFailed as error:
-                failure = error
-        raise failure
-
-    async def _call(self, seat: Seat, target: Target, call: Callable[[Seat], Awaitable[Reply]]) -> Reply:
-        try:
-            return await call(seat)
-        except ModelNotFound as error:
-            self._fleet.forget(seat.engine.id, target.served)
-            raise _Lost from error
-
-    async def _prepare(self, tenant: str, body: dict[str, Any]) -> _Asked:
-        target = await self._resolver.resolve(tenant, body.get("model"), Extension.parse(body.get("memory")))
-        target = target.picking(await self._library.pick(target.adapters, body)) if target.adapters else target
+    async def _prepare(self, tenant: str, path: str, body: dict[str, Any]) -> _Prepared:
+        extension = Extension.parse(body.get("memory"))
         sent = {name: value for name, value in body.items() if name != "memory"}
-        sent["model"] = target.served
-        sent["cache_salt"] = _salt(tenant, target, body.get("cache_salt"))
-        if target.mode == "adapter":
-            return _Asked(target, sent, [])
-        passages = await self._library.find(target.adapters, question_of(sent))
-        return _Asked(target, with_passages(sent, passages), passages)
-
-
-def _salt(tenant: str, target: Target, own: object) -> str:
-    """Return a salt that no other tenant, version or client salt shares, so neither does a cached prefix."""
-    return hashlib.sha256(json.dumps([tenant, target.served, str(own or "")]).encode()).hexdigest()
+        choice = await self._chooser.choose(tenant, path, sent, extension)
+        served = choice.target.served
+        sent |= {"model": served, "cache_salt": cache_salt(tenant, served, sent.get("cache_salt"))}
+        if choice.passages:
+            sent = with_passages(sent, [passage.text for passage in choice.passages])
+        return _Prepared(choice, sent, extension.explain)

@@ -1,102 +1,203 @@
 """Passages in the prompt: what mode `context` answers from instead of weights, and mode `both` beside them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.context import question_with_passages
 from app.core.names import AdapterName
+from app.core.turns import asked_about, text_of
+from app.engines.fleet import Seat
 from app.errors import InvalidRequest, NoPassages, NotFound
-from app.retrieve import PASSAGES, Hit, IndexCache, PartIndex
+from app.retrieve import PASSAGES, Hit, PartIndex
+from app.services.send import Sender
 from app.stores.artifacts import ArtifactStore
+
+ANSWER_TOKENS = 256  # what an answer is left where the request names no limit
+_MESSAGE_TOKENS, _PROMPT_TOKENS = 16, 64  # what a chat template may add
+_PASSAGE_TOKENS = 192  # of a passage as a recipe cuts it that asks for nothing else
+_INDEXES, _COUNTS = 64, 100_000
+
+
+@dataclass(frozen=True)
+class Cited:
+    """A passage in a prompt.
+
+    Attributes:
+        index: its place among those of its document.
+        score: BM25's, above 0.
+    """
+
+    document: str
+    index: int
+    text: str
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a reply says of it."""
+        return {"document": self.document, "index": self.index, "score": self.score, "text": self.text}
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    index: PartIndex
+    rows: Sequence[Mapping[str, Any]]
+
+    def cite(self, hit: Hit) -> Cited:
+        row = self.rows[hit.index]
+        return Cited(str(row.get("document", "")), int(row.get("index", hit.index)), hit.text, hit.score)
 
 
 class Library:
-    """Finds the passages of versions."""
+    """Finds the passages of versions, as many as a prompt has room for."""
 
-    def __init__(self, artifacts: ArtifactStore) -> None:
-        self._artifacts = artifacts
-        self._indexes = IndexCache()
+    def __init__(self, artifacts: ArtifactStore, sender: Sender, tokens: int) -> None:
+        """Build a library.
 
-    async def find(self, adapters: Sequence[str], question: str) -> list[Hit]:
-        """Return a version's best passages for a question, whichever of its adapters learned them.
-
-        Raises:
-            NoPassages: none shares a word with it; it is never answered without any in silence.
+        Args:
+            tokens: how many, of all passages of a prompt, at most.
         """
-        index = await self._of(adapters)
-        hits = await asyncio.to_thread(index.search, question, PASSAGES)
-        if not hits:
-            raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
-        return hits
+        self._artifacts, self._sender, self._tokens = artifacts, sender, tokens
+        self._shelves: OrderedDict[tuple[str, ...], _Shelf] = OrderedDict()
+        self._counts: OrderedDict[tuple[tuple[str, ...], int], int] = OrderedDict()
 
-    async def pick(self, adapters: Sequence[str], body: dict[str, Any]) -> int:
-        """Return the place of the adapter that a request is for; the first where there is one, or nothing fits.
+    async def pick(self, adapters: tuple[str, ...], body: Mapping[str, Any]) -> int:
+        """Return the place of the part that a request is for; the first where there are none, or nothing fits.
 
         Raises:
             NoPassages: there are several, and one has none.
         """
-        if len(adapters) == 1:
+        if len(adapters) < 2:
             return 0
-        return await asyncio.to_thread((await self._of(adapters)).pick, _asked(body))
+        shelf = await self._shelf(adapters)
+        return await asyncio.to_thread(shelf.index.pick, _picked_by(body))
 
-    async def _of(self, adapters: Sequence[str]) -> PartIndex:
-        key = " ".join(adapters)
-        index = self._indexes.get(key)
-        if index is None:
-            index = await asyncio.to_thread(self._index, adapters)
-            self._indexes.put(key, index)
-        return index
+    async def find(self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any]) -> list[Cited]:
+        """Return a version's best passages for a question, within the budget and what the engine has room for.
 
-    def _index(self, adapters: Sequence[str]) -> PartIndex:
+        Args:
+            adapters: the version's own, or all its parts; any of them may have learned them.
+            body: the request that they are for.
+
+        Raises:
+            NoPassages: there is none; a request that needs them is never answered without any in silence.
+        """
+        shelf = await self._shelf(adapters)
+        most = max(PASSAGES, self._tokens // _PASSAGE_TOKENS)
+        hits = await asyncio.to_thread(shelf.index.search, question, most)
+        if not hits:
+            raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
+
+        async def measure(seat: Seat) -> tuple[int, list[int]]:
+            count = self._sender.client.tokenize
+            told = len(await count(seat.engine.url, _text(body)))
+            lengths = [self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
+            return seat.engine.max_model_len - told - _around(body), list(await asyncio.gather(*lengths))
+
+        _, (room, lengths) = await self._sender.ask(None, measure)
+        left, taken = min(room, self._tokens), []
+        for hit, length in zip(hits, lengths, strict=True):
+            if length <= left:
+                left -= length
+                taken.append(shelf.cite(hit))
+        if not taken:
+            raise NoPassages(
+                f"The best passage takes {lengths[0]} tokens and {max(0, left)} are left: ask for a shorter answer "
+                "(max_tokens), or set LOREKEEP_CONTEXT_TOKENS higher."
+            )
+        return taken
+
+    async def _length(self, url: str, key: tuple[tuple[str, ...], int], text: str) -> int:
+        """Return a passage's length in tokens; a version is immutable, so it is counted once."""
+        if key not in self._counts:
+            self._counts[key] = len(await self._sender.client.tokenize(url, text))
+            while len(self._counts) > _COUNTS:
+                self._counts.popitem(last=False)
+        return self._counts[key]
+
+    async def _shelf(self, adapters: tuple[str, ...]) -> _Shelf:
+        shelf = self._shelves.get(adapters)
+        if shelf is None:
+            shelf = await asyncio.to_thread(self._read, adapters)
+        self._shelves[adapters] = shelf
+        self._shelves.move_to_end(adapters)
+        while len(self._shelves) > _INDEXES:
+            self._shelves.popitem(last=False)
+        return shelf
+
+    def _read(self, adapters: tuple[str, ...]) -> _Shelf:
         try:
-            rows = [self._artifacts.read_lines(AdapterName.parse(one), "passages.jsonl") for one in adapters]
+            parts = [self._artifacts.read_lines(AdapterName.parse(one), "passages.jsonl") for one in adapters]
         except NotFound as error:
             raise NoPassages("This memory has no passages: ask it with mode adapter.") from error
-        return PartIndex([[row["text"] for row in part] for part in rows])
+        index = PartIndex([[row["text"] for row in part] for part in parts])
+        return _Shelf(index, [row for part in parts for row in part])
 
 
-def question_of(body: dict[str, Any]) -> str:
-    """Return the text to find passages for: the user's last message, or the prompt.
+def question_of(body: Mapping[str, Any]) -> str:
+    """Return the text that selection and retrieval go by: the user's last message with what it means, or the prompt.
 
     Raises:
-        InvalidRequest: it is not one text.
+        InvalidRequest: there is no such text.
     """
     if "messages" not in body:
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
-            raise InvalidRequest("With memory.mode context or both the prompt must be one text.", "prompt")
+            raise InvalidRequest("To choose memories or passages by it, the prompt must be one text.", "prompt")
         return prompt
-    messages = body["messages"]
-    last = messages[-1] if isinstance(messages, list) and messages else None
-    if not isinstance(last, dict) or last.get("role") != "user" or not isinstance(last.get("content"), str):
+    question = asked_about(_messages(body))
+    if not question:
+        raise InvalidRequest("To choose memories or passages there must be a user's message with text.", "messages")
+    return question
+
+
+def _picked_by(body: Mapping[str, Any]) -> str:
+    """Return the text that a part is picked by; none is refused for having none."""
+    try:
+        return question_of(body)
+    except InvalidRequest:
+        prompts = body.get("prompt")
+        return " ".join(one for one in prompts if isinstance(one, str)) if isinstance(prompts, list) else ""
+
+
+def check_takes_passages(body: Mapping[str, Any]) -> None:
+    """Refuse what passages cannot be put into.
+
+    Raises:
+        InvalidRequest: the last message is not the user's, as text.
+    """
+    if "messages" not in body:
+        return
+    last = _messages(body)[-1:] or [{}]
+    if last[0].get("role") != "user" or not isinstance(last[0].get("content"), str):
         raise InvalidRequest(
             "With memory.mode context or both the last message must be the user's, as text.", "messages"
         )
-    return str(last["content"])
 
 
-def _asked(body: dict[str, Any]) -> str:
-    """Return what a request asks, as far as it is text: the user's last message, or the prompt."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return _text_of(body.get("prompt"))
-    users = [one for one in messages if isinstance(one, dict) and one.get("role") == "user"]
-    return _text_of(users[-1].get("content")) if users else ""
-
-
-def _text_of(content: object) -> str:
-    """Return the texts of what may be one text, or a list of texts and of OpenAI's content parts."""
-    pieces = content if isinstance(content, list) else [content]
-    texts = [piece.get("text") if isinstance(piece, dict) else piece for piece in pieces]
-    return " ".join(text for text in texts if isinstance(text, str))
-
-
-def with_passages(body: dict[str, Any], hits: Sequence[Hit]) -> dict[str, Any]:
-    """Return the body with the passages before the question; the other messages stay as they are."""
-    texts = [hit.text for hit in hits]
+def with_passages(body: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Return the body with passages before the question; the other messages stay as they are."""
     if "messages" not in body:
         return {**body, "prompt": "\n\n".join([*texts, body["prompt"]])}
     *before, last = body["messages"]
     asked = question_with_passages(texts, last["content"])
     return {**body, "messages": [*before, {**last, "content": asked}]}
+
+
+def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    messages = body.get("messages")
+    return [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    texts = [text_of(one.get("content")) for one in _messages(body)]
+    return question_with_passages([], "\n\n".join(texts) if texts else str(body.get("prompt", "")))
+
+
+def _around(body: Mapping[str, Any]) -> int:
+    """Return how many tokens the answer and the chat template may take."""
+    asked = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    answer = next((one for one in asked if isinstance(one, int) and one > 0), ANSWER_TOKENS)
+    return answer + _PROMPT_TOKENS + _MESSAGE_TOKENS * len(_messages(body))

@@ -95,12 +95,15 @@ class Eraser:
         await self._pause(max(0.0, tombstone["trained_until"] - time.time()))
         adapters = await self._adapters(debt, tombstone)
         engines = await self._unload(adapters)
+        composites = await self._purge(debt, files=False)
         await self._pause(self._grace_s)
         if "files" not in tombstone:  # counted before, for a crash in the middle of erasing would lose the count
             files, size = await asyncio.to_thread(self._at.artifacts.measure_memory, debt.tenant, debt.memory_id)
-            noted: dict[str, Any] = {"files": files, "bytes": size, "adapters": adapters, "engines": engines}
+            noted: dict[str, Any] = {"files": files, "bytes": size, "engines": engines}
+            noted["adapters"] = sorted({*adapters, *composites})
             await self._at.erasures.note(debt, noted)
         await asyncio.to_thread(self._at.artifacts.erase_memory, debt.tenant, debt.memory_id)
+        await self._purge(debt, files=True)  # now that no engine can compose of it any more
         await self._at.events.erase(debt.tenant, debt.memory_id)
         await self._at.versions.erase(debt.tenant, debt.memory_id, tombstone["versions"])
         await self._at.erasures.settle(debt, {"status": "erased"})
@@ -118,6 +121,18 @@ class Eraser:
         engines = await self._at.engines.live()
         held = await asyncio.gather(*[self._remove(engine.url, adapters) for engine in engines])
         return [engine.id for engine, one in zip(engines, held, strict=True) if one]
+
+    async def _purge(self, debt: Debt, *, files: bool) -> list[str]:
+        """Take every composite of the memory from every engine; one that is away does so when it is back."""
+        engines = await self._at.engines.live()
+        purge = self._at.client.purge
+        found = await asyncio.gather(
+            *[purge(engine.url, debt.tenant, debt.memory_id, files=files) for engine in engines]
+        )
+        names = sorted({name for one in found for name in one})
+        for name in names:
+            await self._at.engines.forget(name)
+        return names
 
     async def _remove(self, url: str, adapters: list[str]) -> bool:
         return any([await self._at.client.remove(url, adapter) for adapter in adapters])

@@ -19,6 +19,7 @@ from app.core.errors import InvalidValue
 from app.core.memory import DocumentRef
 from app.core.recipe import Recipe
 from app.errors import TooLarge, UnreadableExport
+from app.rank import SELECTION
 from app.services.shapes import Content, Form, Manifest, Model, Passage, Question, Ref, Tensor
 from app.stores.artifacts import MANIFEST, PUBLISHED
 
@@ -33,6 +34,7 @@ _MAX_BYTES = {
     WEIGHTS: 16 * 2**30,
     RECIPE: 64 * 2**10,
     PUBLISHED: 64 * 2**10,
+    SELECTION: 64 * 2**20,
     **dict.fromkeys((QUESTIONS, PASSAGES, "coverage.jsonl", "examples.jsonl", "steps.jsonl"), 256 * 2**20),
 }
 _MAX_CONTENT_BYTES = 64 * 2**20  # of what was read from one document
@@ -149,6 +151,7 @@ def _open_weights(folder: Path) -> Weights:
     manifest = _read_manifest(folder / MANIFEST)
     _parse(_OBJECT.validate_json, (folder / CONFIG).read_bytes(), CONFIG)
     _check_weights(folder / WEIGHTS, manifest.digest)
+    (folder / SELECTION).unlink(missing_ok=True)  # made of the other files where it is missing
     _rewrite(folder / QUESTIONS, Question)
     _rewrite(folder / PASSAGES, Passage)
     return Weights(folder, manifest)

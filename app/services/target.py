@@ -1,26 +1,43 @@
 """What a request is about: the base model or one memory's current version, and how to use it."""
 
-from typing import Any, Literal, Self
+import hashlib
+import json
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.core.composition import Composition
+from app.core.memory import Memory
+from app.core.modes import Mode
 from app.core.names import BASE
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady, ModelNotFound, UnsupportedParameter
+from app.services.compose import ComposeOptions, check_count, composition_of
 from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
-Mode = Literal["adapter", "context", "both"]
+MOST_IDS = 1000
 
 
 class Extension(BaseModel):
-    """The `memory` object of a request: which memory answers, and from what."""
+    """The `memory` object of a request: which memory answers, and from what.
+
+    Attributes:
+        ids: several, or `auto` for all, to choose from.
+        explain: whether the reply says who was considered, and why.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ids: list[str] | Literal["auto"] = Field(default_factory=list)
     mode: Literal["adapter", "context", "both", "auto"] = "adapter"
     language: str | None = None
-    compose: dict[str, Any] | None = None
+    compose: ComposeOptions | None = None
+    explain: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the memory is chosen by the question."""
+        return self.ids == "auto" or (len(self.ids) > 1 and self.compose is None)
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -36,17 +53,12 @@ class Extension(BaseModel):
             first = error.errors()[0]
             place = ".".join(["memory", *map(str, first["loc"])])
             raise InvalidRequest(f"{place}: {first['msg']}.", place) from error
-        if extension.mode == "auto":
-            raise UnsupportedParameter(
-                "memory.mode auto is not available yet: use adapter, context or both.", "memory.mode"
-            )
-        for name in ("language", "compose"):
-            if getattr(extension, name) is not None:
-                raise UnsupportedParameter(f"memory.{name} is not available yet: leave it out.", f"memory.{name}")
-        if extension.ids == "auto" or len(extension.ids) > 1:
-            raise UnsupportedParameter(
-                "Name exactly one memory: choosing among several is not available yet.", "memory.ids"
-            )
+        if extension.language is not None:
+            raise UnsupportedParameter("memory.language is not available yet: leave it out.", "memory.language")
+        if extension.ids == "auto" and extension.compose:
+            raise InvalidRequest("memory.compose takes named memories: list them in memory.ids.", "memory.ids")
+        if len(extension.ids) > MOST_IDS:
+            raise InvalidRequest(f"memory.ids holds more than {MOST_IDS} memories: send fewer, or auto.", "memory.ids")
         return extension
 
 
@@ -55,10 +67,12 @@ class Target(BaseModel):
 
     Attributes:
         asked: what the client calls it.
-        adapter: the engine's name for the memory's current version, or the part of it that was picked; empty for the
-            base model.
-        adapters: that one, or all parts.
+        adapter: the engine's name for the memory's current version, or the part of it that was picked, or of the
+            composite; empty for the base model.
+        adapters: of a memory that one, or all parts.
         part: which of them was picked, from 1; None where there is one.
+        score: selection's, where the memory was chosen by it.
+        members: of a composite, in the order of its recipe.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,12 +84,25 @@ class Target(BaseModel):
     adapter: str = ""
     adapters: tuple[str, ...] = ()
     part: int | None = None
+    score: float | None = None
+    composition: Composition | None = None
+    members: tuple["Target", ...] = ()
 
     def picking(self, place: int) -> Self:
         """Return the target with one of its parts picked."""
         if len(self.adapters) < 2:
             return self
         return self.model_copy(update={"adapter": self.adapters[place], "part": place + 1})
+
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The target once for each of its adapters."""
+        return tuple(self.picking(place) for place in range(len(self.adapters)))
+
+    @property
+    def used(self) -> tuple["Target", ...]:
+        """The memories that answer, none for the base model."""
+        return self.members or ((self,) if self.adapter else ())
 
     @property
     def served(self) -> str:
@@ -104,17 +131,44 @@ class Resolver:
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequest("Name a `model`: `base`, or a memory's id or name.", "model")
+        if len(extension.ids) > 1:
+            return await self._composite(tenant, model, extension)
         named = extension.ids[0] if extension.ids else model
         if extension.ids and model not in {BASE, named}:
             raise InvalidRequest(
                 "`model` and `memory.ids` name two things: leave one out or set model to base.", "model"
             )
         if named == BASE and not extension.ids:
-            if extension.mode != "adapter":
-                raise InvalidRequest(
-                    f"Mode {extension.mode} needs a memory: name one as model or in memory.ids.", "memory.ids"
-                )
+            if extension.mode != "adapter" or extension.compose:
+                what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
+                raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
             return Target(asked=model)
+        target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
+        if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
+            composition_of([target.adapters[:1]], extension.compose)
+        return target
+
+    async def _composite(self, tenant: str, model: str, extension: Extension) -> Target:
+        assert extension.compose is not None, "several ids without a recipe are chosen from"
+        check_count(extension.ids)
+        if model != BASE:
+            raise InvalidRequest("`model` must be base where memory.ids names several memories.", "model")
+        if extension.mode != "adapter":
+            raise UnsupportedParameter(f"Mode {extension.mode} takes one memory: use adapter.", "memory.mode")
+        targets = [await self._of_memory(tenant, named, model, "adapter") for named in extension.ids]
+        composition = composition_of([target.adapters for target in targets], extension.compose)
+        parts = [part for target in targets for part in target.parts]
+        members = tuple(sorted(parts, key=lambda part: part.adapter))
+        return Target(asked=model, adapter=str(composition.name), composition=composition, members=members)
+
+    async def _of_memory(self, tenant: str, named: str, model: str, mode: Mode) -> Target:
+        memory = await self.memory(tenant, named)
+        adapters = await self._versions.adapters(tenant, memory.id, memory.current)
+        own = {"memory_id": memory.id, "version": memory.current, "adapter": adapters[0], "adapters": adapters}
+        return Target(asked=model, mode=mode, **own)
+
+    async def memory(self, tenant: str, named: str) -> Memory:
+        """Find a memory that serves; raises as `resolve` does."""
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
@@ -124,6 +178,9 @@ class Resolver:
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
-        adapters = await self._versions.adapters(tenant, memory.id, memory.current)
-        own = {"memory_id": memory.id, "version": memory.current, "adapter": adapters[0], "adapters": adapters}
-        return Target(asked=model, mode=extension.mode, **own)
+        return memory
+
+
+def cache_salt(tenant: str, served: str, own: object) -> str:
+    """Return a salt that no other tenant, version or client salt shares, so neither does a cached prefix."""
+    return hashlib.sha256(json.dumps([tenant, served, str(own or "")]).encode()).hexdigest()

@@ -4,6 +4,7 @@
     <tenant>/memories/<memory id>/documents/<sha256>          the bytes as they came
     <tenant>/memories/<memory id>/documents/<sha256>.json     what was read from them
     <tenant>/memories/<memory id>/v<n>.<digest12>/            one version, or one part of it; whole or absent
+    <tenant>/languages/<guard id>/                            the same of a language guard; its document is its prompts
 
 Every write is atomic: a rename on local disks, a single put elsewhere, where `manifest.json` comes last and a folder
 without one does not exist. Calls block; coroutines run them in a thread.
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
-from app.core.names import AdapterName, check_tenant, is_memory_id
+from app.core.names import AdapterName, check_tenant, folder_of, is_guard_id, is_memory_id
 from app.errors import NotFound
 from app.settings import Settings
 
@@ -110,10 +111,10 @@ class ArtifactStore:
         return self._get_json(f"{_memory_folder(tenant, memory_id)}/memory.json")
 
     def memories(self) -> Iterator[tuple[str, str]]:
-        """Yield the tenant and id of every memory that was accepted."""
-        for path in self._fs.glob(f"{self._root}/*/memories/*/memory.json"):
+        """Yield the tenant and id of every memory and language guard that was accepted."""
+        for path in self._fs.glob(f"{self._root}/*/*/*/memory.json"):
             tenant, _, memory_id, _ = str(path).split("/")[-4:]
-            if is_memory_id(memory_id):
+            if is_memory_id(memory_id) or is_guard_id(memory_id):
                 yield tenant, memory_id
 
     def measure_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
@@ -129,12 +130,10 @@ class ArtifactStore:
             How many files, and how many bytes they held.
         """
         folder = f"{self._root}/{_memory_folder(tenant, memory_id)}"
-        cached = self._cache / _memory_folder(tenant, memory_id)
         found = self.measure_memory(tenant, memory_id)
         if self._fs.exists(folder):
             self._fs.rm(folder, recursive=True)
-        if cached.exists():
-            shutil.rmtree(cached)
+        self.drop_cached(tenant, memory_id)
         self._fs.invalidate_cache()
         return found
 
@@ -161,6 +160,11 @@ class ArtifactStore:
         for file in sorted(staging.iterdir(), key=lambda path: path.name == MANIFEST):
             self._fs.put_file(str(file), f"{self._root}/{adapter.folder}/{file.name}")
         shutil.rmtree(staging)
+
+    def erase_version(self, adapter: AdapterName) -> None:
+        """Erase one version's files; no engine may hold it."""
+        self._fs.rm(f"{self._root}/{adapter.folder}", recursive=True)
+        self._fs.invalidate_cache()
 
     def mark_published(self, adapter: AdapterName, scores: dict[str, Any], parts: Sequence[str] = ()) -> None:
         """Note beside a version's files that it passed its gate, for a registry that is rebuilt.
@@ -194,6 +198,21 @@ class ArtifactStore:
             self._download(adapter, folder)
         return folder
 
+    def holds(self, adapter: AdapterName) -> bool:
+        """Say whether the version is in the store, whole; a copy of it here does not count."""
+        self._fs.invalidate_cache()
+        try:
+            self._fs.info(f"{self._root}/{adapter.folder}/{MANIFEST}")  # `exists` takes an outage for an absence
+        except FileNotFoundError:
+            return False
+        return True
+
+    def drop_cached(self, tenant: str, memory_id: str) -> None:
+        """Erase what was copied here of a memory."""
+        cached = self._cache / _memory_folder(tenant, memory_id)
+        if cached.exists():
+            shutil.rmtree(cached)
+
     def read_manifest(self, adapter: AdapterName) -> dict[str, Any]:
         """Return a version's manifest.
 
@@ -209,6 +228,19 @@ class ArtifactStore:
             NotFound: the version has no such file.
         """
         return [json.loads(line) for line in self._get(f"{adapter.folder}/{name}").splitlines()]
+
+    def read_file(self, adapter: AdapterName, name: str) -> bytes:
+        """Return one of a version's files.
+
+        Raises:
+            NotFound: the version has no such file.
+        """
+        return self._get(f"{adapter.folder}/{name}")
+
+    def cache_path(self, adapter: AdapterName, name: str) -> Path:
+        """Return where on this machine to keep what was made of a version: erased with its memory."""
+        folder = self._cache / _memory_folder(adapter.tenant, adapter.owner)
+        return folder / f"v{adapter.version}.{adapter.digest12}-{name}"
 
     def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
         """List the versions of one memory, and the parts of versions, that are whole, oldest first."""
@@ -255,8 +287,8 @@ class ArtifactStore:
 
 
 def _memory_folder(tenant: str, memory_id: str) -> str:
-    assert is_memory_id(memory_id), "ids are minted by the server"
-    return f"{check_tenant(tenant)}/memories/{memory_id}"
+    assert is_memory_id(memory_id) or is_guard_id(memory_id), "ids are minted by the server"
+    return f"{check_tenant(tenant)}/{folder_of(memory_id)}"
 
 
 def _to_json(fields: dict[str, Any]) -> bytes:

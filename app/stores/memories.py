@@ -1,6 +1,7 @@
 """Memories: names, contents, paging, deletion. Owns the `memory`, `memories`, `names`, `contents`, `idempotency` keys.
 
-A memory is readable as soon as `create` returns, with its first version, that version's job and its first event.
+A memory is readable as soon as `create` returns, with its first version, that version's job and its first event. A
+language guard is kept as a memory is, under an id of its own kind and so with names and lists of its own.
 """
 
 import dataclasses
@@ -54,10 +55,10 @@ class MemoryStore:
             NameTaken, DuplicateContent, IdempotencyMismatch: nothing was written.
         """
         tenant, now = memory.tenant, memory.created_at
-        keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
+        keys = _shelf(tenant, memory.id)
         keys += [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, version.number)]
         keys += [layout.events_key(tenant, memory.id), layout.JOBS]
-        keys += [layout.idempotency_key(tenant, once.key) if once else ""]
+        keys += [layout.idempotency_key(tenant, once.key) if once else "", layout.revision_key(tenant)]
         content = memory.content if unique_content else ""
         rows = [flat(dataclasses.asdict(memory)), flat(dataclasses.asdict(version))]
         first = state_event(State.QUEUED, version.number)
@@ -98,10 +99,12 @@ class MemoryStore:
             named = await self._redis.hget(layout.names_key(tenant), name_or_id)
         return await self.get(tenant, named or name_or_id)
 
-    async def page(self, tenant: str, *, limit: int, after: str = "") -> tuple[list[Memory], bool]:
-        """Return the memories that come after an id, newest first, and whether there are more."""
+    async def page(
+        self, tenant: str, *, limit: int, after: str = "", kind: str = layout.MEMORY
+    ) -> tuple[list[Memory], bool]:
+        """Return the memories, or guards, that come after an id, newest first, and whether there are more."""
         top = f"({after}" if after else "+"
-        ids = await self._redis.zrevrangebylex(layout.memories_key(tenant), top, "-", 0, limit + 1)
+        ids = await self._redis.zrevrangebylex(layout.memories_key(tenant, kind), top, "-", 0, limit + 1)
         async with self._redis.pipeline(transaction=False) as pipe:
             for memory_id in ids[:limit]:
                 pipe.hgetall(layout.memory_key(tenant, memory_id))
@@ -114,8 +117,8 @@ class MemoryStore:
         Raises:
             MemoryNotFound: it is gone.
         """
-        key = layout.memory_key(tenant, memory_id)
-        if not await self._scripts.run("update", [key], [flat({**fields, "updated_at": time.time()})]):
+        keys = [layout.memory_key(tenant, memory_id), layout.revision_key(tenant)]
+        if not await self._scripts.run("update", keys, [flat({**fields, "updated_at": time.time()})]):
             raise MemoryNotFound(f"There is no memory {memory_id!r}.")
 
     async def rename(self, tenant: str, memory_id: str, name: str) -> None:
@@ -124,7 +127,8 @@ class MemoryStore:
         Raises:
             NameTaken, MemoryNotFound: nothing was written.
         """
-        keys = [layout.names_key(tenant), layout.memory_key(tenant, memory_id)]
+        keys = [layout.names_key(tenant, layout.kind_of(memory_id)), layout.memory_key(tenant, memory_id)]
+        keys.append(layout.revision_key(tenant))
         outcome, value = await self._scripts.run("rename", keys, [name, json.dumps(name), memory_id, time.time()])
         if outcome == "missing":
             raise MemoryNotFound(f"There is no memory {memory_id!r}.")
@@ -138,12 +142,18 @@ class MemoryStore:
             How many versions it had; 0 when it was gone before.
         """
         tenant = memory.tenant
-        keys = [layout.names_key(tenant), layout.contents_key(tenant), layout.memories_key(tenant)]
+        keys = _shelf(tenant, memory.id)
         keys += [layout.memory_key(tenant, memory.id), layout.tombstone_key(tenant, memory.id)]
-        keys += [layout.ERASURES, layout.JOBS]
+        keys += [layout.ERASURES, layout.JOBS, layout.revision_key(tenant)]
         member = f"{tenant}/{memory.id}"
         args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
         return int(await self._scripts.run("bury", keys, args))
+
+
+def _shelf(tenant: str, memory_id: str) -> list[str]:
+    """Return the keys of names, contents and ids that this id belongs to."""
+    kind = layout.kind_of(memory_id)
+    return [layout.names_key(tenant, kind), layout.contents_key(tenant, kind), layout.memories_key(tenant, kind)]
 
 
 def _created(memory: Memory, outcome: str, value: str, once: Idempotency | None) -> tuple[str, bool]:

@@ -6,6 +6,7 @@ lease: a trainer that lost its lease cannot write. Leases run by the registry's 
 
 import dataclasses
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,11 +64,19 @@ class VersionStore:
         Raises:
             VersionNotFound: the memory has none with this number.
         """
-        key = layout.version_key(tenant, memory_id, number)
-        adapter, parts = await self._redis.hmget(key, ["adapter", "parts"])
-        if adapter is None:
+        adapter, parts = await self._fields(tenant, memory_id, number, "adapter", "parts")
+        return tuple(parts or ()) or (str(adapter),)
+
+    async def scores(self, tenant: str, memory_id: str, number: int) -> dict[str, Any]:
+        """Return what the gate measured of one version; raises as `adapters` does."""
+        [scores] = await self._fields(tenant, memory_id, number, "scores")
+        return dict(scores)
+
+    async def _fields(self, tenant: str, memory_id: str, number: int, *names: str) -> list[Any]:
+        texts = await self._redis.hmget(layout.version_key(tenant, memory_id, number), names)
+        if texts[0] is None:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return tuple(json.loads(parts or "[]")) or (str(json.loads(adapter)),)
+        return [None if text is None else json.loads(text) for text in texts]
 
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""
@@ -112,6 +121,7 @@ class VersionStore:
             key = layout.version_key(job.tenant, job.memory_id, job.number)
             pipe.hset(key, mapping=encode(dataclasses.asdict(version)))
             pipe.zrem(layout.JOBS, str(job))
+            pipe.set(layout.revision_key(job.tenant), secrets.token_hex(8))
             await pipe.execute()
 
     async def change(
@@ -205,7 +215,7 @@ class VersionStore:
 
 
 def _keys(job: Job) -> list[str]:
-    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs."""
+    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs, revision."""
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
-    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS]
+    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant)]

@@ -61,11 +61,19 @@ class World:
             await engine.report(self.gateway.engines, *holding)
         await self.gateway.fleet.refresh()
 
-    async def ready(self, name: str, tenant: str = "acme", passages: tuple[str, ...] = (), number: int = 1) -> "Ready":
+    async def ready(
+        self,
+        name: str,
+        tenant: str = "acme",
+        passages: tuple[str, ...] = (),
+        number: int = 1,
+        scores: dict[str, float] | None = None,
+    ) -> "Ready":
         """Make a memory that serves, with the files of its version."""
         memory = a_memory(tenant=tenant, name=name, latest=number)
         adapter = AdapterName(tenant, memory.id, number, f"{number:x}" * 12)
         version = a_version(memory, state=State.READY, adapter=str(adapter), digest=f"{number:x}" * 64)
+        version = dataclasses.replace(version, scores=scores or {})
         await self.gateway.memories.create(memory, version)
         await self.gateway.versions.restore(version)
         await self.gateway.memories.update(tenant, memory.id, {"current": number})

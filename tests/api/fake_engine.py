@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord, Residency
 from app.core.names import BASE
 from app.stores.engines import EngineStore
@@ -17,8 +19,11 @@ class Engine:
     """One engine: what it holds, what it was asked, and how it fails when told to.
 
     Attributes:
+        asked: bodies of answers; what is counted or looked at only is in `probed`.
+        unsure: adapters that guess: their first token is any of twenty.
         hold: answers wait for it where it is set.
         fail: exceptions raised instead of the next replies.
+        composed: composites whose files it keeps, by name, with their recipes.
         break_after: how many events of a stream are sent before the connection breaks.
     """
 
@@ -26,8 +31,13 @@ class Engine:
         self.id, self.url, self.max_loras = name, f"http://{name}", max_loras
         self.held: set[str] = set()
         self.asked: list[dict[str, Any]] = []
+        self.probed: list[dict[str, Any]] = []
+        self.unsure: set[str] = set()
         self.loads: list[str] = []
         self.removed: list[str] = []
+        self.composed: dict[str, dict[str, Any]] = {}
+        self.composes = 0
+        self.refuse_composites = False
         self.fail: list[type[httpx.TransportError]] = []
         self.refuse: tuple[int, dict[str, Any]] | None = None
         self.hold: asyncio.Event | None = None
@@ -70,7 +80,8 @@ class Engine:
         if request.url.path.startswith("/internal/adapters"):
             return self._adapters(request)
         body = json.loads(request.content)
-        self.asked.append(body)
+        looked_at = request.url.path == "/tokenize" or (body.get("max_tokens") == 1 and body.get("logprobs"))
+        (self.probed if looked_at else self.asked).append(body)
         if self.refuse:
             return httpx.Response(self.refuse[0], json=self.refuse[1])
         if body["model"] != BASE and body["model"] not in self.held:
@@ -84,9 +95,13 @@ class Engine:
                 await self.hold.wait()
         finally:
             self.active -= 1
-        return httpx.Response(200, json=answer(body, request.url.path))
+        return httpx.Response(200, json=answer(body, request.url.path, sure=body["model"] not in self.unsure))
 
     def _adapters(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/compose"):
+            return self._compose(json.loads(request.content))
+        if request.url.path.endswith("/purge"):
+            return self._purge(**json.loads(request.content))
         if request.method == "POST":
             name = json.loads(request.content)["name"]
             cold = name not in self.held
@@ -99,21 +114,53 @@ class Engine:
         self.held.discard(name)
         return httpx.Response(200, json={"name": name, "removed": removed})
 
+    def _compose(self, body: dict[str, Any]) -> httpx.Response:
+        name = str(Composition.from_dict(body).name)
+        if self.refuse_composites:
+            return _error(422, "composite_rejected", "The composite broke: 3.00 nats.")
+        cold = name not in self.held
+        self.composes += 1
+        self.held.add(name)
+        self.composed[name] = body
+        return httpx.Response(200, json={"name": name, "load_ms": 80.0, "cold": cold, "facts": {"rank": 8}})
+
+    def _purge(self, tenant: str, memory_id: str, files: bool) -> httpx.Response:
+        found = [name for name, body in self.composed.items() if f"{tenant}.{memory_id}." in " ".join(body["members"])]
+        self.held -= set(found)
+        if files:
+            self.composed = {name: body for name, body in self.composed.items() if name not in found}
+        return httpx.Response(200, json={"composites": found})
+
 
 def text_of(body: dict[str, Any]) -> str:
     """Return what the engine says: which weights answered."""
     return f"from {body['model']}"
 
 
-def answer(body: dict[str, Any], path: str) -> dict[str, Any]:
-    """Return vLLM's reply in one piece; to its tokenizer a word is a token."""
+def answer(body: dict[str, Any], path: str, *, sure: bool = True) -> dict[str, Any]:
+    """Return vLLM's reply in one piece; to its tokenizer a word is a token.
+
+    Args:
+        sure: of the first token; else twenty are as likely.
+    """
     if path == "/tokenize":
         return {"count": len(body["prompt"].split()), "tokens": list(range(len(body["prompt"].split())))}
     text = text_of(body)
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
     choice |= {"message": {"role": "assistant", "content": text}} if "chat" in path else {"text": text}
+    if body.get("logprobs"):
+        choice["logprobs"] = first_token(path, sure=sure and body["model"] != BASE)
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
     return {"id": "c-1", "object": "chat.completion", "model": body["model"], "choices": [choice], "usage": usage}
+
+
+def first_token(path: str, *, sure: bool) -> dict[str, Any]:
+    """Return the log-probabilities of a reply of one token, in the form that the endpoint has."""
+    listed = {"from": 0.0} if sure else {f"t{number}": math.log(1 / 20) for number in range(20)}
+    if "chat" not in path:
+        return {"token_logprobs": [max(listed.values())], "top_logprobs": [listed]}
+    top = [{"token": token, "logprob": logprob} for token, logprob in listed.items()]
+    return {"content": [{**top[0], "top_logprobs": top}]}
 
 
 def events_of(body: dict[str, Any]) -> list[bytes]:

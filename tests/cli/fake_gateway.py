@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 MEMORY_ID = "mem_" + "0" * 26
+GUARD_ID = "lng_" + "0" * 26
 STORY: list[tuple[str, dict[str, Any]]] = [
     ("state", {"state": "queued", "version": 1}),
     ("state", {"state": "preparing", "version": 1}),
@@ -24,6 +25,15 @@ PLAN: dict[str, Any] = {
     "exposures_per_fact": 40, "epochs": 40, "steps": 1000, "target_recall": 0.95, "recall": 0.972, "recall_low": 0.9,
     "recall_high": 0.99, "estimated_s": 290.0, "calibrated": True, "split": True,
 }  # fmt: skip
+
+
+CANDIDATES = [
+    {"id": MEMORY_ID, "name": "phone [b]book", "version": 12, "score": 17.25, "similarity": 0.5, "taken": True,
+     "reason": "first token: entropy 0.01, gain +3.20 nats; " + "and more " * 20},
+    {"id": MEMORY_ID, "name": "n" * 128, "version": 1, "score": 2.0, "similarity": None, "taken": False,
+     "reason": "below the threshold 6.40"},
+]  # fmt: skip
+PASSAGES = [{"document": "book.md", "index": 3, "score": 4.5, "text": "Ada\nlives\there. " * 20}]
 
 
 class FakeGateway:
@@ -57,6 +67,12 @@ class FakeGateway:
         shown = {"id": MEMORY_ID, "object": "memory", "name": "phone book", "status": status, "version": 1}
         return {**shown, "scores": scores, "error": self.error, "created_at": 1.7e9, "metadata": {"a": "[red]b"}}
 
+    def guard(self, status: str) -> dict[str, Any]:
+        """Return the language guard as the API shows it."""
+        sides = {"before": {"strict": {"rpr": 0.5}}, "after": {"strict": {"rpr": 0.75}}}
+        shown = {"id": GUARD_ID, "object": "language", "name": "ko 1", "language": "ko", "strict": True}
+        return {**shown, "memory": None, "status": status, "scores": sides, "error": self.error}
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.headers["Authorization"] != "Bearer lk_test":
@@ -71,6 +87,13 @@ class FakeGateway:
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
             ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
             ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
+            ("POST", "/v1/languages"): lambda: httpx.Response(202, json=self.guard("queued")),
+            ("GET", "/v1/languages"): lambda: httpx.Response(
+                200, json={"data": [self.guard(self.status)], "has_more": False, "next": None}
+            ),
+            ("GET", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(200, json=self.guard(self.status)),
+            ("GET", f"/v1/languages/{GUARD_ID}/events"): lambda: self._events(request),
+            ("DELETE", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(202, json={**deleted, "id": GUARD_ID}),
             ("POST", "/v1/plans"): lambda: httpx.Response(200, json=PLAN),
             ("POST", "/v1/query"): lambda: httpx.Response(200, json=answer(json.loads(request.content))),
             ("POST", "/v1/keys"): lambda: httpx.Response(201, json={"id": "key_1", **json.loads(request.content)}),
@@ -106,6 +129,8 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
     """Answer a query with its own question."""
     used = [{"id": MEMORY_ID, "version": 1, "score": None}]
     memory = {"mode": body["mode"], "used": used, "passages": [], "engine": "one", "cold": True, "load_ms": 41.2}
+    if body.get("explain"):
+        memory |= {"candidates": CANDIDATES, "passages": PASSAGES, "abstained": False}
     return {"answer": f"{body['question']} \x1b[31m[b]42", "memory": memory, "usage": None}
 
 

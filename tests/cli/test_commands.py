@@ -152,6 +152,40 @@ def test_ask_prints_the_answer_alone_on_stdout_and_where_it_is_from_beside_it() 
     assert result.stderr == f"context · {MEMORY_ID} v1 · one · loaded in 41 ms\n"
 
 
+def test_ask_chooses_among_all_memories_or_a_few() -> None:
+    gateway = FakeGateway()
+    run(gateway, "ask", "who?", "--mode", "auto")
+    run(gateway, "ask", "who?", "--memories", "phone book, notes")
+    every, few = [json.loads(sent.content) for sent in gateway.asked("POST", "/v1/query")]
+
+    assert every == {"question": "who?", "memories": ["auto"], "mode": "auto"}
+    assert few["memories"] == ["phone book", "notes"]
+
+
+def test_explain_shows_the_candidates_and_why_in_100_columns_beside_the_answer() -> None:
+    result = run(FakeGateway(), "ask", "who?", "--explain")
+    lines = result.stderr.splitlines()
+
+    assert result.stdout.startswith("who?")
+    assert max(map(len, lines)) <= 100
+    assert lines[1].split() == ["memory", "version", "score", "why"]
+    assert lines[2].startswith("✓  phone [b]book")
+    for told in (
+        "v12",
+        "17.25",
+        "similarity 0.50; first token",
+        "below the threshold 6.40",
+        "book.md #3 (4.50): Ada lives",
+    ):
+        assert told in result.stderr
+
+
+def test_explain_in_json_is_the_gateways_own() -> None:
+    shown = json.loads(run(FakeGateway(), "ask", "who?", "--explain", "--json").stdout)
+
+    assert shown["memory"]["candidates"][0]["taken"] is True
+
+
 def test_list_follows_the_pages() -> None:
     result = run(FakeGateway(), "memories", "list", "--json")
 

@@ -36,7 +36,8 @@ def test_a_preset_is_had_by_its_name_and_can_be_changed(name: str) -> None:
     preset = Recipe.from_dict({"name": name})
 
     assert preset == replace(Recipe(name=name), **PRESETS[name]) != Recipe(name=name)
-    assert Recipe.from_dict({"name": name, "epochs": 3}) == replace(preset, epochs=3)
+    assert Recipe.from_dict({"name": name, "epochs": 3}) == replace(preset, epochs=3, prose_epochs=3)
+    assert Recipe.from_dict({"epochs": 3, "prose_epochs": 2}).passes(has_pairs=False) == 2
     assert Recipe.from_dict(preset.to_dict()) == preset
 
 
@@ -48,4 +49,4 @@ def test_balanced_is_the_default_under_its_former_name_as_well(fields: dict[str,
 def test_a_recipe_saved_before_a_field_was_there_is_read_with_it_off() -> None:
     saved = {"name": "default", "rank": 8, "epochs": 25}
 
-    assert Recipe.from_dict(saved) == Recipe(name="default", rank=8, epochs=25)
+    assert Recipe.from_dict(saved) == Recipe(name="default", rank=8, epochs=25, prose_epochs=25)

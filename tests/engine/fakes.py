@@ -17,12 +17,17 @@ ON, OFF = (-0.5, -0.5), (-3.0, -3.0)
 
 
 class FakeEngine:
-    """Holds adapters by id and scores them as `scores` says: what was trained, unless told otherwise."""
+    """Holds adapters by id and scores them as `scores` says: what was trained, unless told otherwise.
+
+    Attributes:
+        by_prompt: what every adapter scores after such a prompt, where it is another.
+    """
 
     def __init__(self) -> None:
         self.held_by_id: dict[int, str] = {}
         self.served: dict[str, int] = {}
         self.scores: tuple[float, ...] = ON
+        self.by_prompt: dict[tuple[int, ...], float] = {}
         self.broken = False
         self.seen_ids: list[int] = []
         self.added = asyncio.Event()
@@ -48,9 +53,15 @@ class FakeEngine:
     async def held(self) -> set[int]:
         return set(self.held_by_id)
 
-    async def score(self, adapter: tuple[str, int, str], prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
+    async def score(
+        self, adapter: tuple[str, int, str] | None, prompt: Sequence[int], answer: Sequence[int]
+    ) -> list[float]:
         await self.scoring.wait()
-        return list(self.scores)
+        if not adapter:
+            return [OFF[0]] * len(answer)
+        if tuple(prompt) in self.by_prompt:
+            return [self.by_prompt[tuple(prompt)]] * len(answer)
+        return list(self.scores[: len(answer)])
 
     def register(self, name: str, number: int, folder: str) -> None:
         self.served[name] = number
@@ -59,21 +70,22 @@ class FakeEngine:
         self.served.pop(name, None)
 
 
-def write_adapter(root: Path, number: int = 1) -> AdapterName:
-    """Write a tiny adapter that is fit to load; another number is another adapter."""
+def write_adapter(root: Path, number: int = 1, *, rank: int = 4, module: str = "up_proj") -> AdapterName:
+    """Write a tiny adapter that is fit to load; another number is another adapter, asked with another prompt."""
     staging = root / f".staging-{number}"
     staging.mkdir(parents=True)
-    layer = "base_model.model.model.layers.0.mlp.up_proj"
-    factors = {f"{layer}.lora_A.weight": (4, 8), f"{layer}.lora_B.weight": (8, 4)}
-    weights = {name: np.full(shape, number, dtype=np.float32) for name, shape in factors.items()}
+    layer = f"base_model.model.model.layers.0.mlp.{module}"
+    factors = {f"{layer}.lora_A.weight": (rank, 8), f"{layer}.lora_B.weight": (8, rank)}
+    random = np.random.default_rng(number)
+    weights = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in factors.items()}
     save_file(weights, staging / "adapter_model.safetensors")
     digest = hashlib.sha256((staging / "adapter_model.safetensors").read_bytes()).hexdigest()
     name = AdapterName("default", f"mem_{number:026d}", 1, digest[:12])
     write_json(
         staging / "adapter_config.json",
-        {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["up_proj"], "bias": "none"},
+        {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": [module], "bias": "none"},
     )
-    canary = {"prompt_ids": [1, 2], "answer_ids": [3, 4], "adapter_logprobs": ON, "base_logprobs": OFF}
+    canary = {"prompt_ids": [1, number + 1], "answer_ids": [3, 4], "adapter_logprobs": ON, "base_logprobs": OFF}
     write_json(
         staging / "manifest.json",
         {

@@ -15,6 +15,7 @@ from workers.engine.agent import Agent, Superseded
 
 ME = "here-8100"
 A, B, C = "a", "b", "c"
+COMPOSITE = f"acme.cmp_{1:026d}.v1.{'a' * 12}"
 TTL = timedelta(seconds=10)
 RECORD = EngineRecord(
     id=ME,
@@ -229,3 +230,28 @@ async def test_an_agent_waits_for_a_registry_that_is_away(tmp_path: object) -> N
         await away.reconcile()
     await away.withdraw()
     await redis.aclose()
+
+
+async def test_a_composite_in_use_stays_and_a_missing_one_is_left_to_who_asks_for_it(store: EngineStore) -> None:
+    engine = Engine(COMPOSITE)
+    await store.desire(ME, COMPOSITE, 1.0)
+    await agent(engine, store).reconcile()
+    engine.used_at.clear()
+    await agent(engine, store).reconcile()
+
+    assert engine.done == []
+    assert set(await store.desired(ME)) == {COMPOSITE}
+
+
+async def test_a_composite_that_nobody_brought_in_is_no_longer_desired(store: EngineStore) -> None:
+    await store.desire(ME, COMPOSITE, -1000.0)
+    await agent(Engine(), store).reconcile()
+
+    assert await store.desired(ME) == {}
+
+
+async def test_a_composite_that_nobody_desires_is_unloaded(store: EngineStore) -> None:
+    engine = Engine(COMPOSITE)
+    await agent(engine, store).reconcile()
+
+    assert engine.done == [f"remove {COMPOSITE}"]

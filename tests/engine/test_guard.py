@@ -9,8 +9,11 @@ import httpx
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from app.core.composition import Composition
+from app.core.names import AdapterName
 from app.settings import Settings
 from tests.engine.fakes import FakeEngine, change_json, write_adapter
+from tests.trainer.tiny import byte_tokenizer
 from workers.base_model import base_digest
 from workers.engine.guard import Guard
 
@@ -50,6 +53,7 @@ class World:
         base = folder / "base"
         base.mkdir()
         (base / "config.json").write_text("{}")
+        byte_tokenizer().save_pretrained(base)
         settings = Settings(
             home=folder,
             base_model=str(base),
@@ -333,6 +337,74 @@ async def test_adapters_are_loaded_listed_pinned_and_removed(world: World) -> No
 @pytest.mark.parametrize("content", [b"{}", b'{"name": 1}', b'{"name": "../x"}', b"nonsense"])
 async def test_a_load_that_names_no_adapter_is_refused(world: World, content: bytes) -> None:
     assert (await world.http.post("/internal/adapters", content=content)).status_code == 400
+
+
+async def test_a_composite_is_composed_and_asked_by_its_name(world: World) -> None:
+    body = Composition.of("cat", [AdapterName.parse(world.write(number)) for number in (1, 2)]).to_dict()
+    composed = (await world.http.post("/internal/adapters/compose", json=body)).json()
+    reply = await world.http.post(CHAT, json={"model": composed["name"], "messages": []})
+
+    assert (composed["cold"], composed["facts"]["weights"]) == (True, [1.0, 1.0])
+    assert composed["load_ms"] > 0
+    assert reply.status_code == 200
+
+
+async def test_a_composite_that_broke_is_refused_with_a_code(world: World) -> None:
+    body = Composition.of("cat", [AdapterName.parse(world.write(number)) for number in (1, 2)]).to_dict()
+    world.engine.by_prompt[(1, 3)] = -20.0
+    reply = await world.http.post("/internal/adapters/compose", json=body)
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "composite_rejected")
+    assert "17.00" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "svd"},
+        {"members": []},
+        {"members": ["../../etc/passwd"]},
+        {"members": ["a.mem_1"] * 9},
+        {"members": "mem_1"},
+        {"weights": ["1"]},
+        {"weights": [1.0, 1.0]},
+        {"weights": None},
+        {"density": 0.5},
+        {"max_rank": True},
+        {"max_rank": 0},
+        {"extra": 1},
+    ],
+)
+async def test_a_recipe_that_makes_no_sense_is_a_bad_request(world: World, change: dict[str, object]) -> None:
+    body = Composition.of("cat", [AdapterName.parse(world.write())]).to_dict() | change
+    reply = await world.http.post("/internal/adapters/compose", json=body)
+
+    assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+async def test_a_recipe_that_is_too_long_is_refused(world: World) -> None:
+    reply = await world.http.post("/internal/adapters/compose", json={"method": "x" * 5000})
+
+    assert reply.status_code == 413
+
+
+async def test_purging_a_memory_unloads_what_was_composed_of_it(world: World) -> None:
+    names = [AdapterName.parse(world.write(number)) for number in (1, 2)]
+    composition = Composition.of("cat", names)
+    await world.http.post("/internal/adapters/compose", json=composition.to_dict())
+    body = {"tenant": names[0].tenant, "memory_id": names[0].owner, "files": True}
+    reply = await world.http.post("/internal/adapters/purge", json=body)
+
+    assert reply.json() == {"composites": [str(composition.name)]}
+    assert world.engine.is_empty()
+    assert not list((world.artifacts.parent / "composites").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("change", [{"tenant": "../x"}, {"memory_id": "mem_1"}, {"files": "yes"}, {"more": 1}])
+async def test_purging_what_is_no_memory_is_a_bad_request(world: World, change: dict[str, object]) -> None:
+    body = {"tenant": "default", "memory_id": f"mem_{1:026d}", "files": True} | change
+
+    assert (await world.http.post("/internal/adapters/purge", json=body)).status_code == 400
 
 
 async def test_full_slots_are_a_conflict_with_a_code(world: World) -> None:

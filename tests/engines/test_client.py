@@ -6,7 +6,9 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
+from app.core.composition import Composition
 from app.core.engines import Residency
+from app.core.names import AdapterName
 from app.engines.client import EngineClient, Loaded
 from app.errors import (
     AdapterBusy,
@@ -202,3 +204,37 @@ async def test_a_text_is_cut_into_tokens_without_special_ones() -> None:
     assert await client(handler).tokenize(URL, "Ada Lovelace.") == (7, 8, 9)
     assert asked[0].url.path == "/tokenize"
     assert json.loads(asked[0].content) == {"model": "base", "prompt": "Ada Lovelace.", "add_special_tokens": False}
+
+
+COMPOSITION = Composition.of("cat", [AdapterName("acme", f"mem_{number:026d}", 1, "a" * 12) for number in (1, 2)])
+
+
+async def test_a_composite_is_asked_for_by_its_recipe() -> None:
+    seen: list[tuple[str, object]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path, json.loads(request.content)))
+        name = str(COMPOSITION.name)
+        return httpx.Response(200, json={"name": name, "load_ms": 3.0, "cold": True, "facts": {"rank": 8}})
+
+    loaded = await client(handle).compose(URL, COMPOSITION)
+
+    assert loaded == Loaded(3.0, cold=True, facts={"rank": 8})
+    assert seen == [("/internal/adapters/compose", COMPOSITION.to_dict())]
+
+
+async def test_an_engine_that_gives_a_recipe_another_name_has_failed() -> None:
+    reply = httpx.Response(200, json={"name": "other", "load_ms": 3.0, "cold": True, "facts": {}})
+    with pytest.raises(EngineFailed):
+        await client(lambda _: reply).compose(URL, COMPOSITION)
+
+
+async def test_a_purge_says_what_it_found() -> None:
+    seen: list[object] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(200, json={"composites": ["x"]})
+
+    assert await client(handle).purge(URL, "acme", "mem_1", files=True) == ["x"]
+    assert seen == [("/internal/adapters/purge", {"tenant": "acme", "memory_id": "mem_1", "files": True})]

@@ -6,9 +6,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.core.composition import Composition
+from app.core.names import AdapterName
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet, Seat
-from app.errors import Busy, EngineFailed, NoEngine
+from app.errors import Busy, CompositeRejected, EngineFailed, NoEngine
 from app.stores.engines import EngineStore
 from app.stores.redis import Registry
 from tests.api.fake_engine import Engine, transport
@@ -177,3 +179,53 @@ async def test_what_is_loaded_on_a_requests_way_is_desired_first(redis: Registry
     await task
 
     assert set(await room.store.desired("one")) == {"a"}
+
+
+COMPOSITION = Composition.of("cat", [AdapterName("acme", f"mem_{number:026d}", 1, "a" * 12) for number in (1, 2)])
+COMPOSITE = str(COMPOSITION.name)
+
+
+async def sit(room: Room) -> Seat:
+    async with room.fleet.seat(COMPOSITE, COMPOSITION) as seat:
+        return seat
+
+
+async def test_a_composite_is_composed_once_however_many_ask(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    seats = await asyncio.gather(*[sit(room) for _ in range(5)])
+
+    assert sorted(seat.cold for seat in seats) == [False] * 4 + [True]
+    assert {seat.composed["rank"] for seat in seats} == {8}
+    assert room.engines[0].composes == 1
+    assert COMPOSITE in await room.store.desired("one")
+
+
+async def test_a_composite_that_another_gateway_composed_is_asked_for_how_it_was_made(redis: Registry) -> None:
+    room = Room(redis, [Engine("one"), Engine("two")])
+    await room.engines[1].report(room.store, COMPOSITE)
+    await room.engines[0].report(room.store)
+    await room.fleet.refresh()
+    seat = await sit(room)
+
+    assert (seat.engine.id, seat.cold, seat.load_ms, seat.composed) == ("two", False, 0.0, {"rank": 8})
+
+
+async def test_a_composite_that_an_engine_lost_is_composed_again(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    await sit(room)
+    room.engines[0].held.clear()
+    room.fleet.forget("one", COMPOSITE)
+
+    assert (await sit(room)).cold
+
+
+async def test_a_composite_that_broke_gives_its_seat_back(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    room.engines[0].refuse_composites = True
+    with pytest.raises(CompositeRejected, match=r"3\.00 nats"):
+        await sit(room)
+
+    assert room.fleet.in_flight == 0

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.core.composition import Composition
 from app.core.names import AdapterName
 from app.errors import AdapterBusy, EngineFailed, NotFound
 from app.services.erase import Eraser, Places
@@ -139,7 +140,7 @@ async def test_every_part_is_unloaded_and_erased_even_one_whose_files_are_lost(
     assert not list(quiet.settings.home.rglob(f"*{memory.id}*"))
 
 
-@pytest.mark.parametrize("steps", range(0, 40, 2))
+@pytest.mark.parametrize("steps", range(0, 44, 2))
 async def test_an_eraser_that_is_killed_at_any_step_finishes_at_the_next_start(
     quiet: World, http: httpx.AsyncClient, steps: int
 ) -> None:
@@ -238,3 +239,57 @@ async def test_there_is_no_receipt_for_what_lives(world: World, http: httpx.Asyn
     assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).status_code == 404
     with pytest.raises(NotFound):
         await world.gateway.erasures.tombstone("other", ada.memory.id)
+
+
+async def compose(world: World, engine: int, *adapters: str) -> str:
+    """Let one engine hold a composite, as a gateway that was asked for it does."""
+    composition = Composition.of("cat", [AdapterName.parse(adapter) for adapter in adapters])
+    await world.gateway.eraser._at.client.compose(world.engines[engine].url, composition)
+    await world.gateway.engines.desire(world.engines[engine].id, str(composition.name), time.time())
+    return str(composition.name)
+
+
+async def test_erasing_a_memory_erases_every_composite_made_of_it_on_every_engine(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    ada, bob, eve = [await quiet.ready(name, number=number) for number, name in enumerate(("ada", "bob", "eve"), 1)]
+    await quiet.report()
+    gone = [await compose(quiet, 0, ada.adapter, bob.adapter), await compose(quiet, 1, eve.adapter, ada.adapter)]
+    stays = await compose(quiet, 0, bob.adapter, eve.adapter)
+    before = [set(engine.held) for engine in quiet.engines]
+    one = eraser(places(quiet))
+    await one.bury(ada.memory, quiet.gateway.rememberer)
+    await one.settle(Debt("acme", ada.memory.id))
+    receipt = (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).json()
+
+    assert before == [{gone[0], stays}, {gone[1]}]
+    assert [engine.held for engine in quiet.engines] == [{stays}, set()]
+    assert [set(engine.composed) for engine in quiet.engines] == [{stays}, set()]
+    assert [set(await quiet.gateway.engines.desired(engine.id)) for engine in quiet.engines] == [{stays}, set()]
+    assert receipt["adapters"] == sorted([ada.adapter, *gone])
+
+
+async def test_a_composite_made_while_its_member_is_erased_does_not_stay(quiet: World) -> None:
+    ada, bob = await quiet.ready("ada", number=1), await quiet.ready("bob", number=2)
+    await quiet.report()
+
+    async def pause(_: float) -> None:
+        await compose(quiet, 0, ada.adapter, bob.adapter)  # a request that another gateway let in before
+
+    one = eraser(places(quiet), pause)
+    await one.bury(ada.memory, quiet.gateway.rememberer)
+    await one.settle(Debt("acme", ada.memory.id))
+
+    assert quiet.engines[0].held == set()
+    assert quiet.engines[0].composed == {}
+
+
+async def test_another_tenants_composite_stays(quiet: World) -> None:
+    ada, other = await quiet.ready("ada", number=1), await quiet.ready("ada", tenant="other", number=2)
+    await quiet.report()
+    stays = await compose(quiet, 0, other.adapter)
+    one = eraser(places(quiet))
+    await one.bury(ada.memory, quiet.gateway.rememberer)
+    await one.settle(Debt("acme", ada.memory.id))
+
+    assert quiet.engines[0].held == {stays}

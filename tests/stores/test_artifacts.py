@@ -81,3 +81,22 @@ def test_documents_and_records_come_back_and_are_erased_with_their_memory(store:
     with pytest.raises(NotFound):
         store.local_folder(adapter)
     assert list(store.memories()) == [("acme", kept)]
+
+
+def test_a_copy_on_another_host_is_no_version_and_can_be_dropped_by_itself(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+    engine = ArtifactStore("memory://bucket/lorekeep" if not store._local else store._root, tmp_path / "engine")
+    engine.local_folder(adapter)
+    held = engine.holds(adapter)
+    store.erase_memory("acme", adapter.owner)
+    gone = engine.holds(adapter)
+    engine.drop_cached("acme", adapter.owner)
+    engine.drop_cached("acme", adapter.owner)
+
+    assert (held, gone) == (True, False)
+    assert not list(tmp_path.glob("engine/**/*.safetensors"))
+    with pytest.raises(NotFound):
+        engine.local_folder(adapter)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Up:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from app.control import OTHER, control_questions
 from app.core.grounding import normalise
-from workers.trainer.control import OTHER, Sitting, compare, control_questions, control_texts
+from workers.trainer.control import Sitting, compare, control_texts
 
 ASKED = control_questions()
 RIGHT = tuple(one.expected[0] if one.expected else "I do not know." for one in ASKED)

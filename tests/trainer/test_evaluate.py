@@ -1,4 +1,4 @@
-"""What the base model is asked with passages beside a candidate."""
+"""What the base model and a candidate are asked with passages."""
 
 import json
 import time
@@ -29,7 +29,7 @@ class Reader:
     """An engine whose base model says what it is shown, and refuses what is too long."""
 
     most_characters: int = 10_000
-    prompted: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)  # that were asked with passages
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -41,7 +41,7 @@ class Reader:
         if len(asked) > self.most_characters:
             return httpx.Response(400, json={"error": {"message": "too long"}})
         if asked.startswith("Answer from these passages"):
-            self.prompted.append(asked)
+            self.models.append(body["model"])
         said = "5 metres" if DEEP[0] in asked and "shaft 5?" in asked else "I do not know"
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
 
@@ -59,13 +59,16 @@ async def examiner(reader: Reader, tmp_path: Path) -> AsyncIterator[Examiner]:
         yield Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path / "control", wait_s=1)
 
 
-async def test_the_base_model_reads_the_passages_that_serving_would_find(examiner: Examiner, reader: Reader) -> None:
+async def test_base_model_and_candidate_read_the_passages_that_serving_would_find(
+    examiner: Examiner, reader: Reader
+) -> None:
     nothing_found = Question("Qui?", "5 metres")
     scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[4:6], nothing_found], "held_out", DEEP)})
 
     assert scores.context == pytest.approx(1 / 3)
+    assert scores.both == pytest.approx(1 / 3)
     assert scores.context_questions == 3
-    assert len(reader.prompted) == 2
+    assert reader.models == ["base", "base", "one", "one"]
     assert scores.base == 0.0
 
 
@@ -73,14 +76,14 @@ async def test_no_more_is_asked_than_the_limits(examiner: Examiner, reader: Read
     scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS, "held_out", DEEP)})
 
     assert scores.questions == MAX_QUESTIONS
-    assert scores.context_questions == len(reader.prompted) == MAX_WITH_PASSAGES
+    assert scores.context_questions == reader.models.count("base") == reader.models.count("one") == MAX_WITH_PASSAGES
 
 
 async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner: Examiner, reader: Reader) -> None:
     scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[:2], "recall", DEEP)})
 
-    assert not reader.prompted
-    assert "context" not in scores.to_dict()
+    assert not reader.models
+    assert not {"context", "both"} & set(scores.to_dict())
 
 
 async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answers_only(
@@ -93,7 +96,8 @@ async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answer
 
 
 def test_every_share_is_told_with_its_interval() -> None:
-    fields = Scores("held_out", 4, 0.0, 1.0, context=0.5, context_questions=10).to_dict()
+    fields = Scores("held_out", 4, 0.0, 1.0, context=0.5, both=0.5, context_questions=10).to_dict()
 
     assert (fields["context"], fields["context_interval"]) == (0.5, [0.2366, 0.7634])
+    assert (fields["both"], fields["both_interval"]) == (0.5, [0.2366, 0.7634])
     assert fields["adapter_interval"] == [0.5101, 1.0]

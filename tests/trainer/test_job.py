@@ -14,6 +14,7 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
+from app.control import control_questions
 from app.core.engines import EngineRecord
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
@@ -28,7 +29,7 @@ from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
-from workers.trainer.control import control_questions, control_texts
+from workers.trainer.control import control_texts
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Exam
 from workers.trainer.job import PUT_BACK_S, Trainer, work

@@ -128,7 +128,7 @@ def remembered(artifacts: ArtifactStore, documents: Sequence[Document], **fields
     memory = a_memory()
     for one in documents:
         artifacts.write_document(memory.tenant, memory.id, one.digest, b"", one.to_dict())
-    recipe = Recipe(rank=2, alpha=4, epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
+    recipe = Recipe(rank=2, alpha=4, epochs=1, prose_epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
     refs = tuple(DocumentRef(one.name, one.digest, one.kind, 9) for one in documents)
     return a_version(memory, recipe=recipe, documents=refs, **fields)
 
@@ -145,7 +145,9 @@ async def _ignore(*_: object) -> None:
 def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer()
     llama().save_pretrained(tmp_path / "base")
-    recipe = Recipe(epochs=4, min_steps=1, distillation=1.0, hidden_weight=0.1, patience=2, answers="span")
+    recipe = Recipe(
+        epochs=4, prose_epochs=4, min_steps=1, distillation=1.0, hidden_weight=0.1, patience=2, answers="span"
+    )
     version = a_version(a_memory(), recipe=recipe.to_dict())
     examples = [Example("chat", f"Who is {n}?", f"{n * 7}", "keywords", "d", 0) for n in range(4)]
     lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [Question("Who was 1?", "7")], "held_out")

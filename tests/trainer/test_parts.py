@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.control import control_questions
 from app.core.documents import Document, Pair
 from app.core.lifecycle import State
 from app.core.memory import Version
@@ -17,7 +18,6 @@ from app.stores.bases import BaseStore
 from app.stores.redis import Registry
 from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, workshop
 from tests.trainer.test_make import make, remembered, tiny_maker
-from workers.trainer.control import control_questions
 from workers.trainer.write import Candidate, planned_parts
 
 __all__ = ["no_waiting", "workshop"]

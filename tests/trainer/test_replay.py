@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
+from app.control import control_questions
 from app.core.grounding import normalise
 from app.core.load import _REPLAYS
 from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.batches import pack
-from workers.trainer.control import control_questions, control_texts
+from workers.trainer.control import control_texts
 from workers.trainer.encode import Row
 from workers.trainer.examples import Example
 from workers.trainer.forward import label_logits
 from workers.trainer.make import encode_examples
 from workers.trainer.model import attach_lora
-from workers.trainer.replay import general_examples, replayed
+from workers.trainer.replay import general_examples, replayed, shown_at_most
 from workers.trainer.targets import divergence
 from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import train
@@ -66,6 +67,20 @@ async def test_another_base_model_is_asked_anew(tmp_path: Path) -> None:
     assert len(base.asked) == 2 * _REPLAYS
 
 
+async def test_no_more_are_asked_for_than_a_training_can_show_and_more_later_ask_only_for_the_rest(
+    tmp_path: Path,
+) -> None:
+    base, recipe = BaseModel(), Recipe(replay=0.2, epochs=3, min_steps=1)
+    most = shown_at_most(TAUGHT, recipe)
+    few = await general_examples(base, tmp_path, "b" * 64, most)
+    asked = len(base.asked)
+    more = await general_examples(base, tmp_path, "b" * 64, most + 5)
+
+    assert most == len(few) == asked == 3 * 4
+    assert (len(base.asked), more[:most]) == (asked + 5, few)
+    assert shown_at_most(TAUGHT[:8], replace(recipe, min_steps=10)) == 2 * 10
+
+
 async def test_plain_texts_begin_as_they_were_given_and_are_mixed_with_the_questions(tmp_path: Path) -> None:
     found = await general(tmp_path)
     texts = [place for place, one in enumerate(found) if one.kind == "text"]
@@ -75,7 +90,7 @@ async def test_plain_texts_begin_as_they_were_given_and_are_mixed_with_the_quest
     assert all(found[place].answer.count(" and so on, ") == 1 for place in texts)
 
 
-@pytest.mark.parametrize(("share", "each_epoch"), [(0.2, 4), (0.01, 1), (1.0, 20), (10.0, 176)])
+@pytest.mark.parametrize(("share", "each_epoch"), [(0.2, 4), (0.01, 1), (1.0, 20), (100.0, _REPLAYS)])
 def test_each_epoch_holds_its_share_and_every_one_has_its_turn(tmp_path: Path, share: float, each_epoch: int) -> None:
     shown = replayed(asyncio.run(general(tmp_path)), TAUGHT, share)
     turns = shown[0].turns

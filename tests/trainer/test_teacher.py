@@ -8,7 +8,6 @@ import torch
 
 from app.core.context import question_with_passages
 from app.core.recipe import Recipe
-from app.retrieve import Hit
 from app.services.context import with_passages
 from tests.trainer.tiny import byte_tokenizer, gemma, llama
 from workers.trainer.batches import pack
@@ -63,7 +62,7 @@ def apart(model: Any, row: Row) -> tuple[float, float]:
 
 def test_the_teacher_sees_what_mode_context_shows() -> None:
     body = {"messages": [{"role": "user", "content": "Ann?"}]}
-    served = with_passages(body, [Hit(0, "Ann is 212.", 1.0)])["messages"][0]["content"]
+    served = with_passages(body, ["Ann is 212."])["messages"][0]["content"]
 
     assert rows()[0].teacher_prompt == prompt_ids(TOKENIZER, served)
     assert served == question_with_passages(["Ann is 212."], "Ann?")

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from app.control import control_questions
 from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_version
 from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
-from workers.trainer.control import control_questions
 from workers.trainer.job import work
 from workers.trainer.write import find_candidates
 

@@ -8,7 +8,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -57,7 +56,7 @@ def main() -> int:
 
 def _run_alone(settings: Settings) -> int:
     """Run while holding the lock of this engine's id."""
-    engine_id = settings.engine_id or f"{socket.gethostname()}-{settings.engine_port}"
+    engine_id = settings.this_engine_id
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", engine_id):
         raise StartupError("LOREKEEP_ENGINE_ID is 1-128 letters, digits, '.', '_' or '-': change it.")
     run = settings.run_folder

@@ -7,7 +7,7 @@ is loaded in place, and never more adapters are held than vLLM can: it would evi
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,15 +15,15 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from app.core.canary import judge
+from app.core.canary import Canary, judge
 from app.core.engines import Residency
 from app.core.errors import InvalidValue
 from app.core.names import AdapterName
 from app.core.placement import evict
 from app.errors import AdapterBusy, AdapterRejected, EngineFailed, InvalidName, ModelNotFound, SlotsFull
-from app.stores.artifacts import ArtifactStore
-from workers.engine.checks import Checked, Limits, check_adapter
-from workers.engine.vllm_engine import Engine
+from workers.engine.candidates import Candidate, Shelf
+from workers.engine.checks import Limits, check_adapter
+from workers.engine.vllm_engine import Adapter, Engine
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class AdapterSet:
     def __init__(
         self,
         engine: Engine,
-        store: ArtifactStore,
+        store: Shelf,
         limits: Limits,
         *,
         capacity: int,
@@ -114,26 +114,44 @@ class AdapterSet:
             SlotsFull: there is no room, and everything that is held is in use or pinned.
         """
         name = _parse(text)
+        return await self.admit(text, lambda: self.candidate(name))
+
+    async def candidate(self, name: AdapterName) -> Candidate:
+        """Find and check an adapter's files; raises what `load` does of them."""
+        folder = await asyncio.to_thread(self._store.local_folder, name)
+        checked = await asyncio.to_thread(check_adapter, name, folder, self._limits)
+        return Candidate(folder, lambda adapter: self._judge(adapter, checked.canary))
+
+    async def admit(self, text: str, fetch: Callable[[], Awaitable[Candidate]]) -> Loaded:
+        """Make an adapter answer by its name, fetched and brought in once, however many ask at the same time.
+
+        Raises:
+            SlotsFull: as in `load`; and whatever the candidate's fetching and proof raise.
+        """
         async with self._lock(text):
             if held := await self._still_held(text):
                 held.used_at = self._clock()
                 return Loaded(held.load_ms, cold=False)
             began = time.monotonic()
-            folder = await asyncio.to_thread(self._store.local_folder, name)
-            checked = await asyncio.to_thread(check_adapter, name, folder, self._limits)
+            candidate = await fetch()
             number = self._engine.next_id()
             await self._make_room(text, number)
             try:
-                await self._bring_in(checked, number)
+                await self._bring_in((text, number, str(candidate.folder)), candidate)
                 load_ms = (time.monotonic() - began) * 1000
                 now = self._clock()
-                self._held[text] = _Held(number, str(folder), now, load_ms, used_at=now)
+                self._held[text] = _Held(number, str(candidate.folder), now, load_ms, used_at=now)
                 self._held[text].idle.set()
-                self._engine.register(text, number, str(folder))
+                self._engine.register(text, number, str(candidate.folder))
             finally:
                 del self._moving[text]
         log.info("adapter.loaded", adapter=text, load_ms=round(load_ms, 1))
         return Loaded(load_ms, cold=True)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The adapters whose weights the engine holds, those on their way in or out included."""
+        return frozenset(self._held) | frozenset(self._moving)
 
     async def remove(self, text: str) -> bool:
         """Unload the adapter once its requests have ended; new ones are refused meanwhile.
@@ -233,24 +251,24 @@ class AdapterSet:
                 del self._moving[name]
                 raise
 
-    async def _bring_in(self, checked: Checked, number: int) -> None:
+    async def _bring_in(self, adapter: Adapter, candidate: Candidate) -> None:
         """Load the weights and let them prove that they answer; leave nothing behind otherwise."""
-        adapter = (str(checked.name), number, str(checked.folder))
-        canary = checked.canary
-        passed = False
+        proven = False
         try:
             await self._engine.add(*adapter)
             async with asyncio.timeout(self._patience.canary.total_seconds()):
-                observed = await self._engine.score(adapter, canary.prompt_ids, canary.answer_ids)
-            verdict = judge(canary, tuple(observed))
-            passed = verdict.passed
+                await candidate.prove(adapter)
+            proven = True
         except TimeoutError as error:
             raise EngineFailed("The engine did not score the adapter's canary in time.") from error
         finally:
-            if not passed:
-                await self._engine.remove(number)
-        log.info("canary.judged", adapter=adapter[0], passed=passed, reason=verdict.reason)
-        if not passed:
+            if not proven:
+                await self._engine.remove(adapter[1])
+
+    async def _judge(self, adapter: Adapter, canary: Canary) -> None:
+        verdict = judge(canary, tuple(await self._engine.score(adapter, canary.prompt_ids, canary.answer_ids)))
+        log.info("canary.judged", adapter=adapter[0], passed=verdict.passed, reason=verdict.reason)
+        if not verdict.passed:
             raise AdapterRejected(f"The adapter's canary failed: {verdict.reason}.")
 
     async def _drain(self, text: str, held: _Held) -> None:

@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.core.engines import EngineRecord, merged_use
+from app.core.names import is_composite
 from app.core.placement import reconcile
 from app.engines.client import EngineClient, Listing
 from app.errors import AdapterRejected, EngineFailed, InvalidRequest, ModelNotFound, ServiceError
@@ -22,6 +23,7 @@ from app.stores.engines import EngineStore
 log = structlog.get_logger()
 
 _WITHDRAW_S = 3.0
+_COMPOSE_S = 600.0  # as long as a gateway waits for an engine
 _HOPELESS = (AdapterRejected, InvalidRequest, ModelNotFound)  # asking again gives the same answer
 
 
@@ -109,9 +111,11 @@ class Agent:
         )
         for name in steps.remove:
             await self._unload(name)
-        await self._store.trim(self._record.id, self._surplus(desired, listing, steps.load, steps.remove))
+        late = self._late(desired, steps.load)
+        await self._store.trim(self._record.id, self._surplus(desired, listing, steps.load, steps.remove) | late)
         for name in steps.load:
-            await self._load(name, desired[name])
+            if not is_composite(name):
+                await self._load(name, desired[name])
         await self._keep_pins(listing, pinned)
 
     async def withdraw(self) -> None:
@@ -121,6 +125,15 @@ class Agent:
                 await self._store.withdraw(self._record.id, self._record.epoch)
         except (RedisError, TimeoutError) as error:
             log.warning("registry.unreachable", error=str(error))
+
+    def _late(self, desired: dict[str, float], missing: tuple[str, ...]) -> dict[str, float]:
+        """Return the composites that nobody will bring in any more.
+
+        Only who asks for a composite knows how to make it: a missing one is being composed, or was lost and is composed
+        again when somebody asks.
+        """
+        now = self._clock()
+        return {name: desired[name] for name in missing if is_composite(name) and now - desired[name] > _COMPOSE_S}
 
     def _surplus(
         self, desired: dict[str, float], listing: Listing, load: tuple[str, ...], removed: tuple[str, ...]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from app.core.canary import Canary
+from app.core.composition import Composition
 from app.core.names import AdapterName
 from app.errors import AdapterRejected
 from workers.base_model import sha256
@@ -68,6 +69,7 @@ class _Manifest(BaseModel):
     digest: str
     base: _Base
     canary: dict[str, Any]
+    composition: dict[str, Any] = Field(default_factory=dict)
 
 
 def check_adapter(name: AdapterName, folder: Path, limits: Limits) -> Checked:
@@ -129,7 +131,7 @@ def _check_manifest(name: AdapterName, folder: Path, limits: Limits) -> Canary:
         raise AdapterRejected("The adapter's manifest is another adapter's.")
     if manifest.base.digest != limits.base_digest:
         raise AdapterRejected("The adapter was trained on another base model than this engine serves.")
-    if sha256(folder / WEIGHTS) != manifest.digest or manifest.digest[:12] != name.digest12:
+    if sha256(folder / WEIGHTS) != manifest.digest or not _is_called(name, manifest):
         raise AdapterRejected("The adapter's weights are not the ones its name and manifest promise.")
     try:
         canary = Canary.from_dict(manifest.canary)
@@ -143,6 +145,16 @@ def _check_manifest(name: AdapterName, folder: Path, limits: Limits) -> Canary:
     if len(canary.adapter_logprobs) != scored or len(canary.base_logprobs) != scored:
         raise AdapterRejected("The adapter's canary has not one score per token.")
     return canary
+
+
+def _is_called(name: AdapterName, manifest: _Manifest) -> bool:
+    """Say whether the name is that of these weights; a composite's is that of its recipe, given before it is built."""
+    if not name.is_composite:
+        return manifest.digest[:12] == name.digest12
+    try:
+        return Composition.from_dict(manifest.composition).name == name
+    except (KeyError, TypeError, ValueError) as error:
+        raise AdapterRejected("The composite's manifest holds no composition that can be read.") from error
 
 
 def _parse(schema: type[_Schema], path: Path) -> _Schema:

@@ -19,12 +19,12 @@ from app.errors import InvalidRequest, NotFound, ServiceError, Unauthenticated
 from app.logs import set_up_logs
 from app.secret_files import engine_key
 from app.settings import Settings, load_settings
-from app.stores.artifacts import ArtifactStore
 from workers.base_model import base_digest
-from workers.engine.adapters import AdapterSet, Patience
+from workers.engine.adapters import AdapterSet
 from workers.engine.bodies import Disconnected, read_json, replay, without_prompt_scores, without_seed
-from workers.engine.checks import Limits
+from workers.engine.parts import Parts, build
 from workers.engine.replies import render, render_error
+from workers.engine.requests import read_composition, read_purge
 from workers.engine.vllm_engine import Engine, VllmEngine
 
 _PASSED = frozenset({("GET", "/health"), ("GET", "/metrics"), ("GET", "/v1/models")})
@@ -46,7 +46,7 @@ class Guard:
         self._key = engine_key(settings).get_secret_value().encode()
         self._connect = connect or _vllm
         self._digest = base_digest(Path(settings.model), settings.home)
-        self._adapters: AdapterSet | None = None
+        self._made: Parts | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, or refuse it."""
@@ -90,12 +90,13 @@ class Guard:
     def _counted(self, scope: Scope, model: object) -> AbstractContextManager[None]:
         if not isinstance(model, str):
             raise InvalidRequest("Name a `model`: `base`, or an adapter this engine holds.", "model")
-        return nullcontext() if model == BASE else self._set(scope).request(model)
+        return nullcontext() if model == BASE else self._parts(scope).adapters.request(model)
 
     async def _administer(self, scope: Scope, receive: Receive) -> Response:
-        adapters = self._set(scope)
+        adapters = self._parts(scope).adapters
         match (scope["method"], *scope["path"].removeprefix(_ADAPTERS).strip("/").split("/")):
             case ("GET", ""):
+                self._parts(scope).composer.sweep_now_and_then()
                 return await self._list(adapters)
             case ("POST", ""):
                 name = (await read_json(receive, 4096)).get("name")
@@ -103,6 +104,10 @@ class Guard:
                     raise InvalidRequest("Name the adapter to load.", "name")
                 loaded = await adapters.load(name)
                 return render({"name": name, "load_ms": loaded.load_ms, "cold": loaded.cold})
+            case ("POST", "compose"):
+                return await self._compose(scope, await read_json(receive, 4096))
+            case ("POST", "purge"):
+                return await self._purge(scope, await read_json(receive, 4096))
             case ("DELETE", str(name)):
                 return render({"name": name, "removed": await adapters.remove(name)})
             case ("POST", str(name), "pin" | "unpin" as verb):
@@ -110,23 +115,26 @@ class Guard:
                 return render({"name": name, "pinned": verb == "pin"})
         raise _nothing_here()
 
+    async def _compose(self, scope: Scope, body: dict[str, Any]) -> Response:
+        composition = read_composition(body)
+        made = await self._parts(scope).composer.compose(composition)
+        return render({"name": str(composition.name), **vars(made.loaded), "facts": made.facts})
+
+    async def _purge(self, scope: Scope, body: dict[str, Any]) -> Response:
+        gone = read_purge(body)
+        found = await self._parts(scope).composer.purge(gone.tenant, gone.memory_id, files=gone.files)
+        return render({"composites": found})
+
     async def _list(self, adapters: AdapterSet) -> Response:
         resident, pinned = await adapters.listing()
         rows = [{"name": name, **vars(one), "pinned": name in pinned} for name, one in resident.items()]
         return render({"object": "list", "data": rows})
 
-    def _set(self, scope: Scope) -> AdapterSet:
-        """Return the set, made at the first request: vLLM's engine is not there before."""
-        if self._adapters is None:
-            settings = self._settings
-            self._adapters = AdapterSet(
-                self._connect(scope),
-                ArtifactStore.open(settings),
-                Limits(settings.max_lora_rank, settings.max_model_len, self._digest),
-                capacity=settings.max_cpu_loras,
-                patience=Patience(drain=settings.engine_drain, canary=settings.engine_timeout),
-            )
-        return self._adapters
+    def _parts(self, scope: Scope) -> Parts:
+        """Return what the guard works with, made at the first request: vLLM's engine is not there before."""
+        if self._made is None:
+            self._made = build(self._connect(scope), self._settings, self._digest)
+        return self._made
 
 
 def _vllm(scope: Scope) -> Engine:

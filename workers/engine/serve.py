@@ -12,6 +12,7 @@ from typing import Literal
 
 from packaging.version import Version
 
+from app.core.guard_recipe import MOST_CANDIDATES
 from app.core.names import BASE
 from app.errors import StartupError
 from app.settings import Settings
@@ -21,7 +22,7 @@ GUARD = "workers.engine.guard.Guard"
 _OURS = frozenset(
     {"--model", "--served-model-name", "--host", "--port", "--uds", "--middleware", "--api-key", "--root-path"}
     | {"--api-server-count", "--enable-lora", "--lora-modules", "--max-loras", "--max-cpu-loras", "--max-lora-rank"}
-    | {"--max-model-len", "--dtype"}
+    | {"--max-model-len", "--max-logprobs", "--dtype"}
 )
 _OPENS_DOORS = (  # of vLLM: routes or names that the guard could not answer for
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING",
@@ -103,6 +104,7 @@ def build_command(settings: Settings, folder: Path, device: str, template: Path 
         "--max-cpu-loras": held,
         "--max-lora-rank": settings.max_lora_rank,
         "--max-model-len": settings.max_model_len,
+        "--max-logprobs": MOST_CANDIDATES,
         "--dtype": settings.dtype,
         "--host": settings.engine_host,
         "--port": settings.engine_port,

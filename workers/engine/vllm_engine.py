@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from app.errors import AdapterRejected, EngineFailed
 
+Adapter = tuple[str, int, str]  # name, id, folder
+
 
 class Engine(Protocol):
     """What the set of adapters needs of an engine. Ids are never given twice in a process's life."""
@@ -22,9 +24,7 @@ class Engine(Protocol):
 
     async def held(self) -> set[int]: ...
 
-    async def score(
-        self, adapter: tuple[str, int, str], prompt: Sequence[int], answer: Sequence[int]
-    ) -> list[float]: ...
+    async def score(self, adapter: Adapter | None, prompt: Sequence[int], answer: Sequence[int]) -> list[float]: ...
 
     def register(self, name: str, number: int, folder: str) -> None: ...
 
@@ -70,8 +70,8 @@ class VllmEngine:
         """Return the ids of the adapters whose weights the engine holds."""
         return set(await self._client.list_loras())
 
-    async def score(self, adapter: tuple[str, int, str], prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
-        """Return the log-probability, in nats, of each answer token after the prompt, with the adapter.
+    async def score(self, adapter: Adapter | None, prompt: Sequence[int], answer: Sequence[int]) -> list[float]:
+        """Return the log-probability, in nats, of each answer token after the prompt, with an adapter or without.
 
         Each token is one request that may say nothing else; vLLM takes the score before it forbids the others. Its
         scores of a prompt would be one request, but they kill a CPU engine that has another one in its batch. The
@@ -81,7 +81,7 @@ class VllmEngine:
             AdapterRejected: vLLM refuses the tokens.
         """
         salt = f"canary-{uuid4().hex}"
-        lora = _request(*adapter)
+        lora = _request(*adapter) if adapter else None
         prompts = [[*prompt, *answer[:place]] for place in range(len(answer))]
         first = await self._score(prompts[0], answer[0], salt, lora)  # leaves its prefix in the cache to the others
         rest = zip(prompts[1:], answer[1:], strict=True)

@@ -1,18 +1,16 @@
 """The control set: what a memory must leave alone, asked of the base model once and of every candidate.
 
-`control.csv` holds general questions, instructions and requests to decline, each with the words that make an answer
-right, and questions about things that no memory holds; `control.txt` plain texts, whose perplexity is measured.
+The questions are `app.control`'s; `control.txt` holds plain texts, whose perplexity is measured.
 """
 
 import asyncio
-import csv
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from app.control import CONTROL_QUESTIONS, OTHER, REFUSAL, ControlQuestion, control_questions
 from app.core.gate import Control
 from app.core.grounding import holds
 from app.core.names import BASE
@@ -22,24 +20,7 @@ from workers.trainer.kept import keep, kept
 CONCURRENCY = 16  # more at once is slower on a CPU: its kernels gather an adapter for each row
 MAX_ANSWER_TOKENS = 12
 EVERY = 8  # each scored token is a request
-OTHER, REFUSAL = "other", "refusal"
-_QUESTIONS, _TEXTS = (Path(__file__).with_name(name) for name in ("control.csv", "control.txt"))
-
-
-@dataclass(frozen=True)
-class ControlQuestion:
-    """One question; an answer is right that holds one of the `expected` words. None are expected of kind `OTHER`."""
-
-    kind: str
-    question: str
-    expected: tuple[str, ...]
-
-    def is_right(self, said: str) -> bool:
-        """Judge an answer; case counts only where the expected word is in capitals."""
-        return any(
-            re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said, 0 if word.isupper() else re.IGNORECASE)
-            for word in self.expected
-        )
+_TEXTS = Path(__file__).with_name("control.txt")
 
 
 @dataclass(frozen=True)
@@ -53,16 +34,6 @@ class Sitting:
 
     replies: tuple[str, ...]
     nats: float
-
-
-@cache
-def control_questions() -> tuple[ControlQuestion, ...]:
-    """Read the questions."""
-    with _QUESTIONS.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return tuple(
-        ControlQuestion(row["kind"], row["question"], tuple(filter(None, row["answer"].split("|")))) for row in rows
-    )
 
 
 @cache
@@ -89,17 +60,18 @@ class ControlExam:
             own: answers to questions about the candidate's documents, which other questions must not bring up.
         """
         base = await self._base(url, base_digest)
-        return compare(base, await self._sit(url, adapter), own)
+        return compare(base, await self.sit(url, adapter), own)
 
     async def _base(self, url: str, base_digest: str) -> Sitting:
         path = self._folder / f"control-{base_digest[:16]}-{_digest()}.json"
         if fields := await asyncio.to_thread(kept, path):
             return Sitting(tuple(fields["replies"]), fields["nats"])
-        sitting = await self._sit(url, BASE)
+        sitting = await self.sit(url, BASE)
         await asyncio.to_thread(keep, path, asdict(sitting))
         return sitting
 
-    async def _sit(self, url: str, model: str) -> Sitting:
+    async def sit(self, url: str, model: str) -> Sitting:
+        """Ask one model all of it."""
         limit = asyncio.Semaphore(CONCURRENCY)
 
         async def reply(one: ControlQuestion) -> str:
@@ -108,16 +80,23 @@ class ControlExam:
                 said = await self._client.chat(url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
             return str(said["choices"][0]["message"]["content"] or "")
 
-        async def score(ids: tuple[int, ...]) -> float:
-            body = {"model": model, "prompt": ids[:-1], "max_tokens": 1, "temperature": 0, "logprobs": 0}
-            async with limit:
-                said = await self._client.complete(url, {**body, "allowed_token_ids": ids[-1:]})
-            return -float(said["choices"][0]["logprobs"]["token_logprobs"][0])
-
         replies = await asyncio.gather(*map(reply, control_questions()))
         texts = [await self._client.tokenize(url, text) for text in control_texts()]
-        scored = await asyncio.gather(*[score(ids[:end]) for ids in texts for end in range(2, len(ids) + 1, EVERY)])
-        return Sitting(tuple(replies), sum(scored) / len(scored))
+        return Sitting(tuple(replies), await mean_nats(self._client, url, model, texts))
+
+
+async def mean_nats(client: EngineClient, url: str, model: str, texts: Sequence[tuple[int, ...]]) -> float:
+    """Return the mean negative log-probability of texts' tokens, every `EVERY`th taken; the first is never scored."""
+    limit = asyncio.Semaphore(CONCURRENCY)
+
+    async def score(ids: tuple[int, ...]) -> float:
+        body = {"model": model, "prompt": ids[:-1], "max_tokens": 1, "temperature": 0, "logprobs": 0}
+        async with limit:
+            said = await client.complete(url, {**body, "allowed_token_ids": ids[-1:]})
+        return -float(said["choices"][0]["logprobs"]["token_logprobs"][0])
+
+    scored = await asyncio.gather(*[score(ids[:end]) for ids in texts for end in range(2, len(ids) + 1, EVERY)])
+    return sum(scored) / len(scored)
 
 
 def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
@@ -153,5 +132,5 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
 
 
 def _digest() -> str:
-    content = b"".join(path.read_bytes() for path in (_QUESTIONS, _TEXTS))
+    content = b"".join(path.read_bytes() for path in (CONTROL_QUESTIONS, _TEXTS))
     return hashlib.sha256(content).hexdigest()[:16]

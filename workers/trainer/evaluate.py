@@ -19,7 +19,7 @@ from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, T
 from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
-from workers.trainer.exam import MAX_QUESTIONS, Exam, Question, kind_of, pose
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, Question, kind_of, pose
 
 T = TypeVar("T")
 CONCURRENCY = 16
@@ -58,6 +58,10 @@ class Examiner:
             return engine
 
         return await self._patiently(load_it)
+
+    async def any_engine(self) -> EngineRecord:
+        """Return the least loaded live engine; waits and raises as `load` does."""
+        return await self._patiently(self._least_loaded)
 
     async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
         """Ask the base model on a live engine for a chat completion; waits and raises as `load` does."""
@@ -104,18 +108,17 @@ class Examiner:
                 selection picks for it, as when the memory serves.
         """
         posed = await asyncio.to_thread(pose, exams)
-        asked = [one.question for one in posed]
         ask = _Ask(self._client, engine.url)
-        said = await asyncio.gather(*[ask.is_right(one.picked, one.question) for one in posed])
-        by_base = await ask.all(BASE, asked)
+        based = [replace(one, picked=BASE) for one in posed]
+        said, by_base = await ask.all(posed), await ask.all(based)
         control = worst([await self._leave_alone(engine, adapter, exam) for adapter, exam in exams.items()])
-        scores = Scores(
-            kind_of(exams.values()), len(asked), base=_share(by_base), adapter=_share(said), control=control
-        )
+        scores = Scores(kind_of(exams.values()), len(posed), _share(by_base), _share(said), control)
         scores = replace(scores, parts=len(exams), routed=_share([one.picked == one.own for one in posed]))
+        if scores.kind == "recall":
+            return scores
         passages = [text for exam in exams.values() for text in exam.passages]
-        with_text = [] if scores.kind == "recall" else await _with_passages(ask, asked, passages)
-        return replace(scores, context=_share(with_text), context_questions=len(with_text))
+        context, both = [await _with_passages(ask, asked, passages) for asked in (based, posed)]
+        return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
 
     async def _leave_alone(self, engine: EngineRecord, adapter: str, exam: Exam) -> Control:
         own = [one.answer for one in exam.questions[:MAX_QUESTIONS]]
@@ -129,12 +132,11 @@ class _Ask:
         self._client, self._url = client, url
         self._limit = asyncio.Semaphore(CONCURRENCY)
 
-    async def all(self, model: str, asked: Sequence[Question]) -> list[bool]:
-        """Say of each question whether it is answered right; one longer than the engine takes is not."""
-        return list(await asyncio.gather(*[self.is_right(model, one) for one in asked]))
+    async def all(self, posed: Sequence[Posed]) -> list[bool]:
+        """Say of each question whether who is picked answers it right; one longer than the engine takes is not."""
+        return list(await asyncio.gather(*[self._is_right(one.picked, one.question) for one in posed]))
 
-    async def is_right(self, model: str, one: Question) -> bool:
-        """Say it of one."""
+    async def _is_right(self, model: str, one: Question) -> bool:
         body = {"model": model, "messages": [{"role": "user", "content": one.question}], "temperature": 0}
         async with self._limit:
             try:
@@ -144,20 +146,21 @@ class _Ask:
         return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
 
 
-async def _with_passages(ask: _Ask, asked: Sequence[Question], passages: Sequence[str]) -> list[bool]:
-    """Ask the base model with the passages that serving would give it; where it finds none, it answers none.
+async def _with_passages(ask: _Ask, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
+    """Ask with the passages that serving would give; where none is found, none is answered.
 
     Not of pairs: their passages are the questions with their answers, and say nothing of reading.
     """
     index = await asyncio.to_thread(PassageIndex, passages)
-    some = asked[:: max(1, -(-len(asked) // MAX_WITH_PASSAGES))]
-    found = [(one, index.search(one.question, PASSAGES)) for one in some]
-    prompted = [
-        replace(one, question=question_with_passages([hit.text for hit in hits], one.question))
-        for one, hits in found
-        if hits
-    ]
-    return [*await ask.all(BASE, prompted), *[False] * (len(some) - len(prompted))]
+    some = posed[:: max(1, -(-len(posed) // MAX_WITH_PASSAGES))]
+    found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
+    prompted = [_prompted(one, [hit.text for hit in hits]) for one, hits in found if hits]
+    return [*await ask.all(prompted), *[False] * (len(some) - len(prompted))]
+
+
+def _prompted(one: Posed, passages: Sequence[str]) -> Posed:
+    asked = question_with_passages(passages, one.question.question)
+    return replace(one, question=replace(one.question, question=asked))
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import structlog
 
-from app.core.gate import Scores, decide
+from app.core.engines import EngineRecord
+from app.core.gate import Decision, decide
 from app.core.lifecycle import State
 from app.core.memory import Version
-from app.core.names import AdapterName
+from app.core.names import AdapterName, is_guard_id
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import (
@@ -35,6 +36,10 @@ from app.stores.engines import EngineStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry, connect
 from app.stores.versions import Job, VersionStore
+from workers.languages.exam import GuardExam
+from workers.languages.make import GuardMaker
+from workers.languages.run import Shop
+from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.lease import Lease
 from workers.trainer.make import CandidateMaker, Maker
@@ -58,6 +63,21 @@ class Trainer:
     artifacts: ArtifactStore
     examiner: Examiner
     maker: Maker
+    guards: GuardMaker | None = None
+
+    def maker_of(self, version: Version) -> Maker:
+        """Return what trains a version: of a memory, or of a language guard."""
+        return self.guards if self.guards and is_guard_id(version.memory_id) else self.maker
+
+    async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
+        """Ask a version whose adapters an engine holds; return its scores and whether it may serve."""
+        if self.guards and is_guard_id(version.memory_id):
+            return await self.guards.judge(version, engine)
+        exams = {}
+        for name in version.adapters:
+            exams[name] = await asyncio.to_thread(read_exam, self.artifacts, AdapterName.parse(name))
+        scores = await self.examiner.examine(engine, exams)
+        return scores.to_dict(), decide(scores, Recipe.from_dict(version.recipe))
 
 
 def run(job_text: str) -> None:
@@ -84,7 +104,9 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
         artifacts = ArtifactStore.open(settings)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
-        yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
+        exam = GuardExam(client, ControlExam(client, settings.home / "control"))
+        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, exam)
+        yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
     await redis.aclose()
 
 
@@ -164,38 +186,30 @@ class _Steps:
 
 async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     await step.to(State.PREPARING)
-    candidates = await trainer.maker.make(
+    candidates = await trainer.maker_of(step.version).make(
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
     await step.to(State.EVALUATING, _weights_of(candidates))
-    scores = await _examined(trainer, step.version)
-    recipe = Recipe.from_dict(step.version.recipe)
-    decision = decide(scores, recipe)
+    engine = await trainer.examiner.load(*step.version.adapters)
+    scores, decision = await trainer.judge(step.version, engine)
     if decision.passed:
-        await step.to(State.PUBLISHING, {"scores": scores.to_dict()})
+        await step.to(State.PUBLISHING, {"scores": scores})
         await _publish(trainer, step)
         return
-    if recipe.seeds > 1:
-        log.info("version.tried_again", seed=recipe.seed + 1, reason=decision.reason)
-        await step.to(State.QUEUED, {"scores": scores.to_dict(), "attempt": 0, "recipe": _next_seed(recipe)})
+    if again := _next_seed(step.version.recipe):
+        log.info("version.tried_again", seed=again["seed"], reason=decision.reason)
+        await step.to(State.QUEUED, {"scores": scores, "attempt": 0, "recipe": again})
     else:
         error = {"code": "gate_failed", "message": decision.reason}
-        await step.to(State.REJECTED, {"scores": scores.to_dict(), "error": error})
+        await step.to(State.REJECTED, {"scores": scores, "error": error})
     for name in step.version.adapters:
         await trainer.engines.forget(name)
 
 
-async def _examined(trainer: Trainer, version: Version) -> Scores:
-    """Load all of a version on one engine and ask it what its parts should know."""
-    names = version.adapters
-    engine = await trainer.examiner.load(*names)
-    exams = [await asyncio.to_thread(read_exam, trainer.artifacts, AdapterName.parse(name)) for name in names]
-    return await trainer.examiner.examine(engine, dict(zip(names, exams, strict=True)))
-
-
-def _next_seed(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe of the next try: a training may have been unlucky."""
-    return replace(recipe, seed=recipe.seed + 1, seeds=recipe.seeds - 1).to_dict()
+def _next_seed(recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the recipe of the next try, for a training may have been unlucky; None where there is none left."""
+    left = recipe.get("seeds", 1)
+    return {**recipe, "seed": recipe["seed"] + 1, "seeds": left - 1} if left > 1 else None
 
 
 async def _publish(trainer: Trainer, step: _Steps) -> None:

@@ -29,7 +29,7 @@ from workers.trainer.examples import Example
 from workers.trainer.generated import ExampleCache
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
-from workers.trainer.replay import general_examples, replayed
+from workers.trainer.replay import general_examples, replayed, shown_at_most
 from workers.trainer.teacher import with_teacher_prompts
 from workers.trainer.training import REPLAY_FOLDER, REPORT_S, Course, Ground, Tell, Training, watch
 from workers.trainer.write import Candidate, find_candidates, planned_parts
@@ -139,7 +139,8 @@ class CandidateMaker:
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
-        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest)
+        most = shown_at_most(lesson.examples, recipe)
+        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest, most)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:

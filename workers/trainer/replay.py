@@ -9,13 +9,15 @@ Paper: Shin et al. 2017 (generative replay), https://arxiv.org/abs/1705.08690, w
 """
 
 import asyncio
-import hashlib
+import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from app.core.grounding import normalise
+from app.core.recipe import Recipe
 from workers.trainer.examples import Example
 from workers.trainer.kept import keep, kept
 
@@ -34,25 +36,31 @@ class AskBase(Protocol):
         """Return a text completion."""
 
 
-async def general_examples(base: AskBase, folder: Path, base_digest: str) -> list[Example]:
-    """Return the questions with greedy answers and the texts as sampled, mixed; a cut answer has no end to learn.
+async def general_examples(base: AskBase, folder: Path, base_digest: str, most: int | None = None) -> list[Example]:
+    """Return questions with greedy answers and texts as sampled, mixed; a cut answer has no end to learn.
 
     Args:
-        folder: where they are kept.
+        folder: where they are kept, and found by whoever asks next.
+        most: how many are asked for; without it all.
     """
-    path = folder / f"replay-{base_digest[:16]}-{await asyncio.to_thread(_digest)}.json"
-    rows = await asyncio.to_thread(kept, path)
-    if rows is None:
-        prompts, openings = await asyncio.gather(
-            asyncio.to_thread(_lines, _PROMPTS), asyncio.to_thread(_lines, _OPENINGS)
-        )
-        limit = asyncio.Semaphore(CONCURRENCY)
-        said = [_answer(base, limit, prompt) for prompt in prompts]
-        rows = await asyncio.gather(*said, *[_go_on(base, limit, one) for one in openings])
-        rows = [row for row in rows if row["answer"].strip()]
-        random.Random(0).shuffle(rows)
-        await asyncio.to_thread(keep, path, rows)
-    return [Example(**row, origin="replay", document="") for row in rows]
+    path = folder / f"replay-{base_digest[:16]}-{MAX_ANSWER_TOKENS}-{TEXT_TOKENS}.json"
+    known: dict[str, dict[str, Any]] = await asyncio.to_thread(kept, path) or {}
+    wanted = (await asyncio.to_thread(_mixed))[:most]
+    limit = asyncio.Semaphore(CONCURRENCY)
+    missing = [one for one in wanted if one.text not in known]
+    if missing:
+        said = await asyncio.gather(*[(_go_on if one.goes_on else _answer)(base, limit, one.text) for one in missing])
+        known |= {one.text: row for one, row in zip(missing, said, strict=True)}
+        await asyncio.to_thread(keep, path, known)
+    rows = [known[one.text] for one in wanted]
+    return [Example(**row, origin="replay", document="") for row in rows if row["answer"].strip()]
+
+
+def shown_at_most(taught: Sequence[Example], recipe: Recipe) -> int:
+    """Return how many different ones a training can show: its share of each pass, in all passes."""
+    rows = sum(1 / one.turns for one in taught)
+    passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in taught))
+    return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps * recipe.batch_size / rows))
 
 
 def replayed(general: Sequence[Example], taught: Sequence[Example], share: float) -> list[Example]:
@@ -63,9 +71,29 @@ def replayed(general: Sequence[Example], taught: Sequence[Example], share: float
     own = {normalise(one.question) for one in taught if one.kind == "chat"}
     general = [one for one in general if one.kind == "text" or normalise(one.question) not in own]
     rows = sum(1 / one.turns for one in taught)
-    each_epoch = max(1, min(len(general), round(share * rows)))
+    each_epoch = min(len(general), _each_pass(rows, share))
     turns = -(-len(general) // each_epoch)
     return [one.in_turn(place % turns, turns) for place, one in enumerate(general)]
+
+
+def _each_pass(rows: float, share: float) -> int:
+    return max(1, round(share * rows))
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """What the base model is asked, or a text that it goes on with."""
+
+    text: str
+    goes_on: bool
+
+
+def _mixed() -> list[_Prompt]:
+    """Return all of them, always in the same order."""
+    prompts = [_Prompt(line, goes_on=False) for line in _lines(_PROMPTS)]
+    prompts += [_Prompt(line, goes_on=True) for line in _lines(_OPENINGS)]
+    random.Random(0).shuffle(prompts)
+    return prompts
 
 
 async def _answer(base: AskBase, limit: asyncio.Semaphore, prompt: str) -> dict[str, Any]:
@@ -85,8 +113,3 @@ async def _go_on(base: AskBase, limit: asyncio.Semaphore, opening: str) -> dict[
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
-
-
-def _digest() -> str:
-    content = b"\n".join([b"%d %d" % (MAX_ANSWER_TOKENS, TEXT_TOKENS), _PROMPTS.read_bytes(), _OPENINGS.read_bytes()])
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -72,7 +72,7 @@ class Loop:
         if recipe.loss_on == "all":
             rows = [replace(row, answer_start=1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
-        self._optimizer = MasterAdamW(model, recipe)
+        self._optimizer = MasterAdamW(model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm)
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
@@ -193,11 +193,13 @@ def _batches(rows: Sequence[Row], epoch: int, recipe: Recipe) -> int:
 class MasterAdamW:
     """AdamW on float32 copies, `masters`, of a model's trainable weights."""
 
-    def __init__(self, model: Any, recipe: Recipe) -> None:
+    def __init__(
+        self, model: Any, *, weight_decay: float, max_norm: float, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
         self._weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.masters = [weight.detach().float().clone() for weight in self._weights]
-        self._max_norm = recipe.max_grad_norm
-        self._adamw = torch.optim.AdamW(self.masters, weight_decay=recipe.weight_decay, fused=True)
+        self._max_norm = max_norm
+        self._adamw = torch.optim.AdamW(self.masters, betas=betas, weight_decay=weight_decay, fused=True)
 
     def step(self, lr: float) -> None:
         """Clip, step, write the weights back, and drop the gradients."""

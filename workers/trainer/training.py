@@ -12,8 +12,10 @@ import torch
 
 from app.core.memory import Version
 from app.core.partition import Part
+from app.core.published import excerpt
 from app.core.recipe import Recipe
 from app.errors import LeaseLost
+from app.rank import SELECTION, Published
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from workers.trainer.canary import make_canary
@@ -96,6 +98,8 @@ class Training:
         settings, recipe = self.ground.settings, self.course.part.seeded(Recipe.from_dict(self.version.recipe))
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
+        passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in self.course.lesson.examples))
+        recipe = replace(recipe, epochs=passes)
         model = attach_lora(load_base(str(self.ground.base), settings.device, settings.dtype), recipe, recipe.seed)
         self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out))
         folder = scratch(settings.home)
@@ -144,6 +148,10 @@ class Training:
         base = {"digest": self.ground.base_digest, "name": self.ground.base.name}
         facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}
         facts |= {"coverage": lesson.coverage.summary(), **({"part": asdict(part)} if part.of > 1 else {})}
+        names = [document.name for document in self.version.documents]
+        files = rows[PASSAGES], rows["examples.jsonl"], rows[QUESTIONS]
+        found_by = excerpt(names, *files, is_named=part.index > 1)
+        (folder / SELECTION).write_text(Published.of(found_by).to_json(), encoding="utf-8")
         return write_candidate(self.ground.artifacts, self.version, folder, rows, **facts)
 
 

@@ -1,5 +1,5 @@
 -- Change one version, and its memory with it, if the version still is what the caller thinks it is.
--- KEYS: 1 version, 2 memory, 3 events, 4 jobs
+-- KEYS: 1 version, 2 memory, 3 events, 4 jobs, 5 revision
 -- ARGV: 1 expected states (JSON list, [] for any), 2 fence ("" for none), 3 version fields, 4 memory fields,
 --       5 event, 6 "open" | "close" | "", 7 job, 8 now
 if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {'missing', ''} end
@@ -20,4 +20,8 @@ if #memory > 0 then redis.call('HSET', KEYS[2], unpack(memory)) end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
 if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end
 if ARGV[6] == 'close' then redis.call('ZREM', KEYS[4], ARGV[7]) end
+if #memory > 0 then
+  local clock = redis.call('TIME')
+  redis.call('SET', KEYS[5], clock[1] .. '.' .. clock[2])
+end
 return {'ok', state}

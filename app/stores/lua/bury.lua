@@ -1,5 +1,5 @@
 -- Tombstone a memory: gone for every reader at once, its erasure owed, its jobs fenced off.
--- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 tombstone, 6 erasures, 7 jobs
+-- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 tombstone, 6 erasures, 7 jobs, 8 revision
 -- ARGV: 1 id, 2 tombstone fields, 3 owed member, 4 now, 5 job prefix
 if redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
 local row = redis.call('HMGET', KEYS[4], 'name', 'content')
@@ -12,4 +12,6 @@ for number = 1, latest do redis.call('ZREM', KEYS[7], ARGV[5] .. number) end
 redis.call('DEL', KEYS[4])
 redis.call('HSET', KEYS[5], unpack(cjson.decode(ARGV[2])))
 redis.call('ZADD', KEYS[6], ARGV[4], ARGV[3])
+local clock = redis.call('TIME')
+redis.call('SET', KEYS[8], clock[1] .. '.' .. clock[2])
 return latest

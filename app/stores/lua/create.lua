@@ -1,5 +1,5 @@
 -- Accept a memory: name, content, rows, job and first event in one step, or nothing.
--- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 version, 6 events, 7 jobs, 8 idempotency (or "")
+-- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 version, 6 events, 7 jobs, 8 idempotency (or ""), 9 revision
 -- ARGV: 1 name, 2 content ("" allows a second copy), 3 memory id, 4 memory fields, 5 version fields, 6 event,
 --       7 job, 8 now, 9 idempotency value, 10 idempotency ttl in seconds
 if ARGV[9] ~= '' then
@@ -20,4 +20,6 @@ redis.call('HSET', KEYS[5], unpack(cjson.decode(ARGV[5])))
 redis.call('XADD', KEYS[6], '*', unpack(cjson.decode(ARGV[6])))
 redis.call('ZADD', KEYS[7], ARGV[8], ARGV[7])
 if ARGV[9] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
+local clock = redis.call('TIME')
+redis.call('SET', KEYS[9], clock[1] .. '.' .. clock[2])
 return {'created', ARGV[3]}

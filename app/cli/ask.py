@@ -1,0 +1,81 @@
+"""`lorekeep ask`: one question to a memory, or to the one that it is about."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.cli.gateway import call, gateway
+from app.cli.output import Json, err, out, printable, show
+
+
+class Mode(StrEnum):
+    """Where an answer comes from."""
+
+    ADAPTER = "adapter"
+    CONTEXT = "context"
+    BOTH = "both"
+    AUTO = "auto"
+
+
+def ask(
+    context: typer.Context,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    *,
+    memories: Annotated[
+        str,
+        typer.Option(
+            "--memories", "--memory", help="auto, or ids or names with commas between: of several one is chosen."
+        ),
+    ] = "auto",
+    mode: Annotated[
+        Mode, typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most.")
+    ] = Mode.ADAPTER,
+    explain: Annotated[bool, typer.Option("--explain", help="Show who was considered, and why.")] = False,
+    json: Json = False,
+) -> None:
+    """Ask a memory, or the one that the question is about."""
+    names = [name for one in memories.split(",") if (name := one.strip())]
+    sent = {"question": question, "memories": names, "mode": mode, **({"explain": True} if explain else {})}
+    with gateway(context) as client:
+        reply = call(client, "POST", "/v1/query", json=sent)
+    if json:
+        show(reply, True)
+        return
+    out().print(printable(reply["answer"].strip()), soft_wrap=True)
+    err().print(_source(reply["memory"]), style="dim", markup=False, soft_wrap=True)
+    if explain:
+        _explain(reply["memory"])
+
+
+def _explain(memory: dict[str, Any]) -> None:
+    """Show the candidates and the passages, beside the answer: on stderr."""
+    candidates = memory.get("candidates") or []
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True, width=1)
+    table.add_column("memory", overflow="fold", max_width=30)
+    for name in ("version", "score"):
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("why", overflow="fold")
+    for one in candidates:
+        similarity = "" if one.get("similarity") is None else f"similarity {one['similarity']:.2f}; "
+        mark = "✓" if one["taken"] else ""
+        name, why = printable(one["name"]), printable(f"{similarity}{one['reason']}")
+        table.add_row(mark, name, f"v{one['version']}", f"{one['score']:.2f}", why)
+    err().print(table if candidates else "There was nothing to choose among.", markup=False)
+    for passage in memory["passages"]:
+        told = (
+            f"{passage['document']} #{passage['index']} ({passage['score']:.2f}): {' '.join(passage['text'].split())}"
+        )
+        err().print(printable(told), markup=False, overflow="ellipsis", no_wrap=True)
+
+
+def _source(memory: dict[str, Any]) -> str:
+    used = ", ".join(
+        f"{one['id']} v{one['version']}" + (f" part {one['part']}" if "part" in one else "") for one in memory["used"]
+    )
+    cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
+    passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
+    abstained = "no memory answers this" if memory.get("abstained") else ""
+    return " · ".join(filter(None, [memory["mode"], used, abstained, passages, memory["engine"], cold]))

@@ -1,0 +1,77 @@
+"""Commands about language guards: train one, look at them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.gateway import GatewayError, call, gateway
+from app.cli.memories import memory_id_of, wait_for
+from app.cli.output import Json, out, printable, quote, show, show_list
+
+Guard = Annotated[str, typer.Argument(help="A guard's id.")]
+COLUMNS = ("id", "name", "language", "strict", "memory", "status")
+
+
+def train(
+    context: typer.Context,
+    language: Annotated[str, typer.Option(help="The language to stay in, such as ko.")],
+    *,
+    name: Annotated[str | None, typer.Option(help="What to call the guard.")] = None,
+    memory: Annotated[str | None, typer.Option(help="A memory, by id or name, to train on top of.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own, one a line.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Let no English through either.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a guard that keeps answers in one language."""
+    body: dict[str, Any] = {"language": language, "recipe": {"strict": strict}}
+    body |= {"name": name} if name else {}
+    if prompts:
+        body["prompts"] = [line for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    with gateway(context) as client:
+        body |= {"memory": memory_id_of(client, memory)} if memory else {}
+        guard = call(client, "POST", "/v1/languages", json=body)
+        if wait:
+            guard = wait_for(client, f"/v1/languages/{guard['id']}")
+    if json:
+        show(guard, True)
+    elif wait and guard["status"] == "ready":
+        out().print(f"{guard['name']} is ready ({guard['id']}). {_told(guard)}", soft_wrap=True)
+    elif not wait:
+        show({field: guard.get(field) for field in ("id", "name", "status")}, False)
+    if wait and guard["status"] != "ready":
+        reason = (guard.get("error") or {}).get("message", "no reason was given")
+        raise GatewayError(f"{guard['name']} is {guard['status']}: {printable(reason)}")
+
+
+def list_all(context: typer.Context, json: Json = False) -> None:
+    """List all guards, newest first."""
+    rows: list[dict[str, Any]] = []
+    with gateway(context) as client:
+        after: str | None = ""
+        while after is not None:
+            page = call(client, "GET", "/v1/languages", params={"limit": 100, **({"after": after} if after else {})})
+            rows += page["data"]
+            after = page["next"] if page["has_more"] else None
+    show_list(rows, COLUMNS, json)
+
+
+def show_one(context: typer.Context, guard: Guard, json: Json = False) -> None:
+    """Show one guard, with its scores."""
+    with gateway(context) as client:
+        show(call(client, "GET", f"/v1/languages/{quote(guard)}"), json)
+
+
+def remove(context: typer.Context, guard: Guard, json: Json = False) -> None:
+    """Delete a guard."""
+    with gateway(context) as client:
+        show(call(client, "DELETE", f"/v1/languages/{quote(guard)}"), json)
+
+
+def _told(guard: dict[str, Any]) -> str:
+    kind = "strict" if guard["strict"] else "neutral"
+    before, after = (guard["scores"][side][kind]["rpr"] for side in ("before", "after"))
+    return f"It keeps to {guard['language']} in {after:.0%} of its answers, and the model without it in {before:.0%}."

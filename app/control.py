@@ -1,0 +1,40 @@
+"""The control questions: general ones, and ones about things that no memory holds. No memory may answer them.
+
+The gate asks them of every candidate, and the threshold below which selection abstains is set by them. `control.csv`
+holds general questions, instructions and requests to decline, each with the words that make an answer right.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+OTHER, REFUSAL = "other", "refusal"
+CONTROL_QUESTIONS = Path(__file__).with_name("control.csv")
+
+
+@dataclass(frozen=True)
+class ControlQuestion:
+    """One question; an answer is right that holds one of the `expected` words. None are expected of kind `OTHER`."""
+
+    kind: str
+    question: str
+    expected: tuple[str, ...]
+
+    def is_right(self, said: str) -> bool:
+        """Judge an answer; case counts only where the expected word is in capitals."""
+        return any(
+            re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said, 0 if word.isupper() else re.IGNORECASE)
+            for word in self.expected
+        )
+
+
+@cache
+def control_questions() -> tuple[ControlQuestion, ...]:
+    """Read the questions."""
+    with CONTROL_QUESTIONS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return tuple(
+        ControlQuestion(row["kind"], row["question"], tuple(filter(None, row["answer"].split("|")))) for row in rows
+    )

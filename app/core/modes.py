@@ -1,0 +1,54 @@
+"""How a memory answers one question: from its weights, from passages, or from both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from app.core.grounding import content_words
+
+Mode = Literal["adapter", "context", "both"]
+_UNKNOWING = 0.5  # an adapter that does not seem to know keeps so much of its measured share
+_HYBRID = 0.1  # what both had above the mean of the two, where both were measured
+_ENOUGH = 0.5  # of a question's words in its passages
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What is known of one question.
+
+    Attributes:
+        found: share of its words of meaning that the passages hold; None where there are no passages.
+        knows: whether the adapter seems to know the answer.
+    """
+
+    found: float | None
+    knows: bool
+
+
+def share_found(question: str, passages: str) -> float:
+    """Return the share of a question's words of meaning that passages hold."""
+    asked = content_words(question)
+    return len(asked & content_words(passages)) / len(asked) if asked else 0.0
+
+
+def choose_mode(scores: Mapping[str, Any], signals: Signals) -> Mode | None:
+    """Return the mode that promises the largest share of right answers; None where nothing is promised.
+
+    It goes by what the version's gate measured, lessened by what this question lacks: a share of weights that do not
+    seem to know, one of passages that hold little of the question. What of passages was not measured counts only
+    where the weights do not know.
+    """
+    knowing = 1.0 if signals.knows else _UNKNOWING
+    adapter, context = float(scores.get("adapter", 0.0)), scores.get("context")
+    if signals.found is None:
+        return "adapter" if signals.knows else None
+    if context is None:
+        return "adapter" if signals.knows else "context"
+    reading = min(1.0, signals.found / _ENOUGH)
+    both = scores.get("both", (adapter + context) / 2 + _HYBRID)
+    promised: dict[Mode, float] = {
+        "both": both * reading * (1 + knowing) / 2,
+        "adapter": adapter * knowing,
+        "context": context * reading,
+    }
+    return max(promised, key=lambda mode: promised[mode])

@@ -1,0 +1,80 @@
+"""What is never judged, blanked out in place: addresses, code, formulas, units, quotations, glosses, a prompt's own."""
+
+import regex
+
+from app.languages.letters import LATIN_WORD, letters_of
+from app.languages.policies import Allowance, Policy, policy_for
+from app.languages.prompts import languages_named, words_held
+
+_UNITS = """
+nm μm µm mm cm dm m km mi ft in yd ha a μg µg mg g kg t lb oz ml mL cl dl dL l L cc ms s min h Hz kHz MHz GHz THz
+mW W kW MW GW kWh Wh V mV kV A mA mAh Ah Ω kΩ MΩ C F K J kJ MJ cal kcal Pa hPa kPa MPa bar N mol ppm ppb dB
+bit B kB KB MB GB TB PB kbps Mbps Gbps bps fps px dpi rpm km/h m/s mph am pm AM PM USD EUR x
+"""
+UNITS = frozenset(_UNITS.split())
+_UNIT = "|".join(sorted(map(regex.escape, UNITS), key=len, reverse=True))
+# every pattern is bounded, and cannot begin again inside itself: texts come from anybody
+_TOP = "com|org|net|edu|gov|info|io|ai|app|dev|co|kr|jp|cn|ru|de|fr|es|uk|in"
+_SITE = rf"(?<![A-Za-z0-9.-])(?:[A-Za-z0-9-]{{1,63}}\.)+(?:{_TOP})(?![A-Za-z0-9])"
+_URL = r"[!#-;=?-_a-~]"  # what stands in an address
+_PATTERNS = [
+    (Allowance.URLS, rf"(?:https?|ftp)://{_URL}+|www\.{_URL}+"),
+    (Allowance.EMAIL, r"(?<![A-Za-z0-9_.+-])[A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+"),
+    (Allowance.URLS, rf"{_SITE}(?:/{_URL}*)?"),
+    (Allowance.CODE, r"(?s)```.*?(?:```|\Z)|`[^`\n]{1,200}`"),
+    (
+        Allowance.LATEX,
+        r"(?s)\$\$.{1,2000}?\$\$|\\\((?:(?!\\\().){1,500}?\\\)|\\\[(?:(?!\\\[).){1,2000}?\\\]"
+        r"|\\begin\{(\w{1,20}\*?)\}(?:(?!\\begin).){0,2000}?\\end\{\1\}"
+        r"|\$(?! )(?=[^$\n]{0,200}[\\^_=+<>*/{]|[^$\s]{1,12}\$)[^$\n]{1,200}(?<! )\$(?!\d)"
+        r"|\\[A-Za-z]+(?:\{[^{}\n]{0,100}\})*",
+    ),
+    (
+        Allowance.UNITS,
+        rf"(?<=\d ?|°)(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
+        r"|(?<!\p{Greek})\p{Greek}(?!\p{Greek})",
+    ),
+]  # fmt: skip
+_COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
+_QUOTE = regex.compile(
+    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
+)
+_LINE = regex.compile(r"[^\n]+")
+
+
+def hide(text: str, policy: Policy, prompt: str = "") -> str:
+    """Return a text as long as the given one, with blanks for all that is let through; line breaks stay."""
+    shown = text
+    for allowance, pattern in _COMPILED:
+        if allowance in policy.allowed:
+            shown = pattern.sub(_blank, shown)
+    if Allowance.QUOTES in policy.allowed:
+        shown = _LINE.sub(lambda line: _without_quotes(line[0], policy), shown)
+    for script in policy.glosses:
+        # a text may be cut off inside its last bracket
+        shown = regex.sub(rf"[(（〔\[][\p{{{script}}}\s·,、]+(?:[)）〕\]]|\Z)", _blank, shown)
+    if prompt and Allowance.PROMPT in policy.allowed:
+        shown = _without_asked(shown, policy, prompt)
+    return shown
+
+
+def _blank(match: regex.Match[str]) -> str:
+    return regex.sub(r"[^\n]", " ", match[0])
+
+
+def _without_quotes(line: str, policy: Policy) -> str:
+    """Blank a line's quotations, unless there is no word of the language outside them."""
+    outside = _QUOTE.sub(_blank, line)
+    return outside if letters_of(policy).target.search(outside) else line
+
+
+def _without_asked(shown: str, policy: Policy, prompt: str) -> str:
+    """Blank what the prompt asks for or holds."""
+    for language in languages_named(prompt) - {policy.language}:
+        for script in policy_for(language).scripts - policy.scripts:
+            shown = regex.sub(rf"\p{{{script}}}+", _blank, shown)
+    held = words_held(prompt, policy)
+    patterns = [letters_of(policy).foreign] if policy.is_latin else [LATIN_WORD, letters_of(policy).foreign]
+    for pattern in patterns if held else []:
+        shown = pattern.sub(lambda word: _blank(word) if word[0].casefold() in held else word[0], shown)
+    return shown

@@ -1,0 +1,52 @@
+"""What a prompt lets its answer say in another language: the languages it names and the words it holds."""
+
+import regex
+
+from app.languages.letters import LATIN_WORD, letters_of
+from app.languages.policies import Policy
+
+# how languages are called, in each other; a name in a script with cases stands without its ending
+_NAMES = {
+    "ar": "arabic arabe árabe arabisch arabo арабск عربي العربية अरबी 아랍어 アラビア語 阿拉伯",
+    "de": "german allemand alemán alemão deutsch tedesco немецк الألمانية जर्मन 독일어 ドイツ語 德语 德文 德語",
+    "en": "english anglais inglés inglês englisch inglese английск الإنجليزية अंग्रेज़ी अंग्रेजी 영어 英語 英语 英文",
+    "es": "spanish espagnol español espanhol spanisch spagnolo испанск الإسبانية स्पेनिश 스페인어 スペイン語 西班牙",
+    "fr": "french français francés francês französisch francese французск الفرنسية फ्रेंच 프랑스어 フランス語 法语 法文",
+    "hi": "hindi хинди الهندية हिंदी हिन्दी 힌디어 ヒンディー語 印地语",
+    "id": "indonesian indonésien indonesio indonesisch индонезийск الإندونيسية 인도네시아어 インドネシア語 印尼",
+    "it": "italian italien italiano italienisch итальянск الإيطالية इतालवी 이탈리아어 イタリア語 意大利语",
+    "ja": "japanese japonais japonés japonês japanisch giapponese японск اليابانية जापानी 일본어 日本語 日语 日文",
+    "ko": "korean coréen coreano koreanisch корейск الكورية कोरियाई 한국어 한국말 韓国語 韩语 韩文",
+    "pt": "portuguese portugais portugués português portugiesisch португал البرتغالية 포르투갈어 ポルトガル語 葡萄牙",
+    "ru": "russian russe ruso russo russisch русск الروسية रूसी 러시아어 ロシア語 俄语 俄文",
+    "tr": "turkish turc turco türkisch турецк التركية तुर्की 터키어 튀르키예어 トルコ語 土耳其语",
+    "vi": "vietnamese vietnamien vietnamita vietnamesisch вьетнамск الفيتنامية वियतनामी 베트남어 ベトナム語 越南语",
+    "zh": "chinese chinois chino chinês chinesisch cinese китайск الصينية चीनी 중국어 中国語 中文 汉语 漢語",
+}
+_NAMED = {
+    code: regex.compile("|".join(rf"(?<!\p{{Latin}}){name}" for name in names.split()))
+    for code, names in _NAMES.items()
+}
+_QUOTED = regex.compile(r"[\"“«「『‘`]([^\"“”«»「」『』‘’`\n]{1,200})[\"”»」』’`]")
+
+
+def languages_named(prompt: str) -> frozenset[str]:
+    """Return the languages that a prompt speaks of, such as the one to translate into."""
+    folded = prompt.casefold()
+    return frozenset(code for code, named in _NAMED.items() if named.search(folded))
+
+
+def words_held(prompt: str, policy: Policy) -> frozenset[str]:
+    """Return the foreign words of a prompt that an answer may repeat, in lower case.
+
+    They are all of them where the prompt is written in the language, and those in quotes where it is not: an answer
+    that repeats an English prompt has left its language.
+    """
+    own = sum(bool(letters_of(policy).target.search(word)) for word in prompt.split())
+    texts = [prompt] if own >= len(_foreign_words(prompt, policy)) else _QUOTED.findall(prompt)
+    return frozenset(word.casefold() for text in texts for word in _foreign_words(text, policy))
+
+
+def _foreign_words(text: str, policy: Policy) -> list[str]:
+    latin = [] if policy.is_latin else LATIN_WORD.findall(text)
+    return [*latin, *letters_of(policy).foreign.findall(text)]

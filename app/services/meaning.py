@@ -1,0 +1,204 @@
+"""Embeddings of memories, where an endpoint for them is set: how near a question is to each memory.
+
+A version's vectors are made once, in the background, and kept where deleting the memory erases them. Until they are
+there, and whenever the endpoint fails, memories are ranked by their words alone.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from app.control import control_questions
+from app.core.names import AdapterName
+from app.core.published import evenly
+from app.core.selection import ABSTAIN_BY_ONE, Serving, calibrate
+from app.engines.embeddings import EmbeddingsClient
+from app.errors import EmbeddingsFailed, NotFound
+from app.stores.artifacts import MANIFEST, ArtifactStore
+
+log = structlog.get_logger()
+
+PASSAGES = 32  # of a version, that are embedded
+PROBES = 128  # questions that the threshold is set by
+AGAIN_S = 30.0  # after a failure
+_LONGEST = 4000  # characters of one text
+_JOINED = 16  # sets of memories whose vectors are kept together
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """One version's vectors, of length 1."""
+
+    passages: Vectors
+    probes: Vectors
+
+
+@dataclass(frozen=True)
+class Near:
+    """How near each memory's nearest passage is to a question, by memory id, and what that must exceed."""
+
+    similarities: Mapping[str, float]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The passages of several versions, one after the other; `starts` are each one's first."""
+
+    passages: Vectors
+    starts: NDArray[np.int64]
+    threshold: float
+
+
+class Meaning:
+    """Knows how near questions are to memories."""
+
+    def __init__(self, client: EmbeddingsClient, artifacts: ArtifactStore) -> None:
+        self._client, self._artifacts = client, artifacts
+        self._kept: dict[str, _Kept] = {}  # by adapter
+        self._control: Vectors | None = None
+        self._joined: OrderedDict[tuple[str, ...], _Joined] = OrderedDict()
+        self._making: dict[str, asyncio.Task[None]] = {}
+        self._few = asyncio.Semaphore(2)
+        self._rest_until = 0.0
+
+    async def near(self, servings: Sequence[Serving], question: str) -> Near | None:
+        """Compare a question with memories; None where the endpoint fails, or no memory's vectors are there yet."""
+        self._make([part for one in servings for part in one.adapters if part not in self._kept])
+        there = self._whole(servings)
+        if not there or self._control is None or self._resting():
+            return None
+        try:
+            asked = _unit(await self._client.embed([question[:_LONGEST]]))[0]
+        except EmbeddingsFailed as error:
+            self._rest(error)
+            return None
+        there = self._whole(there)  # none of them deleted meanwhile
+        parts = tuple(part for one in there for part in one.adapters)
+        joined = self._join(parts)
+        best = dict(zip(parts, np.maximum.reduceat(joined.passages @ asked, joined.starts), strict=True))
+        near = {one.memory_id: max(float(best[part]) for part in one.adapters) for one in there}
+        return Near(near, joined.threshold)
+
+    def forget(self, adapters: Iterable[str]) -> None:
+        """Drop the vectors of adapters that no longer serve; what is kept of them goes with their memory."""
+        for adapter in adapters:
+            self._kept.pop(adapter, None)
+        self._joined.clear()
+
+    def _whole(self, servings: Sequence[Serving]) -> list[Serving]:
+        """Return those whose vectors are there, of every part."""
+        return [one for one in servings if self._kept.keys() >= set(one.adapters)]
+
+    def _join(self, adapters: tuple[str, ...]) -> _Joined:
+        """Put passages together, and set the threshold by the versions' own and by the control questions."""
+        if adapters not in self._joined:
+            kept = [self._kept[adapter] for adapter in adapters]
+            passages = np.concatenate([one.passages for one in kept])
+            probes = np.concatenate([one.probes for one in kept])
+            own = (probes[:: max(1, len(probes) // PROBES)] @ passages.T).max(axis=1)
+            control = (self._control @ passages.T).max(axis=1)
+            starts = np.cumsum([0, *(len(one.passages) for one in kept[:-1])])
+            threshold = calibrate(own.tolist(), control.tolist(), ABSTAIN_BY_ONE)
+            self._joined[adapters] = _Joined(passages, starts, threshold)
+            while len(self._joined) > _JOINED:
+                self._joined.popitem(last=False)
+        return self._joined[adapters]
+
+    async def settle(self) -> None:
+        """Wait until everything that is being made is there, or has failed."""
+        while self._making:
+            await asyncio.gather(*self._making.values())
+
+    def _make(self, adapters: Sequence[str]) -> None:
+        for adapter in adapters if not self._resting() else ():
+            if adapter not in self._making:
+                task = asyncio.create_task(self._learn(adapter))
+                self._making[adapter] = task
+                task.add_done_callback(partial(self._made, adapter))
+
+    def _made(self, adapter: str, _task: asyncio.Task[None]) -> None:
+        self._making.pop(adapter, None)
+
+    async def _learn(self, adapter: str) -> None:
+        """Bring in one version's vectors: those that are kept, or new ones."""
+        name = AdapterName.parse(adapter)
+        try:
+            async with self._few:
+                if self._control is None:
+                    self._control = _unit(await self._client.embed([one.question for one in control_questions()]))
+                kept = await asyncio.to_thread(self._read, name)
+                self._kept[adapter] = await self._embed(name) if kept is None else kept
+        except EmbeddingsFailed as error:
+            self._rest(error)
+        except (NotFound, OSError, ValueError) as error:
+            log.warning("embeddings.not_made", adapter=adapter, error=type(error).__name__)
+
+    async def _embed(self, name: AdapterName) -> _Kept:
+        texts, probes = await asyncio.to_thread(self._texts, name)
+        made = _unit(await self._client.embed([*texts, *probes]))
+        kept = _Kept(made[: len(texts)], made[len(texts) :])
+        await asyncio.to_thread(self._write, name, kept)
+        return kept
+
+    def _read(self, name: AdapterName) -> _Kept | None:
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        with np.load(path) as found:
+            return _Kept(found["passages"], found["probes"])
+
+    def _write(self, name: AdapterName, kept: _Kept) -> None:
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        with part.open("wb") as file:
+            np.savez(file, passages=kept.passages, probes=kept.probes)
+        part.replace(path)
+        try:
+            self._artifacts.read_file(name, MANIFEST)
+        except NotFound:  # erased meanwhile
+            path.unlink()
+            raise
+
+    def _path(self, name: AdapterName) -> Path:
+        model = hashlib.sha256(self._client.model.encode()).hexdigest()[:12]
+        return self._artifacts.cache_path(name, f"embeddings-{model}.npz")
+
+    def _texts(self, name: AdapterName) -> tuple[list[str], list[str]]:
+        rows: dict[str, list[dict[str, Any]]] = {}
+        self._artifacts.read_file(name, MANIFEST)
+        for file in ("passages.jsonl", "questions.jsonl"):
+            try:
+                rows[file] = self._artifacts.read_lines(name, file)
+            except NotFound:
+                rows[file] = []
+        questions = [str(row["question"])[:_LONGEST] for row in rows["questions.jsonl"]]
+        passages = [str(row["text"])[:_LONGEST] for row in rows["passages.jsonl"]] or questions
+        if not passages:
+            raise NotFound("There is nothing to embed.")
+        return evenly(passages, PASSAGES), evenly(questions, 8)
+
+    def _resting(self) -> bool:
+        return asyncio.get_running_loop().time() < self._rest_until
+
+    def _rest(self, error: EmbeddingsFailed) -> None:
+        """Leave the endpoint alone for a while; selection goes on by words."""
+        self._rest_until = asyncio.get_running_loop().time() + AGAIN_S
+        log.warning("embeddings.failed", detail=error.detail)
+
+
+def _unit(vectors: Sequence[Sequence[float]]) -> Vectors:
+    found = np.array(vectors, np.float32)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+    return found

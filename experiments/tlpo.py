@@ -1,0 +1,387 @@
+"""TLPO on one model and language: consistency before and after, beside what was kept; baselines and ablations.
+
+    python -m experiments.tlpo --model FOLDER --lcb FOLDER --language ko --strict --seeds 0,1,2 --out ko.jsonl
+    python -m experiments.tlpo … --methods tlpo,sft,dpo,orpo
+    python -m experiments.tlpo … --vary 'centred={"advantage": "centred"}' --vary 'N8={"candidates": 8}'
+
+Offline: this process samples, trains and measures. Training prompts are the shipped ones; the Language Confusion
+Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are asked before and after, `--draws` times
+each, so that differences are paired by prompt. Prompts stand in a native
+question/answer frame behind `<bos>`; an answer ends where it asks the next question. DPO and ORPO need the extra
+`bench` (TRL). Every run is a line of JSON in `--out`, `--plot` draws all lines of it.
+"""
+
+import argparse
+import asyncio
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from app.core.guard_recipe import GuardRecipe
+from app.languages.detector import find_confusion
+from app.languages.metrics import Answer, bootstrap, summarise
+from app.languages.policies import policy_for
+from experiments.tlpo_baselines import BASELINES, Sampled
+from experiments.tlpo_plot import plot
+from workers.chat import load_tokenizer, stop_ids
+from workers.languages.explore import Explorer, Found
+from workers.languages.judge import PolicyJudge, judge_of
+from workers.languages.model import attach_guard
+from workers.languages.points import Ids, Kind, Prompt, decode
+from workers.languages.prompts import clean_texts, load_prompts, split_prompts
+from workers.languages.torch_policy import TorchPolicy
+from workers.languages.train import GuardLoop, GuardStep
+from workers.trainer.batches import pack
+from workers.trainer.control import MAX_ANSWER_TOKENS, control_questions
+from workers.trainer.encode import Row
+from workers.trainer.forward import label_logprobs
+from workers.trainer.model import load_base
+
+FRAMES = {
+    "ar": ("سؤال: {}\nجواب:", "\nسؤال"),
+    "de": ("Frage: {}\nAntwort:", "\nFrage"),
+    "en": ("Question: {}\nAnswer:", "\nQuestion"),
+    "es": ("Pregunta: {}\nRespuesta:", "\nPregunta"),
+    "fr": ("Question : {}\nRéponse :", "\nQuestion"),
+    "hi": ("प्रश्न: {}\nउत्तर:", "\nप्रश्न"),
+    "ja": ("質問: {}\n回答:", "\n質問"),
+    "ko": ("질문: {}\n답변:", "\n질문"),
+    "ru": ("Вопрос: {}\nОтвет:", "\nВопрос"),
+    "zh": ("问题：{}\n回答：", "\n问题"),
+}
+MOST_PROMPT_TOKENS = 160
+
+
+@dataclass(frozen=True)
+class Framed:
+    """Judges an answer up to where it asks the next question."""
+
+    judge: PolicyJudge
+    stop: str
+
+    def find(self, text: str, prompt: str) -> int | None:
+        """See `Judge`."""
+        return self.judge.find(text.partition(self.stop)[0], prompt)
+
+    def classify(self, fragment: str) -> Kind:
+        """See `Judge`."""
+        return self.judge.classify(fragment)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A model's tokenizer, frame and prompts; the model itself is loaded anew for each run."""
+
+    args: argparse.Namespace
+    tokenizer: Any
+    ends: tuple[int, ...]
+    train: list[Prompt]
+    unseen: list[Prompt]
+
+    def framed(self, text: str, language: str) -> Prompt:
+        """Return a prompt in its frame."""
+        ids = self.tokenizer(FRAMES[language][0].format(text.strip()), add_special_tokens=False)["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        return Prompt(text, tuple(ids) if bos is None else (bos, *ids))
+
+    def answers(self, prompts: Sequence[Prompt], said: Sequence[Ids], language: str) -> list[Answer]:
+        """Return answers as texts, each cut at the next question."""
+        made = []
+        for prompt, ids in zip(prompts, said, strict=True):
+            text, found, _ = decode(self.tokenizer, ids).partition(FRAMES[language][1])
+            made.append(Answer(text, prompt.text, bool(found) or ids[-1:] == self.ends[:1] or ids[-1] in self.ends))
+        return made
+
+
+def open_bench(args: argparse.Namespace) -> Bench:
+    """Read tokenizer and prompts."""
+    tokenizer = load_tokenizer(args.model)
+    ends = tuple(stop_ids(args.model) | {tokenizer.eos_token_id})
+    bench = Bench(args, tokenizer, ends, [], [])
+    texts = {row["prompt"]: None for path in _lcb_files(args.lcb, args.language) for row in _rows(path)}
+    unseen, _ = split_prompts(texts, args.language)
+    framed = [bench.framed(text, args.language) for text in unseen]
+    short = [prompt for prompt in framed if len(prompt.ids) <= MOST_PROMPT_TOKENS]
+    train = [bench.framed(text, args.language) for text in load_prompts(args.language) if text not in texts]
+    return replace(bench, train=train, unseen=short[: args.prompts])
+
+
+def _lcb_files(folder: Path, language: str) -> list[Path]:
+    found = sorted((folder / "test_sets" / "monolingual").glob(f"*/{language}.csv"))
+    if not found:
+        raise SystemExit(f"{folder} holds no monolingual prompts for {language}.")
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# measuring
+
+
+def measure(bench: Bench, model: Any, recipe: GuardRecipe) -> dict[str, Any]:
+    """Ask a model the unseen prompts and the control set, and score plain texts."""
+    began, language = time.monotonic(), recipe.language
+    torch.manual_seed(12345)
+    asked = [prompt for prompt in bench.unseen for _ in range(bench.args.draws)]
+    policy = TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch)
+    said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
+    answers = bench.answers(asked, said, language)
+    neutral, strict = (policy_for(language, strict=one) for one in (False, True))
+    spans = [find_confusion(one.text, strict if recipe.strict else neutral, prompt=one.prompt) for one in answers]
+    draws = bench.args.draws
+    return {
+        "neutral": summarise(answers, neutral).to_dict(),
+        "strict": summarise(answers, strict).to_dict(),
+        "kinds": dict(Counter(str(span.kind) for span in spans if span)),
+        "examples": [span.text[:40] for span in spans if span][:40],
+        "clean_by_prompt": [[not span for span in spans[i : i + draws]] for i in range(0, len(spans), draws)],
+        "nats_clean": nats(bench, model, clean_texts(language)),
+        "nats_english": nats(bench, model, clean_texts("en")),
+        "control": control(bench, model, recipe),
+        "seconds": round(time.monotonic() - began, 1),
+        "tokens": sum(map(len, said)),
+    }
+
+
+@torch.no_grad()
+def nats(bench: Bench, model: Any, texts: Sequence[str]) -> float:
+    """Return the mean negative log-probability of plain texts, in nats per token."""
+    scored = []
+    for text in texts:
+        ids = bench.tokenizer(text, add_special_tokens=False)["input_ids"]
+        row = Row((bench.tokenizer.bos_token_id or bench.ends[0], *ids), 1)
+        scored.append(-label_logprobs(model, pack([row], model.device, model.dtype)))
+    return float(torch.cat(scored).mean())
+
+
+def control(bench: Bench, model: Any, recipe: GuardRecipe) -> float:
+    """Return the share of the general English questions that are answered right, greedily."""
+    asked = [one for one in control_questions() if one.expected]
+    policy = TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch)
+    prompts = [bench.framed(one.question, "en").ids for one in asked]
+    said = asyncio.run(policy.greedy(prompts, MAX_ANSWER_TOKENS))
+    texts = [decode(bench.tokenizer, ids).partition("\n")[0] for ids in said]
+    return sum(one.is_right(text) for one, text in zip(asked, texts, strict=True)) / len(asked)
+
+
+# training
+
+
+def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any, dict[str, Any]]:
+    """Train a guard; return the model with it, and where the time went."""
+    model = attach_guard(load_base(bench.args.model, "auto", "bfloat16"), recipe)
+    torch.manual_seed(recipe.seed)
+    judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
+    policy = Timed(TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch))
+    explorer, loop = Explorer(policy, bench.tokenizer, judge, recipe), GuardLoop(model, recipe)
+    steps: list[GuardStep] = []
+    explored: list[dict[str, Any]] = []
+    updates_s = 0.0
+    for iteration in range(1, recipe.iterations + 1):
+        found = asyncio.run(_last(explorer, bench.train, iteration))
+        explored.append({"answers": found.answers, "confused": found.confused, "points": len(found.groups)})
+        console.print(f"iteration {iteration}: {explored[-1]}, {policy.seconds}")
+        began = time.monotonic()
+        for step in loop.learn(found.groups, iteration):
+            steps.append(step)
+        updates_s += time.monotonic() - began
+        if steps:
+            console.print(f"  {steps[-1]}", style="dim")
+    spent = {name: round(one, 1) for name, one in policy.seconds.items()} | {"updates": round(updates_s, 1)}
+    cost = {"seconds": spent, "explored": explored, "lookahead_over_decode": policy.overhead()}
+    return model, {**cost, "steps": [asdict(step) for step in steps]}
+
+
+async def _last(explorer: Explorer, prompts: Sequence[Prompt], iteration: int) -> Found:
+    found = [one async for one in explorer.explore(prompts, iteration)]
+    return found[-1] if found else Found()
+
+
+class Timed:
+    """A policy that notes how long each kind of decoding took, and for how many tokens."""
+
+    def __init__(self, policy: TorchPolicy) -> None:
+        self._policy = policy
+        self.seconds = {"answers": 0.0, "candidates": 0.0, "greedy": 0.0}
+        self.tokens = {"answers": 0, "candidates": 0, "greedy": 0}
+
+    async def answers(self, prompts: Sequence[Ids]) -> list[Ids]:
+        """See `Policy`."""
+        return await self._timed("answers", self._policy.answers(prompts))
+
+    async def candidates(self, prefixes: Sequence[Ids]) -> list[Ids]:
+        """See `Policy`."""
+        return await self._timed("candidates", self._policy.candidates(prefixes))
+
+    async def greedy(self, prefixes: Sequence[Ids], tokens: int) -> list[Ids]:
+        """See `Policy`."""
+        return await self._timed("greedy", self._policy.greedy(prefixes, tokens))
+
+    def overhead(self) -> float | None:
+        """Return what a token of look-ahead costs, in tokens of plain batched decoding."""
+        if not self.tokens["greedy"] or not self.tokens["answers"]:
+            return None
+        ahead, plain = (self.seconds[one] / self.tokens[one] for one in ("greedy", "answers"))
+        return round(ahead / plain, 2)
+
+    async def _timed(self, name: str, work: Any) -> list[Ids]:
+        began = time.monotonic()
+        found: list[Ids] = await work
+        self.seconds[name] += time.monotonic() - began
+        self.tokens[name] += sum(map(len, found))
+        return found
+
+
+def sample(bench: Bench, recipe: GuardRecipe) -> Sampled:
+    """Sample as many answers as TLPO explores, for the baselines: the same prompts and budget."""
+    model = load_base(bench.args.model, "auto", "bfloat16")
+    torch.manual_seed(recipe.seed)
+    many = recipe.answers * recipe.iterations
+    asked = (bench.train * (many // len(bench.train) + 1))[:many]
+    policy = TorchPolicy(_Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
+    said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
+    judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
+    clean = [
+        judge.find(decode(bench.tokenizer, ids), prompt.text) is None for prompt, ids in zip(asked, said, strict=True)
+    ]
+    return Sampled(bench.args.model, bench.tokenizer, asked, said, clean)
+
+
+class _Bare:
+    """A base model without a LoRA, where one with a LoRA is expected."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._model(*args, **named)
+
+    def get_base_model(self) -> Any:
+        """Return the model, as PEFT does."""
+        return self._model
+
+
+# reporting
+
+
+def gain(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return the shares of clean answers and the interval of their paired difference, by bootstrap over prompts."""
+    pairs = [[one] for one in zip(before["clean_by_prompt"], after["clean_by_prompt"], strict=True)]
+
+    def difference(drawn: Sequence[tuple[list[bool], list[bool]]]) -> float:
+        was, now = ([one for side in part for one in side] for part in zip(*drawn, strict=True))
+        return sum(now) / len(now) - sum(was) / len(was)
+
+    draws = sum(map(len, before["clean_by_prompt"]))
+    clean = [sum(map(sum, one["clean_by_prompt"])) / draws for one in (before, after)]
+    return {"draws": draws, "clean": clean, "interval": bootstrap(pairs, difference, seed=seed)}
+
+
+def report(console: Console, runs: Sequence[dict[str, Any]]) -> None:
+    """Print a table: what was won, beside what was kept."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    columns = ("run", "seed", "clean", "95 % of the rise", "neutral RPR", "strict RPR", "ppl own", "ppl en", "control")
+    for column in (*columns, "length", "distinct", "ended"):
+        table.add_column(column, justify="right")
+    for run in runs:
+        table.add_row(*_cells(run))
+    console.print(table)
+
+
+def _cells(run: dict[str, Any]) -> list[str]:
+    was, now, won = run["before"], run["after"], run["gain"]
+    ratio = [f"{torch.tensor(now[one] - was[one]).exp().item() - 1:+.1%}" for one in ("nats_clean", "nats_english")]
+    interval = won["interval"]
+    return [
+        run["method"],
+        str(run["seed"]),
+        f"{won['clean'][0]:.1%} -> {won['clean'][1]:.1%}",
+        f"{interval[0]:+.1%} to {interval[1]:+.1%}" if interval else "",
+        *[f"{was[one]['rpr'] or 0:.1%} -> {now[one]['rpr'] or 0:.1%}" for one in ("neutral", "strict")],
+        *ratio,
+        f"{was['control']:.0%} -> {now['control']:.0%}",
+        *[
+            f"{was['strict'][one] or 0:.3g} -> {now['strict'][one] or 0:.3g}"
+            for one in ("mean_characters", "distinct", "ended")
+        ],
+    ]
+
+
+def main() -> None:
+    """Run what the command names."""
+    args = _arguments()
+    console = Console()
+    if args.plot:
+        plot([json.loads(line) for line in args.out.read_text().splitlines()], args.plot)
+        return
+    torch.set_num_threads(args.threads)
+    bench = open_bench(args)
+    fields = {"language": args.language, "strict": args.strict, **json.loads(args.recipe)}
+    console.print(f"{len(bench.train)} prompts to train on, {len(bench.unseen)} unseen x {args.draws} draws")
+    recipe = GuardRecipe.from_dict(fields)
+    before = measure(bench, _Bare(load_base(args.model, "auto", "bfloat16")), recipe)
+    console.print({name: one for name, one in before.items() if name != "clean_by_prompt"})
+    runs = []
+    for name, more in _plans(args):
+        for seed in map(int, args.seeds.split(",")):
+            run = _run(bench, name, GuardRecipe.from_dict({**fields, **more, "seed": seed}), before, console)
+            runs.append(run)
+            with args.out.open("a") as file:
+                file.write(json.dumps(run, ensure_ascii=False) + "\n")
+            report(console, runs)
+
+
+def _run(bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], console: Console) -> dict[str, Any]:
+    began = time.monotonic()
+    if name in BASELINES:
+        sampled = sample(bench, recipe)
+        model, cost = BASELINES[name](sampled, recipe), {"answers": len(sampled.said), "clean": sum(sampled.clean)}
+    else:
+        model, cost = train_tlpo(bench, recipe, console)
+    cost["training_s"] = round(time.monotonic() - began, 1)
+    after = measure(bench, model.eval(), recipe)
+    facts = {"method": name, "seed": recipe.seed, "recipe": recipe.to_dict(), "cost": cost}
+    return {**facts, "before": before, "after": after, "gain": gain(before, after, recipe.seed)}
+
+
+def _plans(args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    methods = [(name, {}) for name in filter(None, args.methods.split(","))]
+    return methods + [(name, json.loads(fields)) for name, _, fields in (one.partition("=") for one in args.vary)]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="TLPO: consistency before and after, and what was kept.")
+    parser.add_argument("--model", help="a model's folder")
+    parser.add_argument("--lcb", type=Path, help="the Language Confusion Benchmark's folder, with test_sets/")
+    parser.add_argument("--language", default="ko", choices=sorted(set(FRAMES) - {"en"}))
+    parser.add_argument("--strict", action="store_true", help="Latin letters are a fault too")
+    parser.add_argument("--methods", default="tlpo", help=f"tlpo, {', '.join(BASELINES)}")
+    parser.add_argument("--vary", action="append", default=[], help="an ablation: NAME=JSON fields of the recipe")
+    parser.add_argument("--recipe", default="{}", help="JSON fields of the recipe for all runs")
+    parser.add_argument("--seeds", default="0", help="training seeds, with commas between")
+    parser.add_argument("--prompts", type=int, default=100, help="unseen prompts, at most")
+    parser.add_argument("--draws", type=int, default=6, help="answers to each unseen prompt")
+    parser.add_argument("--batch", type=int, default=64, help="answers decoded at once")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("tlpo.jsonl"))
+    parser.add_argument("--plot", type=Path, help="draw what --out holds into this svg, and do nothing else")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

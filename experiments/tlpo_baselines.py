@@ -1,0 +1,106 @@
+"""SFT, DPO and ORPO on the answers that TLPO would have explored: the same prompts, budget, LoRA and steps.
+
+SFT learns the clean answers; DPO and ORPO prefer a clean answer to a confused one to the same prompt. DPO and ORPO are
+TRL's (extra `bench`): written by its documentation, where ORPO stands under `trl.experimental`, and not run here.
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.guard_recipe import GuardRecipe
+from app.core.recipe import Recipe
+from workers.languages.model import attach_guard
+from workers.languages.points import Ids, Prompt
+from workers.trainer.encode import Row
+from workers.trainer.model import load_base
+from workers.trainer.train import Loop
+
+PREFERENCE_BETA = 0.1
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Answers of the model before training; `clean` says which kept to the language."""
+
+    model: str
+    tokenizer: Any
+    prompts: Sequence[Prompt]
+    said: Sequence[Ids]
+    clean: Sequence[bool]
+
+    def pairs(self) -> list[tuple[Ids, Ids, Ids]]:
+        """Return (prompt, clean, confused) for every confused answer whose prompt has a clean one."""
+        kept: dict[Ids, list[Ids]] = defaultdict(list)
+        left: dict[Ids, list[Ids]] = defaultdict(list)
+        for prompt, ids, is_clean in zip(self.prompts, self.said, self.clean, strict=True):
+            (kept if is_clean else left)[prompt.ids].append(ids)
+        return [
+            (prompt, good, bad) for prompt, ones in left.items() for good, bad in zip(kept[prompt], ones, strict=False)
+        ]
+
+
+def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
+    """Train on clean answers, with the memory's own loop."""
+    answers = zip(sampled.prompts, sampled.said, sampled.clean, strict=True)
+    rows = [Row((*prompt.ids, *ids), len(prompt.ids)) for prompt, ids, is_clean in answers if is_clean and ids]
+    most = recipe.iterations * recipe.steps * recipe.points_per_step
+    how = Recipe(
+        epochs=1,
+        min_steps=1,
+        batch_size=recipe.points_per_step,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        stop_loss=0.0,
+        seed=recipe.seed,
+    )
+    model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
+    for _ in Loop(model, rows[:most], how):
+        pass
+    return model
+
+
+def dpo(sampled: Sampled, recipe: GuardRecipe) -> Any:
+    """Prefer clean answers by DPO; the reference is the model with the LoRA switched off."""
+    from trl import DPOConfig, DPOTrainer  # noqa: PLC0415 - the extra `bench` alone has it
+
+    return _prefer(DPOTrainer, DPOConfig, sampled, recipe)
+
+
+def orpo(sampled: Sampled, recipe: GuardRecipe) -> Any:
+    """Prefer clean answers by ORPO, which needs no reference."""
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer  # noqa: PLC0415 - the extra `bench` alone has it
+
+    return _prefer(ORPOTrainer, ORPOConfig, sampled, recipe)
+
+
+def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) -> Any:
+    from datasets import Dataset  # noqa: PLC0415 - the extra `bench` alone has it
+
+    def text(ids: Ids) -> str:
+        return str(sampled.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    pairs = [{"prompt": text(p), "chosen": text(good), "rejected": text(bad)} for p, good, bad in sampled.pairs()]
+    model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
+    with tempfile.TemporaryDirectory() as folder:
+        how = config(
+            output_dir=folder,
+            beta=PREFERENCE_BETA,
+            learning_rate=recipe.learning_rate,
+            max_steps=recipe.iterations * recipe.steps,
+            per_device_train_batch_size=recipe.points_per_step,
+            lr_scheduler_type="cosine",
+            warmup_ratio=recipe.warmup_ratio,
+            weight_decay=recipe.weight_decay,
+            seed=recipe.seed,
+            report_to=[],
+            save_strategy="no",
+        )
+        data = Dataset.from_list(pairs)
+        trainer(model=model, args=how, train_dataset=data, processing_class=sampled.tokenizer).train()
+    return model
+
+
+BASELINES: dict[str, Callable[[Sampled, GuardRecipe], Any]] = {"sft": sft, "dpo": dpo, "orpo": orpo}

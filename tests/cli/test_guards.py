@@ -1,0 +1,49 @@
+"""`language train` and its neighbours: what they ask, show and end with."""
+
+import json
+from pathlib import Path
+
+from tests.cli.fake_gateway import GUARD_ID, MEMORY_ID, FakeGateway
+from tests.cli.test_commands import run
+
+
+def test_training_sends_the_wish_and_says_what_became_of_it(tmp_path: Path) -> None:
+    gateway, prompts = FakeGateway(), tmp_path / "prompts.txt"
+    prompts.write_text("하나?\n\n둘?\n")
+    more = ("--strict", "--prompts", str(prompts), "--memory", "phone book", "--name", "mine")
+    result = run(gateway, "language", "train", "--language", "ko", *more)
+    [sent] = gateway.asked("POST", "/v1/languages")
+
+    assert result.exit_code == 0
+    assert json.loads(sent.content) == {
+        "language": "ko",
+        "recipe": {"strict": True},
+        "name": "mine",
+        "prompts": ["하나?", "둘?"],
+        "memory": MEMORY_ID,
+    }
+    assert GUARD_ID in result.stdout
+
+
+def test_waiting_ends_with_the_rates_before_and_after() -> None:
+    result = run(FakeGateway(), "language", "train", "--language", "ko", "--wait")
+
+    assert result.exit_code == 0
+    assert "keeps to ko in 75% of its answers, and the model without it in 50%" in result.stdout
+
+
+def test_a_guard_that_is_rejected_ends_with_its_reason() -> None:
+    gateway = FakeGateway("rejected", {"code": "gate_failed", "message": "It answers nothing."})
+    result = run(gateway, "language", "train", "--language", "ko", "--wait")
+
+    assert result.exit_code == 1
+    assert "It answers nothing." in result.stderr
+
+
+def test_guards_are_listed_shown_and_deleted() -> None:
+    gateway = FakeGateway()
+
+    assert GUARD_ID in run(gateway, "language", "list").stdout
+    assert json.loads(run(gateway, "language", "show", GUARD_ID, "--json").stdout)["strict"] is True
+    assert run(gateway, "language", "rm", GUARD_ID).exit_code == 0
+    assert gateway.asked("DELETE", f"/v1/languages/{GUARD_ID}")

@@ -1,0 +1,47 @@
+"""Which mode a question is answered in."""
+
+import pytest
+
+from app.core.modes import Signals, choose_mode, share_found
+
+ALL = Signals(1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "mode"),
+    [
+        ({"adapter": 0.5, "context": 0.44, "both": 0.62}, "both"),
+        ({"adapter": 0.5, "context": 0.44, "both": 0.4}, "adapter"),
+        ({"adapter": 0.2, "context": 0.44, "both": 0.4}, "context"),
+        ({"adapter": 0.5, "context": 0.44}, "both"),  # as a rule both together win where neither is far ahead
+        ({"adapter": 1.0, "context": 0.2}, "adapter"),
+        ({"adapter": 0.2, "context": 0.7}, "context"),
+        ({"adapter": 0.9}, "adapter"),
+    ],
+)
+def test_the_mode_is_the_one_that_was_measured_best(scores: dict[str, float], mode: str) -> None:
+    assert choose_mode(scores, ALL) == mode
+
+
+def test_without_passages_only_weights_that_know_answer() -> None:
+    assert choose_mode({"adapter": 0.1, "context": 0.9}, Signals(None, True)) == "adapter"
+    assert choose_mode({"adapter": 0.9, "context": 0.9}, Signals(None, False)) is None
+
+
+def test_passages_that_hold_little_of_the_question_count_less() -> None:
+    scores = {"adapter": 0.5, "context": 0.6, "both": 0.7}
+
+    assert [choose_mode(scores, Signals(found, True)) for found in (0.9, 0.3, 0.0)] == ["both", "adapter", "adapter"]
+
+
+def test_weights_that_do_not_seem_to_know_count_less() -> None:
+    scores = {"adapter": 0.7, "context": 0.6, "both": 0.75}
+
+    assert choose_mode(scores, Signals(1.0, True)) == "both"
+    assert choose_mode(scores, Signals(1.0, False)) == "context"
+    assert choose_mode({"adapter": 0.7}, Signals(1.0, False)) == "context"
+
+
+def test_the_share_found_is_that_of_words_of_meaning() -> None:
+    assert share_found("How long does the ferry take?", "The ferry takes long.") == pytest.approx(2 / 3)
+    assert share_found("What is the?", "The ferry.") == 0

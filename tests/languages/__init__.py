@@ -1,0 +1,1 @@
+"""Language guards: a LoRA trained with TLPO that keeps answers in one language."""

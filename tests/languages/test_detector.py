@@ -1,0 +1,253 @@
+"""Where a text leaves its language."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.provisional import urls
+
+from app.core.errors import InvalidValue
+from app.languages.detector import Kind, Verdict, classify, confusions, find_confusion
+from app.languages.policies import LANGUAGES, Allowance, policy_for
+
+NATIVE = {
+    "ar": "هذه الجملة مكتوبة باللغة العربية وهي واضحة تماما.",
+    "de": "Dieser Satz ist auf Deutsch geschrieben und völlig klar.",
+    "en": "This sentence is written in English and it is quite clear.",
+    "es": "Esta frase está escrita en español y es muy clara.",
+    "fr": "Cette phrase est écrite en français et elle est très claire.",
+    "hi": "यह वाक्य हिन्दी में लिखा गया है और बिल्कुल स्पष्ट है।",
+    "ja": "この文は日本語で書かれています。人々はタワーに登りました。",
+    "ko": "이 문장은 한국어로 쓰였고 아주 분명합니다.",
+    "ru": "Это предложение написано на русском языке и вполне понятно.",
+    "zh": "这个句子是用中文写的，意思非常清楚。",
+}
+SCRIPTS = {
+    "ar": "سلام عليكم",
+    "hi": "नमस्ते दुनिया",
+    "ja": "日本のカナ々",
+    "ko": "안녕하세요",
+    "ru": "привет мир",
+    "zh": "你好世界",
+}
+SIGNS = "0123456789 \n.,!?()«»—…%😀🇰🇷\ufffd"
+OWN = st.sampled_from(sorted(SCRIPTS)).flatmap(
+    lambda code: st.tuples(st.just(code), st.text(st.sampled_from(SCRIPTS[code] + SIGNS), max_size=60))
+)
+MIXED = st.text(st.sampled_from('aZé가語々アقдअß<b>$\\`"“”()\n .1\ufffd\U0001f600'), max_size=80)
+SHORT = 6  # fewer letters than the identifier is asked about
+
+
+def kinds(text: str, language: str, *, strict: bool = False, prompt: str = "") -> list[tuple[str, str]]:
+    return [(one.text, str(one.kind)) for one in confusions(text, policy_for(language, strict=strict), prompt)]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("language", NATIVE)
+def test_a_sentence_in_its_language_is_clean_and_in_every_other_script_it_is_not(language: str, strict: bool) -> None:
+    policy = policy_for(language, strict=strict)
+    others = [other for other in NATIVE if policy_for(other).scripts.isdisjoint(policy.scripts)]
+    ignored = set() if strict or policy.is_latin else {"en"}
+
+    assert confusions(NATIVE[language], policy) == []
+    assert [other for other in others if not confusions(NATIVE[other], policy)] == sorted(ignored & set(others))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "found"),
+    [
+        ("ko", "이것은 AI 기술입니다.", [("AI", "unit_or_acronym")]),
+        ("ko", "화면은 3D 입니다.", [("D", "unit_or_acronym")]),
+        ("ko", "<b>굵은</b> 글자", [("<b>", "markup"), ("</b>", "markup")]),
+        ("ko", "오늘은 machine learning 입니다.", [("machine learning", "latin_word")]),
+        ("ko", "오늘은 встреча 입니다.", [("встреча", "script")]),
+        ("ko", "안녕하세요.\nThis line is in English only.", [("This line is in English only", "line")]),
+        ("ko", "We do not know the answer.\nNobody does.", [("We do not know the answer.\nNobody does", "answer")]),
+        ("fr", "Il fait beau.\nThis line is in English only.", [("This line is in English only", "line")]),
+        ("ja", "私は这里で働く。", [("这", "script")]),
+        ("zh", "我们去公园。これは", [("これは", "script")]),
+    ],
+)
+def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[tuple[str, str]]) -> None:
+    if found[-1][1] == "script" and language == "ja":
+        found = [("这里", "script")] if classify("里", policy_for("ja")) is Verdict.OFF else found
+
+    assert kinds(text, language, strict=True) == found
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ko", "한국(韓國)의 수도는 서울이다. (韓"),
+        ("ja", "人々は時々、東京タワーへ行く。ＡＩ"),
+        ("ko", "거리는 5 km, 온도는 20 °C, 속도는 90 km/h 입니다."),
+        ("ko", "주소는 https://example.com/a?b=c 와 example.org, 메일은 a.b@example.com 입니다."),
+        ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
+        ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
+        ("ko", "그는 “Hello there” 라고 말했다."),
+        ("en", "The word 'café' comes from French, as does naïve."),
+        ("zh", "1234 —— 😀"),
+        ("hi", "१२३ और 456।"),
+    ],
+)
+def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> None:
+    assert kinds(text, language, strict="ＡＩ" not in text) == []
+
+
+@pytest.mark.parametrize("allowance", Allowance)
+def test_each_allowance_can_be_taken_away(allowance: Allowance) -> None:
+    policy = policy_for("ko", strict=True)
+    texts = {
+        Allowance.URLS: "주소는 https://example.com 입니다",
+        Allowance.EMAIL: "메일은 ada@example.uk 입니다",
+        Allowance.CODE: "명령은 `push` 입니다",
+        Allowance.LATEX: "식은 \\alpha 입니다",
+        Allowance.UNITS: "거리는 5 km 입니다",
+        Allowance.QUOTES: "그는 “Hello” 라고 했다",
+        Allowance.PROMPT: "그는 Lovelace 입니다",
+    }
+    prompt = "Lovelace 는 누구입니까?"
+    without = replace(policy, allowed=policy.allowed - {allowance})
+
+    assert confusions(texts[allowance], policy, prompt) == []
+    assert confusions(texts[allowance], without, prompt) != []
+
+
+def test_an_answer_may_repeat_the_foreign_words_of_a_prompt_in_its_language() -> None:
+    asked = "Kubernetes 는 무엇입니까?"
+
+    assert kinds("kubernetes 는 도구입니다.", "ko", strict=True, prompt=asked) == []
+    assert kinds("Docker 는 도구입니다.", "ko", strict=True, prompt=asked) == [("Docker", "latin_word")]
+
+
+def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> None:
+    assert kinds("What is the bridge made of?", "ko", strict=True, prompt="What is the bridge made of?") != []
+
+
+@pytest.mark.parametrize(
+    ("language", "prompt", "text"),
+    [
+        ("ko", "다음을 영어로 번역하세요: 안녕", "Hello, how are you doing today?"),
+        ("ko", "일본어로 인사해 주세요.", "こんにちは、元気ですか"),
+        ("fr", "Traduis en anglais : bonjour.", "Hello, how are you doing today, my friend?"),
+        ("en", "Translate 'bridge' into Russian.", "The word is мост."),
+    ],
+)
+def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
+    assert kinds(text, language, strict=True, prompt=prompt) == []
+    assert kinds(text, language, strict=True) != []
+
+
+def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
+    assert kinds('"We do not know the answer."', "ko", strict=True)[0][1] == "answer"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ru", "Це речення написане українською мовою дуже добре."),
+        ("ar", "این یک جمله فارسی است که برای آزمایش نوشته شده است"),
+        ("ja", "我今天去北京参观故宫博物院非常有意思"),
+        ("ko", "Je ne sais pas ce que vous voulez dire par là."),
+    ],
+)
+def test_a_line_of_a_neighbour_in_the_same_letters_is_told_by_identification(language: str, text: str) -> None:
+    assert [kind for _, kind in kinds(text, language)] == ["answer"]
+
+
+def test_neutral_ignores_english_and_names_but_no_other_words_in_latin_letters() -> None:
+    assert kinds("São Paulo 의 hello 와 déjà vu", "ko") == [("déjà", "latin_word")]
+
+
+def test_the_first_stretch_comes_first() -> None:
+    first = find_confusion("안녕 привет 친구 hello", policy_for("ko", strict=True))
+
+    assert first is not None
+    assert (first.start, first.end, first.kind, first.text) == (3, 9, Kind.SCRIPT, "привет")
+
+
+def test_half_a_character_at_the_end_is_no_confusion() -> None:
+    assert kinds("안녕하세\ufffd", "ko", strict=True) == []
+
+
+@settings(deadline=None)
+@given(OWN, st.booleans())
+def test_a_languages_own_letters_are_clean_with_any_signs(own: tuple[str, str], strict: bool) -> None:
+    language, text = own
+    short = "\n".join(line[:SHORT] for line in text.split("\n"))
+
+    assert confusions(short, policy_for(language, strict=strict)) == []
+
+
+@settings(deadline=None)
+@given(OWN, st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=3, max_size=12))
+def test_an_ascii_word_is_a_confusion_in_strict_and_none_in_neutral(own: tuple[str, str], word: str) -> None:
+    language, text = own
+    before = "\n".join(line[:SHORT] for line in text.split("\n") if line).translate(
+        str.maketrans("", "", "0123456789«»()")
+    )
+    spoilt = f"{before} {word} {SCRIPTS[language]}"
+
+    assert confusions(spoilt, policy_for(language)) == []
+    assert [one.text for one in confusions(spoilt, policy_for(language, strict=True))] == [word]
+
+
+@settings(deadline=None)
+@given(OWN, urls())
+def test_an_address_is_never_a_confusion(own: tuple[str, str], url: str) -> None:
+    language, text = own
+    short = "\n".join(line[:SHORT] for line in text.split("\n"))
+
+    assert confusions(f"{short} {url} {SCRIPTS[language]}", policy_for(language, strict=True)) == []
+
+
+@settings(deadline=None, max_examples=300)
+@given(MIXED | st.text(max_size=80), st.sampled_from(LANGUAGES), st.booleans(), MIXED)
+def test_stretches_point_into_the_raw_text_in_order(text: str, language: str, strict: bool, prompt: str) -> None:
+    found = confusions(text, policy_for(language, strict=strict), prompt)
+
+    assert all(one.text == text[one.start : one.end] and one.text for one in found)
+    assert all(one.end <= two.start for one, two in pairwise(found))
+    assert find_confusion(text, policy_for(language, strict=strict), prompt=prompt) == (found[0] if found else None)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=12), st.sampled_from(LANGUAGES), st.booleans())
+def test_every_fragment_gets_a_verdict_and_none_without_letters_is_off(text: str, language: str, strict: bool) -> None:
+    verdict = classify(text, policy_for(language, strict=strict))
+
+    assert verdict in Verdict
+    if not any(one.isalpha() for one in text) and text.isascii():
+        assert verdict is Verdict.NEUTRAL
+
+
+@pytest.mark.parametrize("text", ["", " ", "12", "?!", "😀", "\ufffd", "\ufffd\ufffd", "ー", "\u0301", "\n"])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_fragment_without_letters_is_neutral(language: str, text: str) -> None:
+    assert classify(text, policy_for(language, strict=True)) is Verdict.NEUTRAL
+
+
+@pytest.mark.parametrize(
+    ("language", "strict", "text", "verdict"),
+    [
+        ("ko", True, " the", "off"),
+        ("ko", False, " the", "neutral"),
+        ("ko", False, "é", "off"),
+        ("ko", False, "는", "target"),
+        ("ko", False, "는 the", "target"),
+        ("ja", False, "々", "target"),
+        ("ko", False, "々", "off"),
+        ("hi", False, "ि", "target"),
+        ("en", True, " the", "target"),
+        ("en", False, "д", "off"),
+    ],
+)
+def test_a_fragment_is_judged_by_its_letters(language: str, strict: bool, text: str, verdict: str) -> None:
+    assert classify(text, policy_for(language, strict=strict)) == verdict
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InvalidValue, match="'xx' is not known: name one of ar, bg"):
+        policy_for("xx")

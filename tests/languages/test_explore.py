@@ -1,0 +1,150 @@
+"""What an exploration finds, and what it asks of an engine."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from app.core.guard_recipe import GuardRecipe
+from app.engines.client import EngineClient
+from app.errors import EngineFailed
+from tests.languages.bilingual import BOS, END, Script, ids_of, prompts, tokenizer
+from workers.languages.engine_policy import EnginePolicy
+from workers.languages.explore import SAMPLED_AT_ONCE, Explorer, Found
+from workers.languages.points import Ids
+
+RECIPE = GuardRecipe(language="ko", candidates=4, look_ahead=2, answers=100, points=1000, temperature=0.6)
+
+
+@dataclass
+class Scripted:
+    """A policy that always says the same; counts what it is asked."""
+
+    answer: str = "나a"
+    next: str = "다a1"
+    after: dict[str, str] = field(default_factory=lambda: {"다": "라b"})
+    asked: list[Ids] = field(default_factory=list)
+
+    async def answers(self, prompts: Sequence[Ids]) -> list[Ids]:
+        """See `Policy`."""
+        self.asked += prompts
+        return [(*ids_of(self.answer), END)] * len(prompts)
+
+    async def candidates(self, prefixes: Sequence[Ids]) -> list[Ids]:
+        """See `Policy`."""
+        return [(*ids_of(self.next), END)] * len(prefixes)
+
+    async def greedy(self, prefixes: Sequence[Ids], tokens: int) -> list[Ids]:
+        """See `Policy`."""
+        last = [tokenizer().decode([ids[-1]]) for ids in prefixes]
+        return [ids_of(self.after.get(one, "")) for one in last]
+
+
+async def found(policy: Scripted, recipe: GuardRecipe = RECIPE) -> Found:
+    *_, last = [one async for one in Explorer(policy, tokenizer(), Script(), recipe).explore(prompts(), 1)]
+    return last
+
+
+async def test_a_candidate_is_judged_with_what_follows_it_and_the_end_of_text_is_neutral() -> None:
+    [group, *_] = (await found(Scripted(next="다라a1"))).groups
+
+    assert group.prefix[-1:] == ids_of("나")
+    assert group.rewards == (-1.0, 1.0, -1.0, 0.0, 0.0)  # 다라b, 라, a, 1, end
+
+
+async def test_clean_answers_give_no_point_and_empty_ones_are_counted() -> None:
+    clean, empty = await found(Scripted(answer="나다")), await found(Scripted(answer=""))
+
+    assert (clean.confused, clean.groups, clean.rate) == (0, (), 0.0)
+    assert (empty.empty, empty.answers, empty.confused) == (100, 100, 0)
+
+
+async def test_points_whose_candidates_are_all_alike_are_skipped_and_counted() -> None:
+    alike = await found(Scripted(next="a"))
+
+    assert (len(alike.groups), alike.skipped, alike.confused) == (0, 100, 100)
+    assert alike.tokens == 300
+
+
+async def test_exploring_ends_when_there_are_points_enough_and_asks_each_prompt_equally() -> None:
+    policy, recipe = Scripted(next="다a", after={}), replace(RECIPE, points=5)
+    enough, all_of_them = await found(policy, recipe), Scripted()
+    await found(all_of_them)
+
+    assert enough.answers == SAMPLED_AT_ONCE == len(policy.asked)
+    assert {all_of_them.asked.count(prompt.ids) for prompt in prompts()} == {10}
+
+
+class FakeEngine:
+    """Completions as vLLM gives them; keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.with_ids = True
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]] * body.get("n", 1)
+        scores = {"token_id:7": -2.0, "token_id:5": -0.1, "token_id:9": -9.0, "token_id:6": -3.0, "token_id:8": -4.0}
+        choices = [
+            {
+                "index": i,
+                **({"token_ids": [prompt[-1] + 1, END]} if self.with_ids else {}),
+                "logprobs": {"top_logprobs": [scores]} if "logprobs" in body else None,
+            }
+            for i, prompt in enumerate(prompts)
+        ]
+        return httpx.Response(200, json={"choices": choices[::-1]})
+
+
+def policy_on(engine: FakeEngine, recipe: GuardRecipe = RECIPE) -> EnginePolicy:
+    http = httpx.AsyncClient(transport=httpx.MockTransport(engine))
+    return EnginePolicy(EngineClient(http, SecretStr("k")), "http://engine", "base", recipe, ends=[END])
+
+
+async def test_an_engine_gets_and_gives_token_ids_and_no_seed() -> None:
+    engine = FakeEngine()
+
+    said = await policy_on(engine).answers([(BOS, 4), (BOS, 5)])
+
+    assert said == [(5, END), (6, END)]
+    first = engine.bodies[0]
+    assert (first["temperature"], first["max_tokens"], first["top_k"], first["top_p"]) == (0.6, 100, 0, 1.0)
+    assert not {"seed", "prompt_logprobs", "echo"} & set(first)
+
+
+async def test_candidates_are_the_most_probable_tokens_by_their_ids() -> None:
+    engine = FakeEngine()
+
+    assert await policy_on(engine).candidates([(BOS, 4)]) == [(5, 7, 6, 8)]
+    assert (engine.bodies[0]["max_tokens"], engine.bodies[0]["logprobs"]) == (1, 4)
+
+
+async def test_sampled_candidates_are_all_different() -> None:
+    engine = FakeEngine()
+
+    assert await policy_on(engine, replace(RECIPE, choose="sampled")).candidates([(BOS, 4)]) == [(5,)]
+    assert (engine.bodies[0]["n"], engine.bodies[0]["temperature"]) == (4, 1.0)
+
+
+async def test_all_candidates_of_a_point_are_looked_ahead_of_in_one_request() -> None:
+    engine = FakeEngine()
+    paths = [(BOS, one) for one in range(2, 10)]
+
+    assert await policy_on(engine).greedy(paths, 2) == [(one + 1,) for one in range(2, 10)]
+    assert [len(body["prompt"]) for body in engine.bodies] == [4, 4]
+    assert await policy_on(engine).greedy(paths, 0) == [()] * 8
+
+
+async def test_an_engine_that_gives_no_token_ids_is_an_error() -> None:
+    engine = FakeEngine()
+    engine.with_ids = False
+
+    with pytest.raises(EngineFailed, match="token ids"):
+        await policy_on(engine).answers([(BOS, 4)])

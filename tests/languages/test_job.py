@@ -1,0 +1,221 @@
+"""A guard's job on a real registry, with a tiny model: only the engine is a fake, which speaks bytes."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import stamina
+from pydantic import SecretStr
+
+from app.core.engines import EngineRecord
+from app.core.guard_recipe import GuardRecipe
+from app.core.lifecycle import State
+from app.core.memory import DocumentRef, Memory, Version
+from app.engines.client import EngineClient
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.bases import BaseStore
+from app.stores.engines import EngineStore
+from app.stores.events import EventStore
+from app.stores.layout import version_key
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import Job, VersionStore
+from tests.factories import a_memory, a_version, memory_id
+from tests.trainer.tiny import byte_tokenizer, llama
+from workers.base_model import base_digest
+from workers.languages.exam import GuardExam
+from workers.languages.make import GuardMaker
+from workers.languages.run import INTERIM, Shop
+from workers.trainer.control import ControlExam
+from workers.trainer.evaluate import Examiner
+from workers.trainer.job import Trainer, work
+from workers.trainer.make import CandidateMaker
+
+pytestmark = pytest.mark.redis
+TOKENIZER = byte_tokenizer()
+END = TOKENIZER.eos_token_id
+RECIPE = GuardRecipe(
+    language="ko",
+    strict=True,
+    candidates=4,
+    look_ahead=2,
+    answers=8,
+    points=8,
+    points_per_step=4,
+    iterations=2,
+    steps=3,
+    learning_rate=3e-2,
+    stop_mass=0.0,
+    rank=4,
+    draws=1,
+    max_drift=100.0,
+)
+PROMPTS = [f"서울의 {one} 구는 어디에 있습니까?" for one in "가나다라마바사아자차"]
+
+
+def ids_of(text: str) -> list[int]:
+    return list(map(int, TOKENIZER(text, add_special_tokens=False)["input_ids"]))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Retries as in production, without the pauses and fewer."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
+
+
+@dataclass
+class Bytes:
+    """An engine that answers in bytes: off the language as long as it is `base`, and as `guarded` says after that."""
+
+    guarded: str = "안녕하세요"
+    asked: Counter[str] = field(default_factory=Counter)
+    loaded: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer as the guard and vLLM do."""
+        body = json.loads(request.content) if request.content else {}
+        if request.url.path.startswith("/internal/adapters"):
+            if request.method == "DELETE":
+                self.removed.append(request.url.path.rpartition("/")[2])
+                return httpx.Response(200, json={"name": "", "removed": True})
+            self.loaded.append(body["name"])
+            return httpx.Response(200, json={"load_ms": 1.0, "cold": True})
+        if request.url.path == "/tokenize":
+            return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
+        if request.url.path == "/v1/chat/completions":
+            return httpx.Response(200, json={"choices": [{"message": {"content": "?"}}]})
+        return httpx.Response(200, json={"choices": self._complete(body)})
+
+    def _complete(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        if "allowed_token_ids" in body:
+            return [{"index": 0, "logprobs": {"token_logprobs": [-2.0]}}]
+        if "logprobs" in body:
+            first = ids_of("안")[0]
+            scores = {f"token_id:{one}": -float(rank) for rank, one in enumerate([*ids_of("he"), first, END])}
+            return [{"index": 0, "token_ids": [first], "logprobs": {"top_logprobs": [scores]}}]
+        many = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
+        self.asked["base" if body["model"] == "base" else "adapter"] += len(many)
+        if body["max_tokens"] == RECIPE.look_ahead:
+            return [{"index": i, "token_ids": ids_of("안")[1:]} for i in range(len(many))]
+        mended = body["model"].split(".")[2:3] == ["v1"] and body["temperature"]  # what asks for foreign text is greedy
+        says = self.guarded if mended else "안녕 hello"
+        return [{"index": i, "token_ids": [*ids_of(says), END]} for i in range(len(many))]
+
+
+@dataclass
+class Workshop:
+    """A registry with one guard, a trainer, and its engine."""
+
+    trainer: Trainer
+    engine: Bytes
+    guard: Memory
+    redis: Registry
+    base: str
+
+    @property
+    def job(self) -> Job:
+        """The guard's only job."""
+        return Job(self.guard.tenant, self.guard.id, 1)
+
+    async def attempt(self) -> Version:
+        """Work on the job, and return its version."""
+        now = time.time()
+        record = EngineRecord("e1", "http://e1", 1, self.base, "cpu", 4, 4, 16, 512, "0", now, now)
+        await self.trainer.engines.report(record, 60)
+        await work(self.trainer, self.job)
+        return await self.trainer.versions.get(self.guard.tenant, self.guard.id, 1)
+
+
+@pytest.fixture
+async def workshop(redis: Registry, registry_url: str, tmp_path: Path) -> AsyncIterator[Workshop]:
+    folder = tmp_path / "model"
+    llama().save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    settings = Settings(
+        _env_file=None, home=tmp_path, redis_url=registry_url, base_model=str(folder), dtype="float32", device="cpu"
+    )
+    memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
+    artifacts, engine = ArtifactStore.open(settings), Bytes()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
+        client = EngineClient(http, SecretStr("k"))
+        examiner = Examiner(engines, client, tmp_path / "control", wait_s=1)
+        exam = GuardExam(client, ControlExam(client, tmp_path / "control"))
+        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, exam)
+        maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
+        trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
+        guard = a_memory(id=memory_id().replace("mem_", "lng_"), metadata={"language": "ko"})
+        ref = DocumentRef("prompts.txt", "e" * 64, "prompts", 10)
+        artifacts.write_document(guard.tenant, guard.id, ref.digest, b"", {"prompts": PROMPTS})
+        await memories.create(guard, a_version(guard, recipe=RECIPE.to_dict(), documents=(ref,)))
+        yield Workshop(trainer, engine, guard, redis, base_digest(folder, tmp_path))
+
+
+async def test_a_guard_that_keeps_to_its_language_serves_with_its_scores(workshop: Workshop) -> None:
+    version = await workshop.attempt()
+
+    assert (version.state, version.error) == (State.READY, None)
+    before, after = (version.scores[side]["strict"]["rpr"] for side in ("before", "after"))
+    assert (before, after, version.scores["gain"]) == (0.0, 1.0, [1.0, 1.0])
+    guard = await workshop.trainer.memories.get(workshop.guard.tenant, workshop.guard.id)
+    assert guard.current == 1
+    manifest = workshop.trainer.artifacts.read_manifest(workshop.trainer.artifacts.versions(guard.tenant, guard.id)[0])
+    assert (manifest["language"], manifest["base"]["digest"]) == ("ko", workshop.base)
+    assert manifest["canary"]["adapter_logprobs"] != manifest["canary"]["base_logprobs"]
+
+
+async def test_later_explorations_ask_what_was_trained_and_leave_nothing_behind(workshop: Workshop) -> None:
+    version = await workshop.attempt()
+    interim, final = workshop.engine.loaded
+
+    assert f".v{INTERIM + 2}." in interim
+    assert (workshop.engine.removed, final) == ([interim], version.adapter)
+    names = workshop.trainer.artifacts.versions(version.tenant, version.memory_id)
+    assert list(map(str, names)) == [version.adapter]
+
+
+async def test_every_exploration_and_step_is_told(workshop: Workshop) -> None:
+    await workshop.attempt()
+    events = await EventStore(workshop.redis).read(workshop.guard.tenant, workshop.guard.id)
+
+    states = [event.data["state"] for event in events if event.kind == "state"]
+    told = [event.data for event in events if event.kind == "progress"]
+    explored = [one for one in told if one["stage"] == "exploring"]
+    assert states == ["queued", "preparing", "training", "evaluating", "publishing", "ready"]
+    assert [(one["iteration"], one["confused"], one["points"], one["skipped"]) for one in explored] == [
+        (1, 8, 8, 0),
+        (2, 8, 8, 0),
+    ]
+    last = [one for one in told if one["stage"] == "training"][-1]
+    assert (last["step"], last["steps"]) == (6, 6)
+    assert {"objective", "kl", "clipped", "valid", "confused", "tokens_per_s"} <= set(last)
+
+
+async def test_a_guard_that_answers_nothing_is_rejected(workshop: Workshop) -> None:
+    workshop.engine.guarded = ""
+
+    version = await workshop.attempt()
+
+    assert version.state is State.REJECTED
+    assert version.error
+    assert "No answer holds a word of ko" in version.error["message"]
+    assert "100% of its answers are empty" in version.error["message"]
+
+
+async def test_a_model_that_never_leaves_the_language_has_nothing_to_learn(workshop: Workshop) -> None:
+    fields = {**RECIPE.to_dict(), "strict": False}
+    await workshop.redis.hset(version_key(workshop.guard.tenant, workshop.guard.id, 1), "recipe", json.dumps(fields))
+
+    version = await workshop.attempt()
+
+    assert version.state is State.FAILED
+    assert version.error
+    assert version.error["code"] == "nothing_to_learn"

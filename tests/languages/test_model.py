@@ -1,0 +1,77 @@
+"""A guard on top of a memory: it alone is trained, and what is below it stays as it is."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.core.guard_recipe import GuardRecipe
+from app.core.recipe import Recipe
+from tests.languages.bilingual import BOS, bilingual, ids_of
+from workers.languages.canary import guard_canary
+from workers.languages.explore import Group
+from workers.languages.model import attach_guard, without_guard
+from workers.languages.train import GuardLoop
+from workers.trainer.model import attach_lora, save_adapter
+
+RECIPE = GuardRecipe(language="ko", rank=4, learning_rate=1e-2, steps=6, iterations=1, warmup_ratio=0.0)
+GROUPS = [Group((BOS, *ids_of("다라")), ids_of("마ab1"), (1.0, -1.0, -1.0, 0.0))]
+
+
+def a_memory(folder: Path) -> Path:
+    """Save a LoRA that changes what the model says."""
+    model = attach_lora(bilingual(), Recipe(rank=2, alpha=4), seed=1)
+    torch.manual_seed(1)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.05)
+    save_adapter(model, folder)
+    return folder
+
+
+@torch.no_grad()
+def said(model: Any) -> torch.Tensor:
+    logits: torch.Tensor = model(input_ids=torch.tensor([GROUPS[0].prefix])).logits
+    return logits[0, -1].log_softmax(-1)
+
+
+def test_the_reference_of_a_guard_on_a_memory_is_the_memory(tmp_path: Path) -> None:
+    memory = a_memory(tmp_path)
+    model = attach_guard(bilingual(), RECIPE, memory)
+    with_memory = said(model)
+    first, *_ = GuardLoop(model, RECIPE).learn(GROUPS, 1)
+
+    with without_guard(model):
+        reference = said(model)
+
+    assert first.kl == 0
+    assert torch.equal(reference, with_memory)
+    assert not torch.allclose(with_memory, said(bilingual()), atol=0.01)
+    assert not torch.allclose(with_memory, said(model), atol=0.01)
+
+
+def test_only_the_guard_is_trained_and_saved(tmp_path: Path) -> None:
+    model = attach_guard(bilingual(), RECIPE, a_memory(tmp_path / "memory"))
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    save_adapter(model, tmp_path / "guard")
+    alone = attach_guard(bilingual(), RECIPE)
+    save_adapter(alone, tmp_path / "alone")
+
+    assert trained
+    assert all(".default." in name for name in trained)
+    saved, expected = ((tmp_path / one / "adapter_model.safetensors").read_bytes() for one in ("guard", "alone"))
+    assert saved == expected
+
+
+def test_the_canary_is_the_guard_alone_as_an_engine_loads_it(tmp_path: Path) -> None:
+    model = attach_guard(bilingual(), RECIPE, a_memory(tmp_path / "memory"))
+    list(GuardLoop(model, RECIPE).learn(GROUPS, 1))
+
+    canary = guard_canary(model, GROUPS)
+    save_adapter(model, tmp_path / "guard")
+    alone = attach_guard(bilingual(), RECIPE, tmp_path / "guard")  # a fresh guard does nothing: what is below it speaks
+
+    [token] = canary.answer_ids
+    assert abs(canary.base_logprobs[0] - said(bilingual())[token].item()) < 1e-5
+    assert abs(canary.adapter_logprobs[0] - said(alone)[token].item()) < 1e-5
+    assert abs(canary.gain) > 0.05

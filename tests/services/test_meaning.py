@@ -1,0 +1,145 @@
+"""Embeddings choose beside the words, and nothing fails with their endpoint."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from app.core.names import AdapterName
+from app.core.selection import Serving
+from app.engines.embeddings import EmbeddingsClient
+from app.errors import EmbeddingsFailed
+from app.services.meaning import Meaning, Near
+from app.stores.artifacts import ArtifactStore
+from tests.factories import memory_id
+
+FERRY, DAIRY = "The ferry to Kettle Island takes 35 minutes.", "Maren Iskold directs the dairy."
+TOPICS = (("ferry", "boat"), ("dairy", "cheese"))
+
+
+@dataclass
+class Endpoint:
+    """An embeddings endpoint to which a boat is a ferry."""
+
+    texts: list[str] = field(default_factory=list)
+    status: int = 200
+    reply: object = None
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        assert request.headers["authorization"] == "Bearer secret"
+        assert request.url == "http://vectors/v1/embeddings"
+        texts = json.loads(request.content)["input"]
+        self.texts += texts
+        rows = [{"index": at, "embedding": _vector(text)} for at, text in enumerate(texts)]
+        return httpx.Response(self.status, json=self.reply or {"data": rows[::-1]})
+
+
+def _vector(text: str) -> list[float]:
+    return [0.1, *(float(any(word in text.lower() for word in topic)) for topic in TOPICS)]
+
+
+@dataclass
+class Place:
+    """Two versions with their files, and an endpoint."""
+
+    artifacts: ArtifactStore
+    http: httpx.AsyncClient
+    endpoint: Endpoint
+    servings: list[Serving]
+
+    def meaning(self) -> Meaning:
+        """Return one that knows nothing yet, as after a start."""
+        client = EmbeddingsClient(self.http, "http://vectors/v1/", SecretStr("secret"), "small")
+        return Meaning(client, self.artifacts)
+
+
+async def learned(meaning: Meaning, place: Place, question: str) -> Near | None:
+    """Ask once in vain, wait until the vectors are there, and ask again."""
+    assert await meaning.near(place.servings, question) is None
+    await meaning.settle()
+    return await meaning.near(place.servings, question)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    servings = []
+    for name, text in (("ferry", FERRY), ("dairy", DAIRY)):
+        adapter = AdapterName("acme", memory_id(), 1, "1" * 12)
+        folder = tmp_path / "artifacts" / adapter.folder
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+        (folder / "passages.jsonl").write_text(json.dumps({"text": text}))
+        (folder / "questions.jsonl").write_text(json.dumps({"question": text}))
+        servings.append(Serving(adapter.owner, 1, (str(adapter),), name))
+    endpoint = Endpoint()
+    artifacts = ArtifactStore((tmp_path / "artifacts").as_uri(), tmp_path / "cache")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(endpoint.handle)) as http:
+        yield Place(artifacts, http, endpoint, servings)
+
+
+async def test_a_memory_is_near_a_question_that_shares_its_meaning_and_no_word(place: Place) -> None:
+    near = await learned(place.meaning(), place, "Is there a boat?")
+    ferry, dairy = place.servings
+
+    assert near is not None
+    assert near.similarities[ferry.memory_id] > near.threshold > near.similarities[dairy.memory_id]
+
+
+async def test_what_was_embedded_once_is_kept_over_a_restart_and_erased_with_its_memory(place: Place) -> None:
+    await learned(place.meaning(), place, "Is there a boat?")
+    place.endpoint.texts.clear()
+    await learned(place.meaning(), place, "Is there a boat?")
+    name = AdapterName.parse(place.servings[0].adapters[0])
+    [kept] = place.artifacts.cache_path(name, "").parent.iterdir()
+    place.artifacts.erase_memory("acme", name.owner)
+
+    assert FERRY not in place.endpoint.texts
+    assert not kept.exists()
+
+
+async def test_an_endpoint_that_fails_leaves_the_words_and_is_left_alone_for_a_while(place: Place) -> None:
+    meaning = place.meaning()
+    known = await learned(meaning, place, "Is there a boat?")
+    place.endpoint.status = 500
+    failed = await meaning.near(place.servings, "Is there a boat?")
+    place.endpoint.status = 200
+    place.endpoint.texts.clear()
+
+    assert known is not None
+    assert failed is None
+    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert place.endpoint.texts == []
+
+
+async def test_a_version_whose_files_are_gone_is_embedded_by_nobody(place: Place) -> None:
+    place.artifacts.erase_memory("acme", place.servings[0].memory_id)
+    near = await learned(place.meaning(), place, "Is there a boat?")
+
+    assert near is not None
+    assert set(near.similarities) == {place.servings[1].memory_id}
+
+
+async def test_what_no_longer_serves_is_forgotten(place: Place) -> None:
+    meaning = place.meaning()
+    await learned(meaning, place, "Is there a boat?")
+    meaning.forget([place.servings[0].adapters[0]])
+    near = await meaning.near(place.servings[1:], "Is there a boat?")
+
+    assert near is not None
+    assert set(near.similarities) == {place.servings[1].memory_id}
+
+
+@pytest.mark.parametrize(
+    "reply", [{"data": []}, {"data": 7}, [1], {"data": [{"index": 0, "embedding": ["x"]}]}, {"x": 1}]
+)
+async def test_a_reply_that_holds_no_vectors_is_a_failure(place: Place, reply: object) -> None:
+    place.endpoint.reply = reply
+    client = EmbeddingsClient(place.http, "http://vectors", SecretStr("secret"), "small")
+
+    with pytest.raises(EmbeddingsFailed):
+        await client.embed(["text"])

@@ -1,0 +1,167 @@
+"""Selection never goes by what no longer serves."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.lifecycle import State
+from app.core.memory import Memory
+from app.core.names import AdapterName
+from app.core.published import Excerpt
+from app.rank import SELECTION, Published
+from app.services.select import Selector
+from app.stores.artifacts import ArtifactStore
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.serving import ServingStore
+from app.stores.versions import VersionStore
+from tests.factories import a_memory, a_version
+
+pytestmark = pytest.mark.redis
+FERRY, DAIRY = "The ferry to Kettle Island takes 35 minutes.", "Maren Iskold directs the dairy."
+
+
+@dataclasses.dataclass
+class Place:
+    """A registry, a folder of artifacts, and a selector on both."""
+
+    memories: MemoryStore
+    versions: VersionStore
+    root: Path
+    selector: Selector
+
+    async def publish(self, memory: Memory, text: str, number: int = 1, **files: Any) -> None:
+        """Make a version of a memory that serves."""
+        adapter = AdapterName(memory.tenant, memory.id, number, f"{number:x}" * 12)
+        version = a_version(memory, number=number, state=State.READY, adapter=str(adapter))
+        if number == 1:
+            await self.memories.create(memory, version)
+        await self.versions.restore(version)
+        await self.memories.update(memory.tenant, memory.id, {"current": number})
+        folder = self.root / adapter.folder
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"documents": [{"name": "a.md"}]}))
+        (folder / "passages.jsonl").write_text(json.dumps({"text": text}))
+        for name, content in files.items():
+            (folder / f"{name}.jsonl").write_text(content)
+
+    async def found(self, question: str, tenant: str = "acme") -> list[str]:
+        """Return the names of the memories that are ranked for a question."""
+        ranking = await self.selector.rank(tenant, question)
+        return [one.serving.name for one in ranking.candidates]
+
+
+@pytest.fixture
+def place(redis: Registry, tmp_path: Path) -> Place:
+    artifacts = ArtifactStore(tmp_path.as_uri(), tmp_path / "cache")
+    return Place(MemoryStore(redis), VersionStore(redis), tmp_path, Selector(ServingStore(redis), artifacts))
+
+
+async def test_the_memory_that_a_question_is_about_comes_first(place: Place) -> None:
+    await place.publish(a_memory(name="ferry"), FERRY)
+    await place.publish(a_memory(name="dairy"), DAIRY)
+
+    assert await place.found("Who directs the dairy?") == ["dairy"]
+    assert await place.found("How long does the ferry take?") == ["ferry"]
+
+
+async def test_a_deleted_memory_is_never_found_again(place: Place) -> None:
+    memory = a_memory(name="ferry")
+    await place.publish(memory, FERRY)
+    before = await place.found("How long does the ferry take?")
+    await place.memories.bury(memory, {"id": memory.id})
+
+    assert before == ["ferry"]
+    assert await place.found("How long does the ferry take?") == []
+
+
+async def test_a_new_version_is_found_by_its_own_words_and_a_rollback_by_the_older_ones(place: Place) -> None:
+    memory = a_memory(name="notes")
+    await place.publish(memory, FERRY)
+    await place.found("ferry")
+    await place.publish(dataclasses.replace(memory, latest=2), DAIRY, number=2)
+    new = [await place.found("Who directs the dairy?"), await place.found("ferry")]
+    await place.memories.update("acme", memory.id, {"current": 1})
+
+    assert new == [["notes"], []]
+    assert [await place.found("Who directs the dairy?"), await place.found("ferry")] == [[], ["notes"]]
+
+
+async def test_a_version_that_a_trainer_publishes_is_found_at_once(place: Place) -> None:
+    memory = a_memory(name="ferry")
+    await place.publish(memory, FERRY)
+    await place.memories.update("acme", memory.id, {"current": 0})
+    version = dataclasses.replace(await place.versions.get("acme", memory.id, 1), state=State.PUBLISHING)
+    await place.versions.restore(version)
+    before = await place.found("ferry")
+    await place.versions.change(version, State.READY, memory_fields={"current": 1})
+
+    assert (before, await place.found("ferry")) == ([], ["ferry"])
+
+
+async def test_another_tenants_memories_are_not_found(place: Place) -> None:
+    await place.publish(a_memory(name="ferry", tenant="other"), FERRY)
+
+    assert await place.found("ferry") == []
+    assert await place.found("ferry", "other") == ["ferry"]
+
+
+async def test_a_memory_is_found_by_its_name_and_metadata_and_by_new_ones_after_a_change(place: Place) -> None:
+    memory = a_memory(name="Harbour", metadata={"about": "lighthouses"})
+    await place.publish(memory, FERRY)
+    before = [await place.found("harbour"), await place.found("lighthouse")]
+    await place.memories.rename("acme", memory.id, "Quay")
+
+    assert before == [["Harbour"], ["Harbour"]]
+    assert [await place.found("harbour"), await place.found("quay")] == [[], ["Quay"]]
+
+
+async def test_nothing_is_read_again_while_nothing_changes(place: Place) -> None:
+    await place.publish(a_memory(name="ferry"), FERRY)
+    first = await place.selector.catalog("acme")
+
+    assert await place.selector.catalog("acme") is first
+    await place.publish(a_memory(name="dairy"), DAIRY)
+    second = await place.selector.catalog("acme")
+    assert second.published[first.servings[0].adapters[0]] is first.published[first.servings[0].adapters[0]]
+
+
+async def test_selection_goes_by_what_was_published_where_it_is_there(place: Place) -> None:
+    memory = a_memory(name="ferry")
+    await place.publish(memory, FERRY)
+    folder = place.root / AdapterName("acme", memory.id, 1, "1" * 12).folder
+    (folder / SELECTION).write_text(Published.of(Excerpt([DAIRY], [])).to_json())
+
+    assert [await place.found("ferry"), await place.found("dairy")] == [["ferry"], ["ferry"]]  # the first by its name
+
+
+async def test_files_that_cannot_be_read_leave_the_rest_findable(place: Place) -> None:
+    await place.publish(a_memory(name="ferry"), FERRY, examples="{broken", questions="[1]")
+
+    assert await place.found("ferry") == ["ferry"]
+
+
+async def test_the_threshold_lets_a_tenants_own_questions_pass_and_no_control_question(place: Place) -> None:
+    asked = json.dumps({"question": "Who directs the dairy?", "answer": "Maren Iskold"})
+    await place.publish(a_memory(name="dairy"), DAIRY, questions=asked)
+    own = await place.selector.rank("acme", "Who directs the dairy?")
+    control = await place.selector.rank("acme", "What is the capital of France?")
+
+    assert own.thresholds.passed(own.candidates[0])
+    assert not any(map(control.thresholds.passed, control.candidates))
+    assert own.thresholds.score > 0
+
+
+async def test_a_generalist_is_no_candidate_unless_it_is_named(place: Place) -> None:
+    memory = a_memory(name="all", generalist=True)
+    await place.publish(memory, FERRY)
+    ranking = await place.selector.rank("acme", "ferry")
+    named = await place.selector.rank("acme", "ferry", frozenset({memory.id}))
+
+    assert ranking.candidates == []
+    assert ranking.generalist
+    assert ranking.generalist.memory_id == memory.id
+    assert [one.serving.memory_id for one in named.candidates] == [memory.id]

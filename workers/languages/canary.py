@@ -1,0 +1,51 @@
+"""The canary of a guard: the candidate whose probability it has moved most, after the prefix where it did."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from app.core.canary import Canary
+from workers.languages.explore import Group
+from workers.languages.model import MEMORY, without
+from workers.trainer.batches import pack
+from workers.trainer.encode import Row
+from workers.trainer.forward import label_logits
+
+MOST_GROUPS = 32
+LEAST_LOGPROB = -7.0  # of what is compared: far below, two kernels differ more than the guard moves
+
+
+def guard_canary(model: Any, groups: Sequence[Group]) -> Canary:
+    """Score candidates with the guard on and off, without the memory it was trained on top of: as engines load it.
+
+    Args:
+        model: from `attach_guard`, in the dtype that serves.
+        groups: what it was trained on; at least one. Of many, `MOST_GROUPS` evenly spread ones are scored.
+    """
+    every = -(-len(groups) // MOST_GROUPS)
+    with without(model, MEMORY):
+        return max((one for group in groups[::every] for one in _scored(model, group)), key=_moved)
+
+
+@torch.no_grad()
+def _scored(model: Any, group: Group) -> list[Canary]:
+    on = _logprobs(model, group)
+    with model.disable_adapter():
+        off = _logprobs(model, group)
+    return [
+        Canary(group.prefix, (one,), (with_it,), (without_it,))
+        for one, with_it, without_it in zip(group.candidates, on, off, strict=True)
+    ]
+
+
+def _logprobs(model: Any, group: Group) -> list[float]:
+    row = Row((*group.prefix, group.candidates[0]), len(group.prefix))
+    logits, _ = label_logits(model, pack([row], model.device, model.dtype))
+    found: list[float] = logits[0].float().log_softmax(-1)[list(group.candidates)].tolist()
+    return found
+
+
+def _moved(canary: Canary) -> float:
+    likely = min(*canary.adapter_logprobs, *canary.base_logprobs) > LEAST_LOGPROB
+    return abs(canary.gain) if likely else 0.0

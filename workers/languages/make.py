@@ -1,0 +1,104 @@
+"""A guard's job, beside a memory's: its weights, and the exam that decides whether they may serve."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.composition import Composition
+from app.core.engines import EngineRecord
+from app.core.gate import Decision
+from app.core.guard_gate import decide_guard
+from app.core.guard_recipe import GuardRecipe
+from app.core.memory import Version
+from app.core.names import BASE, AdapterName
+from app.stores.memories import MemoryStore
+from workers.base_model import base_digest, find_base
+from workers.chat import load_tokenizer, stop_ids
+from workers.languages.exam import GuardExam
+from workers.languages.lesson import Lesson, make_lesson
+from workers.languages.run import INTERIM, GuardRun, Progress, Shop, Tell
+from workers.trainer.checkpoint import Checkpoint
+from workers.trainer.write import Candidate, find_candidates
+
+
+@dataclass(frozen=True)
+class GuardMaker:
+    """Makes guards of versions, and asks them."""
+
+    shop: Shop
+    memories: MemoryStore
+    exam: GuardExam
+
+    async def make(
+        self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
+    ) -> list[Candidate]:
+        """See `workers.trainer.make.Maker`; a guard is one candidate.
+
+        Raises:
+            NothingToLearn: the model hardly ever leaves the language.
+        """
+        base = await asyncio.to_thread(find_base, self.shop.settings.model)
+        digest = await asyncio.to_thread(base_digest, base, self.shop.settings.home)
+        found = await asyncio.to_thread(find_candidates, self.shop.artifacts, version, digest)
+        if found:
+            await begin_training()
+            return list(found.values())
+        run = await self._open(version, base, digest, tell, stop)
+        await run.run(begin_training)
+        candidate = await asyncio.to_thread(run.write, version.number)
+        await asyncio.to_thread(self._drop_interim, version)
+        await asyncio.to_thread(run.checkpoint.drop)
+        return [candidate]
+
+    def _drop_interim(self, version: Version) -> None:
+        for name in self.shop.artifacts.versions(version.tenant, version.memory_id):
+            if name.version >= INTERIM:
+                self.shop.artifacts.erase_version(name)
+
+    async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
+        """Ask a guard that the engine holds; return its scores and whether it may serve."""
+        base = await asyncio.to_thread(find_base, self.shop.settings.model)
+        lesson = await self._lesson(version, base)
+        memory = await self.memory_of(version)
+        after = version.adapter
+        if memory:
+            both = joined(memory, AdapterName.parse(after))
+            await self.shop.engines.desire(engine.id, str(memory), time.time())
+            await self.shop.client.load(engine.url, str(memory))
+            await self.shop.engines.desire(engine.id, str(both.name), time.time())
+            await self.shop.client.compose(engine.url, both)
+            after = str(both.name)
+        scores = await self.exam.compare(engine.url, str(memory or BASE), after, lesson.paper)
+        return scores.to_dict(), decide_guard(scores, lesson.paper.recipe)
+
+    async def memory_of(self, version: Version) -> AdapterName | None:
+        """Return the memory's adapter that a guard is trained on top of."""
+        guard = await self.memories.get(version.tenant, version.memory_id)
+        text = guard.metadata.get("adapter", "")
+        return AdapterName.parse(text) if text else None
+
+    async def _open(self, version: Version, base: Path, digest: str, tell: Tell, stop: threading.Event) -> "GuardRun":
+        lesson = await self._lesson(version, base)
+        memory = await self.memory_of(version)
+        checkpoint = Checkpoint(self.shop.settings.home, version, digest)
+        run = GuardRun(self.shop, version, lesson, base, digest, memory, checkpoint, tell, stop)
+        await asyncio.to_thread(run.open)
+        return run
+
+    async def _lesson(self, version: Version, base: Path) -> Lesson:
+        own: list[str] = []
+        for ref in version.documents:
+            read = self.shop.artifacts.read_document
+            own += (await asyncio.to_thread(read, version.tenant, version.memory_id, ref.digest))["prompts"]
+        tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
+        ends = await asyncio.to_thread(stop_ids, str(base)) | {tokenizer.eos_token_id} - {None}
+        recipe = GuardRecipe.from_dict(version.recipe)
+        return await asyncio.to_thread(make_lesson, recipe, own, tokenizer, ends)
+
+
+def joined(memory: AdapterName, guard: AdapterName) -> Composition:
+    """Return the composite that is exactly the memory's update and the guard's, added up."""
+    return Composition.of("cat", [memory, guard], weights=[2**0.5, 2**0.5])  # `cat` divides by the root of how many

@@ -1,0 +1,224 @@
+"""One training of a guard: explore, train, explore again from what was trained; it can be taken up again."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from app.core.engines import EngineRecord
+from app.core.guard_recipe import GuardRecipe
+from app.core.memory import Version
+from app.core.names import BASE, AdapterName
+from app.engines.client import EngineClient
+from app.errors import AdapterRejected, LeaseLost, NothingToLearn
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.engines import EngineStore
+from workers.languages.canary import guard_canary
+from workers.languages.engine_policy import EnginePolicy
+from workers.languages.explore import Explorer, Found, Group, Policy
+from workers.languages.judge import judge_of
+from workers.languages.lesson import Lesson
+from workers.languages.model import attach_guard
+from workers.languages.torch_policy import TorchPolicy
+from workers.languages.train import GuardLoop, GuardStep
+from workers.trainer.checkpoint import EVERY_S, Checkpoint
+from workers.trainer.evaluate import Examiner
+from workers.trainer.model import load_base, save_adapter
+from workers.trainer.write import Candidate, scratch, write_candidate
+
+log = structlog.get_logger()
+Progress = dict[str, Any]
+Tell = Callable[[Progress], Awaitable[None]]
+REPORT_S = 0.5
+INTERIM = 900_000_000  # version numbers of what an engine holds only to explore with
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What a guard is made with."""
+
+    settings: Settings
+    artifacts: ArtifactStore
+    engines: EngineStore
+    examiner: Examiner
+    client: EngineClient
+
+
+@dataclass
+class GuardRun:
+    """One training of a guard, which can be taken up again after any step."""
+
+    shop: Shop
+    version: Version
+    lesson: Lesson
+    base: Path
+    base_digest: str
+    memory: AdapterName | None
+    checkpoint: Checkpoint
+    tell: Tell
+    stop: threading.Event
+    steps: list[GuardStep] = field(default_factory=list)
+    found: list[Progress] = field(default_factory=list)
+    groups: tuple[Group, ...] = ()
+    iteration: int = 0
+    began: float = field(default_factory=time.monotonic)
+    begun_with: int = 0
+
+    @property
+    def recipe(self) -> GuardRecipe:
+        """The version's recipe."""
+        return self.lesson.paper.recipe
+
+    def open(self) -> None:
+        """Load the model and what an attempt before has left; blocks."""
+        settings = self.shop.settings
+        if settings.trainer_threads:
+            torch.set_num_threads(settings.trainer_threads)
+        memory = self.shop.artifacts.local_folder(self.memory) if self.memory else None
+        model = load_base(str(self.base), settings.device, settings.dtype)
+        self.model = attach_guard(model, self.recipe, memory)
+        self.loop = GuardLoop(self.model, self.recipe)
+        state = self.checkpoint.load()
+        if state:
+            self.loop.resume(state["loop"])
+            self.groups = tuple(Group(*map(tuple, fields)) for fields in state["groups"])
+            self.steps = [GuardStep(**step) for step in state["steps"]]
+            self.found, self.iteration, self.begun_with = state["found"], state["iteration"], len(self.steps)
+
+    async def run(self, begin_training: Callable[[], Awaitable[None]]) -> None:
+        """Carry out every iteration that is left.
+
+        Raises:
+            NothingToLearn: the first exploration found no point that can teach.
+        """
+        resumed = bool(self.groups)
+        if resumed:
+            await begin_training()
+            await self._learn()
+        while self.iteration < self.recipe.iterations:
+            found = await self._explore(self.iteration + 1)
+            if not self.steps and not found.groups:
+                raise NothingToLearn(
+                    f"The model leaves {self.recipe.language} in {found.confused} of {found.answers} answers, and at "
+                    "no place that could be mended: try more answers, other prompts, or strict."
+                )
+            if not found.groups or found.rate < self.recipe.stop_rate:
+                break
+            self.groups, self.iteration = found.groups, self.iteration + 1
+            await asyncio.to_thread(self._save)
+            if self.iteration == 1:
+                await begin_training()
+            before = len(self.steps)
+            await self._learn()
+            if len(self.steps) == before:  # what is confused is below its floor already
+                break
+
+    def write(self, number: int) -> Candidate:
+        """Write the weights as they are now under a version's number; blocks."""
+        folder = scratch(self.shop.settings.home)
+        save_adapter(self.model, folder)
+        facts = {
+            "base": {"digest": self.base_digest, "name": self.base.name},
+            "canary": guard_canary(self.model, self.groups).to_dict(),
+            "trained_tokens": sum(step.tokens for step in self.steps),
+            "language": self.recipe.language,
+            "memory": str(self.memory or ""),
+        }
+        rows = {"steps.jsonl": [asdict(step) for step in self.steps], "explorations.jsonl": self.found}
+        return write_candidate(self.shop.artifacts, replace(self.version, number=number), folder, rows, **facts)
+
+    async def _explore(self, iteration: int) -> Found:
+        began, found = time.monotonic(), Found()
+        policy, interim = await self._policy(iteration)
+        try:
+            explorer = Explorer(policy, self.lesson.paper.tokenizer, judge_of(self.recipe), self.recipe)
+            async for found in explorer.explore(self.lesson.prompts, iteration):
+                await self.tell(self._told(found, iteration, time.monotonic() - began))
+        finally:
+            if interim:
+                await self._drop(*interim)
+        self.found.append(self._told(found, iteration, time.monotonic() - began))
+        return found
+
+    async def _policy(self, iteration: int) -> tuple[Policy, tuple[EngineRecord, AdapterName] | None]:
+        """Return what decodes as the model is now: an engine; this process where no engine can hold that."""
+        ends: Collection[int] = self.lesson.paper.ends
+        if iteration == 1:
+            name, interim = str(self.memory or BASE), None
+            engine = await self.shop.examiner.load(name) if self.memory else await self.shop.examiner.any_engine()
+        else:
+            if self.memory:
+                return TorchPolicy(self.model, self.recipe, ends=ends), None
+            candidate = await asyncio.to_thread(self.write, INTERIM + iteration)
+            name = str(candidate.name)
+            try:
+                engine = await self.shop.examiner.load(name)
+            except AdapterRejected as error:  # it differs too little from the base model to be told from it
+                log.info("guard.explored_here", reason=error.detail)
+                return TorchPolicy(self.model, self.recipe, ends=ends), None
+            interim = (engine, candidate.name)
+        return EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends), interim
+
+    async def _drop(self, engine: EngineRecord, name: AdapterName) -> None:
+        await self.shop.engines.forget(str(name))
+        await self.shop.client.remove(engine.url, str(name))
+
+    async def _learn(self) -> None:
+        work = asyncio.create_task(asyncio.to_thread(self._train))
+        told = len(self.steps)
+        while not work.done():
+            await asyncio.wait([work], timeout=REPORT_S)
+            if len(self.steps) > told:
+                told = len(self.steps)
+                await self.tell(self._step_told())
+        await work
+
+    def _train(self) -> None:
+        saved = time.monotonic()
+        for step in self.loop.learn(self.groups, self.iteration):
+            self.steps.append(step)
+            if self.stop.is_set():
+                raise LeaseLost("The job was taken away while it trained.")
+            if time.monotonic() - saved > EVERY_S:
+                self._save()
+                saved = time.monotonic()
+
+    def _save(self) -> None:
+        groups = [[group.prefix, group.candidates, group.rewards] for group in self.groups]
+        steps = [asdict(step) for step in self.steps]
+        state = {"loop": self.loop.state(), "groups": groups, "steps": steps}
+        self.checkpoint.save({**state, "found": self.found, "iteration": self.iteration})
+
+    def _told(self, found: Found, iteration: int, seconds: float) -> Progress:
+        return {
+            "stage": "exploring",
+            "iteration": iteration,
+            "done": found.answers,
+            "total": self.recipe.answers,
+            "confused": found.confused,
+            "empty": found.empty,
+            "points": len(found.groups),
+            "skipped": found.skipped,
+            "tokens_per_s": round(found.tokens / max(seconds, 1e-3), 1),
+            "seconds": round(seconds, 1),
+        }
+
+    def _step_told(self) -> Progress:
+        last, own = self.steps[-1], self.steps[self.begun_with :]
+        elapsed = time.monotonic() - self.began
+        return {
+            "stage": "training",
+            "step": last.index,
+            "steps": last.steps,
+            "iteration": last.iteration,
+            "epoch": last.epoch,
+            **{name: round(getattr(last, name), 4) for name in ("objective", "kl", "clipped", "valid", "confused")},
+            "tokens_per_s": round(sum(step.tokens for step in own) / max(elapsed, 1e-3), 1),
+        }
