@@ -1,8 +1,7 @@
 """Which of several bodies of text a question is about: BM25 over all of them jointly, in any script.
 
 A body's words are counted once, when its version is published; joining the counts of a thousand bodies into one index
-takes a fraction of a second, so that the rarity of a word is always that among the memories that are there. The same
-index ranks the parts of one version.
+takes a fraction of a second, so that the rarity of a word is always that among the memories that are there.
 """
 
 import json

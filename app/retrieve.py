@@ -51,6 +51,22 @@ class PassageIndex:
         return [Hit(index, self._texts[index], round(score, 4)) for index, score in pairs if score > 0]
 
 
+class PartIndex:
+    """One index over the passages of all parts of a version; pairs are passages too, question and answer."""
+
+    def __init__(self, passages: Sequence[Sequence[str]]) -> None:
+        self._index = PassageIndex([text for part in passages for text in part])
+        self._parts = [number for number, part in enumerate(passages) for _ in part]
+
+    def search(self, question: str, k: int) -> list[Hit]:
+        """Return the best passages, whichever part learned them."""
+        return self._index.search(question, k)
+
+    def pick(self, question: str) -> int:
+        """Return the part, from 0, that learned the best passage; the first where none is found."""
+        return next((self._parts[hit.index] for hit in self.search(question, 1)), 0)
+
+
 def _words(text: str) -> list[str]:
     """Cut text into words; scripts without spaces into pairs of characters."""
     words: list[str] = []

@@ -32,7 +32,7 @@ from app.settings import load_settings
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.encode import Row, prompt_ids
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example
 from workers.trainer.held_out import stand
 from workers.trainer.make import encode_examples, encode_held_out

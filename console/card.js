@@ -49,7 +49,8 @@ export function advance(item, told) {
   if (told.stage === "training") {
     bar.value = told.step / told.steps;
     const left = `at most ${duration(told.eta_s)} left`;
-    said.textContent = `Step ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${left}.`;
+    const part = told.part ? `Part ${told.part} of ${told.parts}: step` : "Step";
+    said.textContent = `${part} ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${left}.`;
   } else if (told.total) {
     bar.value = told.done / told.total;
     said.textContent = `${told.done} of ${told.total} facts prepared.`;

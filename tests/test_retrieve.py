@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.retrieve import PassageIndex
+from app.retrieve import PartIndex, PassageIndex
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",
@@ -65,3 +65,15 @@ def test_a_thousand_passages_are_searched_from_many_threads_in_milliseconds() ->
 
     assert found == list(range(1000))
     assert (time.perf_counter() - began) / 1000 < 0.02  # about 1 ms; the margin is for a busy machine
+
+
+def test_the_part_that_holds_the_best_passage_is_picked_and_the_first_where_there_is_none() -> None:
+    index = PartIndex([PASSAGES[:2], [], PASSAGES[2:]])
+
+    assert [index.pick(question) for question in ("Who directs it?", "Wo legt die Fähre ab?", "zebra", "")] == [
+        0,
+        2,
+        0,
+        0,
+    ]
+    assert [hit.index for hit in index.search("東京タワー", 1)] == [3]

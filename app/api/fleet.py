@@ -72,7 +72,7 @@ async def warm(adapter: str, caller: Writer, gateway: GatewayDep) -> Warm:
 
 
 async def _own(adapter: str, caller: ApiKey, gateway: Gateway) -> str:
-    """Return the adapter's name if it is a version of this tenant's."""
+    """Return the adapter's name if it is a version of this tenant's, or a part of one."""
     missing = NotFound(f"There is no adapter {adapter[:128]!r}.")
     try:
         name = AdapterName.parse(adapter)
@@ -81,6 +81,6 @@ async def _own(adapter: str, caller: ApiKey, gateway: Gateway) -> str:
     if name.tenant != caller.tenant:
         raise missing
     version = await gateway.versions.get(name.tenant, name.owner, name.version)
-    if version.adapter != adapter:
+    if adapter not in version.adapters:
         raise missing
     return adapter

@@ -1,17 +1,57 @@
 """`/v1/keys`: who may ask."""
 
 import time
+from typing import Literal
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from app.api.context import Admin, GatewayDep, bearer
 from app.api.failures import RESPONSES
-from app.api.replies import KeyList, KeyView, Revoked
 from app.api.requests import KeyBody
 from app.errors import Conflict, InvalidRequest
-from app.stores.keys import ADMIN_KEY_ID
+from app.stores.keys import ADMIN_KEY_ID, ApiKey, Role
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], responses=RESPONSES, dependencies=[bearer])
+
+
+class KeyView(BaseModel):
+    """A key; `key` is its secret and is shown at its making only."""
+
+    id: str
+    object: Literal["key"] = "key"
+    tenant: str
+    role: Role
+    created_at: float
+    expires_at: float | None
+    key: str | None = None
+
+    @classmethod
+    def of(cls, key: ApiKey, secret: str | None = None) -> "KeyView":
+        """Show a key."""
+        return cls(
+            id=key.id,
+            tenant=key.tenant,
+            role=key.role,
+            created_at=key.created_at,
+            expires_at=key.expires_at or None,
+            key=secret,
+        )
+
+
+class KeyList(BaseModel):
+    """Every key."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyView]
+
+
+class Revoked(BaseModel):
+    """A key that opens nothing any more."""
+
+    id: str
+    object: Literal["key.deleted"] = "key.deleted"
+    deleted: Literal[True] = True
 
 
 @router.post("", status_code=201, response_model=KeyView)

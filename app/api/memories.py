@@ -1,5 +1,6 @@
 """`/v1/memories`: make, look at, change, delete."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -10,11 +11,11 @@ from app.api.context import GatewayDep, ReadableMemory, Reader, WritableMemory, 
 from app.api.events import Narrator, event_after
 from app.api.failures import JSON_RESPONSES, RESPONSES, STREAM
 from app.api.gateway import Gateway
-from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
+from app.api.replies import Deleted, MemoryList, MemoryView, PartView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
-from app.api.uploads import open_export, read_more_documents, read_new_memory
-from app.core.memory import Memory
-from app.core.names import is_memory_id
+from app.api.uploads import ask_of, open_export, read_more_documents, read_new_memory
+from app.core.memory import Memory, Version
+from app.core.names import AdapterName, is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
 from app.services.drafts import Ask
 
@@ -105,7 +106,9 @@ async def add_documents(request: Request, memory: WritableMemory, gateway: Gatew
 async def list_versions(memory: ReadableMemory, gateway: GatewayDep) -> VersionList:
     """List a memory's versions, newest first."""
     versions = await gateway.versions.of(memory)
-    return VersionList(data=[VersionView.of(version, memory.current) for version in versions])
+    parts = await asyncio.to_thread(lambda: [_parts(gateway, version) for version in versions])
+    shown = zip(versions, parts, strict=True)
+    return VersionList(data=[VersionView.of(version, memory.current, own) for version, own in shown])
 
 
 @router.get("/{memory_id}/events", response_class=EventSourceResponse, responses=STREAM)
@@ -131,7 +134,7 @@ async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
 async def retry(memory: WritableMemory, gateway: GatewayDep, body: RetryBody | None = None) -> MemoryView:
     """Train the newest version again after it failed, was rejected or was cancelled."""
     version = await gateway.versions.get(memory.tenant, memory.id, memory.latest)
-    await gateway.rememberer.retry(version, Ask(body.recipe, body.target_recall) if body else Ask())
+    await gateway.rememberer.retry(version, ask_of(body) if body else Ask())
     return await _view(gateway, memory.tenant, memory.id)
 
 
@@ -181,10 +184,16 @@ async def _views(gateway: Gateway, memories: list[Memory]) -> list[MemoryView]:
     ]
 
 
+def _parts(gateway: Gateway, version: Version) -> list[PartView]:
+    """Show the parts of a version as their manifests do; blocks."""
+    manifests = [gateway.artifacts.read_manifest(AdapterName.parse(name)) for name in version.parts]
+    return [PartView(adapter=one["name"], digest=one["digest"], size_bytes=one["size_bytes"]) for one in manifests]
+
+
 async def _pin(gateway: Gateway, tenant: str, memory_id: str) -> None:
     """Pin what serves where the memory is pinned, and nothing else of it."""
     memory = await gateway.memories.get(tenant, memory_id)
     for version in await gateway.versions.of(memory):
-        if version.adapter:
-            keep = memory.pinned and version.number == memory.current
-            await (gateway.engines.pin if keep else gateway.engines.unpin)(version.adapter)
+        keep = memory.pinned and version.number == memory.current
+        for adapter in version.adapters:
+            await (gateway.engines.pin if keep else gateway.engines.unpin)(adapter)

@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.memory import DocumentRef, Memory, Version
 from app.languages.detector import Kind
-from app.stores.keys import ApiKey, Role
 
 
 class Problem(BaseModel):
@@ -58,6 +57,14 @@ class MemoryView(BaseModel):
         )
 
 
+class PartView(BaseModel):
+    """One of the adapters that a version is made of."""
+
+    adapter: str
+    digest: str
+    size_bytes: int
+
+
 class GuardView(BaseModel):
     """A language guard: `memory` is what it was trained on top of, null for the base model."""
 
@@ -106,7 +113,7 @@ class GuardList(BaseModel):
 
 
 class VersionView(BaseModel):
-    """One training of a memory."""
+    """One training of a memory; `adapter` and `digest` are the first part's where it has `parts`."""
 
     number: int
     object: Literal["memory.version"] = "memory.version"
@@ -115,6 +122,7 @@ class VersionView(BaseModel):
     adapter: str | None
     digest: str | None
     size_bytes: int
+    parts: list[PartView]
     recipe: dict[str, Any]
     plan: dict[str, Any] | None
     scores: dict[str, Any]
@@ -125,7 +133,7 @@ class VersionView(BaseModel):
     updated_at: float
 
     @classmethod
-    def of(cls, version: Version, current: int) -> "VersionView":
+    def of(cls, version: Version, current: int, parts: list[PartView]) -> "VersionView":
         """Show a version."""
         return cls(
             number=version.number,
@@ -134,6 +142,7 @@ class VersionView(BaseModel):
             adapter=version.adapter or None,
             digest=version.digest or None,
             size_bytes=version.size_bytes,
+            parts=parts,
             recipe=version.recipe,
             plan=version.plan,
             scores=version.scores,
@@ -187,6 +196,7 @@ class PlanView(BaseModel):
     recall_high: float
     estimated_s: float | None
     calibrated: bool
+    split: bool
 
 
 class Deleted(BaseModel):
@@ -264,45 +274,6 @@ class EngineList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[dict[str, Any]]
-
-
-class KeyView(BaseModel):
-    """A key; `key` is its secret and is shown at its making only."""
-
-    id: str
-    object: Literal["key"] = "key"
-    tenant: str
-    role: Role
-    created_at: float
-    expires_at: float | None
-    key: str | None = None
-
-    @classmethod
-    def of(cls, key: ApiKey, secret: str | None = None) -> "KeyView":
-        """Show a key."""
-        return cls(
-            id=key.id,
-            tenant=key.tenant,
-            role=key.role,
-            created_at=key.created_at,
-            expires_at=key.expires_at or None,
-            key=secret,
-        )
-
-
-class KeyList(BaseModel):
-    """Every key."""
-
-    object: Literal["list"] = "list"
-    data: list[KeyView]
-
-
-class Revoked(BaseModel):
-    """A key that opens nothing any more."""
-
-    id: str
-    object: Literal["key.deleted"] = "key.deleted"
-    deleted: Literal[True] = True
 
 
 class ConfusionView(BaseModel):

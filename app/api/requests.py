@@ -67,6 +67,7 @@ class OptionsBody(Body):
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
+    split: bool | None = None
     metadata: Metadata = Field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
@@ -77,6 +78,7 @@ class MoreOptionsBody(Body):
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
+    split: bool | None = None
 
 
 class TextDocument(Body):
@@ -108,6 +110,7 @@ class PlanBody(Body):
     tokens: int | None = Field(None, ge=1, le=10**12)
     facts: int | None = Field(None, ge=1, le=10**12)
     target_recall: Share | None = None
+    split: bool | None = None
     recipe: RecipeFields | None = None
 
 
@@ -129,6 +132,7 @@ class RetryBody(Body):
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
+    split: bool | None = None
 
 
 class QueryBody(Body):

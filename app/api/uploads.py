@@ -10,7 +10,15 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from app.api.failures import invalid
-from app.api.requests import DocumentsBody, MoreOptionsBody, OptionsBody, PlanBody, RememberBody, TextDocument
+from app.api.requests import (
+    DocumentsBody,
+    MoreOptionsBody,
+    OptionsBody,
+    PlanBody,
+    RememberBody,
+    RetryBody,
+    TextDocument,
+)
 from app.core.load import TOKENS_PER_FACT, Facts, Load
 from app.errors import InvalidRequest, UnsupportedDocument
 from app.services.drafts import Ask, Options
@@ -68,9 +76,9 @@ async def read_more_documents(request: Request) -> MoreDocuments:
         async with request.form(max_files=MAX_FILES, max_fields=10) as form:
             _check_fields(form, {"file", "options"})
             options = _parse(MoreOptionsBody, _text(form, "options") or "{}", "options")
-            return MoreDocuments(await _files(form), _ask(options))
+            return MoreDocuments(await _files(form), ask_of(options))
     body = _parse(DocumentsBody, await request.body())
-    return MoreDocuments(_texts(body.documents), _ask(body.options))
+    return MoreDocuments(_texts(body.documents), ask_of(body.options))
 
 
 async def read_question(request: Request) -> PlanQuestion:
@@ -86,7 +94,7 @@ async def read_question(request: Request) -> PlanQuestion:
     load = None
     if body.tokens is not None:
         load = Load(Facts(pairs=body.facts or -(-body.tokens // TOKENS_PER_FACT)), pair_tokens=body.tokens)
-    return PlanQuestion(_texts(body.documents or []), load, _ask(body))
+    return PlanQuestion(_texts(body.documents or []), load, ask_of(body))
 
 
 @asynccontextmanager
@@ -143,11 +151,12 @@ def _text(form: FormData, name: str) -> str | None:
 
 
 def _options(body: OptionsBody) -> Options:
-    return Options(_ask(body), dict(body.metadata), body.allow_duplicate, body.pinned)
+    return Options(ask_of(body), dict(body.metadata), body.allow_duplicate, body.pinned)
 
 
-def _ask(body: OptionsBody | MoreOptionsBody | PlanBody) -> Ask:
-    return Ask(body.recipe, body.target_recall)
+def ask_of(body: OptionsBody | MoreOptionsBody | PlanBody | RetryBody) -> Ask:
+    """Return what a body says of the training."""
+    return Ask(body.recipe, body.target_recall, body.split)
 
 
 def _texts(documents: Sequence[TextDocument]) -> list[Upload]:

@@ -72,7 +72,9 @@ def _explain(memory: dict[str, Any]) -> None:
 
 
 def _source(memory: dict[str, Any]) -> str:
-    used = ", ".join(f"{one['id']} v{one['version']}" for one in memory["used"])
+    used = ", ".join(
+        f"{one['id']} v{one['version']}" + (f" part {one['part']}" if "part" in one else "") for one in memory["used"]
+    )
     cold = f"loaded in {memory['load_ms']:.0f} ms" if memory["cold"] else ""
     passages = f"{len(memory['passages'])} passages" if memory["passages"] else ""
     abstained = "no memory answers this" if memory.get("abstained") else ""

@@ -134,7 +134,10 @@ def _show_law(law: Law, points: list[Point]) -> None:
 
 def _in_words(made: _Told) -> _Told:
     """Return a plan as few lines for people."""
-    several = made["partitions"] > 1
+    parts = made["partitions"]
+    several = (
+        f"{parts}: one cannot hold all; the memory is made of {parts} parts, and each question goes to one of them"
+    )
     estimated = ", estimated from their bytes" if made["tokens_estimated"] else ""
     seconds = made["estimated_s"]
     time = f", at most {_duration(seconds)}" if seconds is not None else ""
@@ -143,10 +146,10 @@ def _in_words(made: _Told) -> _Told:
         "documents": f"{made['facts']:,} facts in {made['tokens']:,} tokens{estimated}",
         "adapter": f"rank {made['rank']}, alpha {made['alpha']}, on {made['target']}: "
         f"{made['parameters']:,} parameters, {made['adapter_mb']:.1f} MB",
-        "memories": f"{made['partitions']}: more than one adapter holds; split the documents" if several else "1",
+        "adapters": several if parts > 1 else "1",
         "training": f"{made['exposures_per_fact']} exposures per fact, {made['steps']:,} steps{time}",
         "recall": f"{made['recall']:.2f} ({made['recall_low']:.2f} to {made['recall_high']:.2f}), {law}",
-        "room": f"{made['most_tokens']:,} tokens a memory at a recall of {made['target_recall']:g}",
+        "room": f"{made['most_tokens']:,} tokens an adapter at a recall of {made['target_recall']:g}",
     }
 
 

@@ -110,8 +110,9 @@ def _check_members(members: Sequence[AdapterName]) -> None:
         raise InvalidValue(f"A composite has 1 to {MOST_MEMBERS} members, not {len(members)}.")
     if len({member.tenant for member in members}) != 1:
         raise InvalidValue("The members of a composite belong to one tenant.")
-    if len({member.owner for member in members}) != len(members):
-        raise InvalidValue("A composite names each of its members once.")
+    versions = {(member.owner, member.version) for member in members}
+    if len(set(members)) != len(members) or len({owner for owner, _ in versions}) != len(versions):
+        raise InvalidValue("A composite names each of its members once, and of each memory one version.")
     if any(member.is_composite for member in members):
         raise InvalidValue("A composite is made of memories, not of other composites.")
 

@@ -1,7 +1,8 @@
 """The gate: may a candidate serve? Decided from what it answered through an engine (design decision 5)."""
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.core.recipe import Recipe
@@ -46,6 +47,8 @@ class Scores:
         adapter: the candidate's.
         context: the base model's with passages in its prompt, of `context_questions` of them; it decides nothing here.
         both: the candidate's with the same passages.
+        parts: how many adapters answered, each the questions that selection picked it for.
+        routed: the share of questions whose own part was picked.
     """
 
     kind: str
@@ -56,6 +59,8 @@ class Scores:
     context: float = 0.0
     context_questions: int = 0
     both: float = 0.0
+    parts: int = 1
+    routed: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""
@@ -74,7 +79,15 @@ class Scores:
                 fields[f"{name}_interval"] = _rounded(interval(share, self.context_questions))
         else:
             del fields["context"], fields["context_questions"], fields["both"]
-        return fields
+        if self.parts == 1:
+            del fields["parts"], fields["routed"]
+            return fields
+        return {**fields, "routed_interval": _rounded(interval(self.routed, self.questions)), "serve": way_of(self)}
+
+
+def way_of(scores: Scores) -> str:
+    """Return what answers in place of a version that has parts: the part that selection picks."""
+    return "select"
 
 
 @dataclass(frozen=True)
@@ -97,6 +110,22 @@ def decide(scores: Scores, recipe: Recipe) -> Decision:
     return Decision(not reasons, " ".join(reasons))
 
 
+def worst(controls: Sequence[Control]) -> Control:
+    """Return what the parts of a version did to the control set, the worst of each; the base model is the same for all.
+
+    It passes the gate where every part does, for each limit is on one of these numbers.
+    """
+    return replace(
+        controls[0],
+        adapter=min(one.adapter for one in controls),
+        kept=min(one.kept for one in controls),
+        still_declined=min(one.still_declined for one in controls),
+        leaked=max(one.leaked for one in controls),
+        leaked_other=max(one.leaked_other for one in controls),
+        perplexity_rise=max(one.perplexity_rise for one in controls),
+    )
+
+
 def interval(share: float, count: int) -> tuple[float, float]:
     """Return the 95 % interval of a share of so many.
 
@@ -114,6 +143,8 @@ def _of_documents(scores: Scores, recipe: Recipe) -> list[str]:
         return []
     told = f"It answers {scores.adapter:.0%} of {scores.questions} questions about the documents"
     tries = "try more epochs, a higher rank or question/answer pairs"
+    if scores.parts > 1:
+        tries += f" (of {scores.parts} parts the right one was asked {scores.routed:.0%} of them)"
     gain = scores.adapter - scores.base
     if gain <= 0 or gain < recipe.min_gain - _EXACT:
         return [f"{told} and the base model {scores.base:.0%}; a gain of {recipe.min_gain:.0%} is asked for: {tries}."]

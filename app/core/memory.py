@@ -1,7 +1,7 @@
 """A memory and its versions, as values."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from app.core.lifecycle import State
 
@@ -26,8 +26,10 @@ class Version:
     """One training of a memory: immutable once `ready`.
 
     Attributes:
-        adapter: what engines call it; empty until its weights exist.
-        digest: sha256 of its weights; empty until they exist.
+        adapter: what engines call it, of several parts the first; empty until its weights exist.
+        digest: sha256 of that adapter's weights; empty until they exist.
+        size_bytes: of all its weights.
+        parts: what engines call the parts of a version that is more than one adapter holds; else empty.
         fence: how often the job was claimed; a trainer with an older one cannot write.
         lease_until: when the claim ends, in seconds since the epoch by the registry's clock.
         error: `{"code", "message"}` of a version that failed or was rejected.
@@ -51,6 +53,19 @@ class Version:
     progress: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """All that engines may hold of it: the parts in their order, or the one adapter, or nothing yet."""
+        return self.parts or tuple(filter(None, [self.adapter]))
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Read the JSON form back."""
+        refs = tuple(DocumentRef(**ref) for ref in fields["documents"])
+        own = {"state": State(fields["state"]), "documents": refs, "parts": tuple(fields.get("parts", ()))}
+        return cls(**{**fields, **own})
 
 
 @dataclass(frozen=True)

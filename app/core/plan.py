@@ -21,11 +21,13 @@ class Wish:
     Attributes:
         rank_given: the recipe's own rank and alpha are meant; else the plan chooses them.
         target_recall: share of facts, 0-1, to be recalled word for word.
+        split: what one adapter cannot hold may be learned by several.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
     rank_given: bool = False
     target_recall: float = TARGET_RECALL
+    split: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Plan:
 
     Attributes:
         partitions: how many adapters the load must be split into; the recall is each one's.
+        split: whether it may be.
         parameters, adapter_mb, most_tokens: of one adapter; the last at the target recall.
         exposures_per_fact: how often each fact is shown, at most: training ends as soon as it is good enough.
         steps: of all adapters together.
@@ -62,6 +65,7 @@ class Plan:
     recall_high: float
     estimated_s: float | None
     calibrated: bool
+    split: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -102,6 +106,7 @@ def make_plan(load: Load, base: Base, wish: Wish, *, max_rank: int) -> Plan:
         recall_low=round(low, 3),
         recall_high=round(high, 3),
         calibrated=calibrated,
+        split=wish.split,
         **_schedule(load, base, recipe, partitions),
     )
 

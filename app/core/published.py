@@ -22,15 +22,19 @@ def excerpt(
     passages: Iterable[Mapping[str, Any]],
     examples: Sequence[Mapping[str, Any]],
     questions: Iterable[Mapping[str, Any]],
+    *,
+    is_named: bool = False,
 ) -> Excerpt:
-    """Choose from the rows of a version's files.
+    """Choose from the rows of a version's files, or of one part's.
 
     Args:
-        documents: their names.
+        documents: the names of all of the version's.
+        is_named: the version's first part has these names already; twice they would count twice.
     """
     asked = [text for row in examples if (text := _asked(row))]
     sources = [str(row.get("document", "")) for row in examples if row.get("origin") == "pair"]
-    names = " ".join(dict.fromkeys([*documents, *sources]))
+    named = set(documents) if is_named else set()
+    names = " ".join(one for one in dict.fromkeys([*documents, *sources]) if one not in named)
     texts = [
         names[:2000],
         *within([str(row["text"]) for row in passages], _PASSAGES_CHARACTERS),

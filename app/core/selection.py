@@ -22,13 +22,14 @@ class Serving:
     """A memory's current version, as selection sees it.
 
     Attributes:
+        adapters: one, or all parts.
         metadata: in pairs, sorted, so that the value can be a key.
         generalist: it is asked when no other memory knows, and is no candidate itself.
     """
 
     memory_id: str
     version: int
-    adapter: str
+    adapters: tuple[str, ...]
     name: str
     metadata: tuple[tuple[str, str], ...] = ()
     generalist: bool = False

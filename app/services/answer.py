@@ -38,7 +38,7 @@ class Provenance:
         source = {"memory": target.memory_id, "version": target.version}
         told = {
             "mode": self.mode,
-            "used": [{"id": one.memory_id, "version": one.version, "score": one.score} for one in target.used],
+            "used": [_used(one) for one in target.used],
             **self._composed(),
             "passages": [{**source, **passage.to_dict()} for passage in self.choice.passages],
             "engine": self.seat.engine.id,
@@ -71,6 +71,11 @@ class Provenance:
             "X-Lorekeep-Abstained": str(self.choice.abstained).lower(),
             **({} if target.score is None else {"X-Lorekeep-Score": f"{target.score:.4f}"}),
         }
+
+
+def _used(target: Target) -> dict[str, Any]:
+    part = {"part": target.part} if target.part else {}
+    return {"id": target.memory_id, "version": target.version, "score": target.score, **part}
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ class Chooser:
         if extension.chooses and body.get("model") != BASE:
             raise InvalidRequest("`memory.ids` says what to choose from: set model to base.", "model")
         target = None if extension.chooses else await self._resolver.resolve(tenant, body.get("model"), extension)
+        target = await self._picked(target, body) if target else None
         if target and (not target.adapter or extension.mode == "adapter"):
             return Choice(target)
         if extension.mode in ("context", "both"):
@@ -98,7 +99,7 @@ class Chooser:
     async def _named(self, asked: _Asked, target: Target) -> Choice:
         """Use the one memory that was named; it answers even if it does not seem to know."""
         if asked.mode != "auto":
-            return Choice(target, await self._library.find(target.adapter, asked.question, asked.body))
+            return Choice(target, await self._library.find(target.adapters, asked.question, asked.body))
         trial = await self._try(asked, target)
         chosen = target.model_copy(update={"mode": trial.mode or "adapter"})
         return Choice(chosen, trial.passages, loaded=asked.probe.seats.get(target.adapter))
@@ -107,7 +108,7 @@ class Chooser:
         ranking = await self._selector.rank(asked.tenant, asked.question, await self._among(asked.tenant, extension))
         short, reasons = shortlist(ranking.candidates, ranking.thresholds), list[str]()
         for candidate in short:
-            target = _target(candidate.serving, round(candidate.score, 4))
+            target = await self._target(asked, candidate.serving, round(candidate.score, 4))
             trial = await self._try(asked, target)
             reasons.append(trial.reason)
             if trial.mode:
@@ -132,7 +133,7 @@ class Chooser:
 
     async def _try(self, asked: _Asked, target: Target) -> _Trial:
         """See whether and how a memory can answer."""
-        passages = [] if asked.mode == "adapter" else await self._passages(asked, target.adapter)
+        passages = [] if asked.mode == "adapter" else await self._passages(asked, target.adapters)
         if asked.mode in ("context", "both"):
             mode: Mode = "context" if asked.mode == "context" else "both"
             reason = f"{len(passages)} passages" if passages else "no passage shares a word with the question"
@@ -150,22 +151,24 @@ class Chooser:
 
     async def _generalist(self, asked: _Asked, serving: Serving) -> Choice:
         """Ask the generalist, whether it seems to know or not."""
-        target = _target(serving, None)
+        target = await self._target(asked, serving, None)
         if asked.mode == "adapter":
             return Choice(target)
         trial = await self._try(asked, target)
         return Choice(target.model_copy(update={"mode": trial.mode or "adapter"}), trial.passages)
 
-    async def _passages(self, asked: _Asked, adapter: str) -> Sequence[Cited]:
+    async def _passages(self, asked: _Asked, adapters: tuple[str, ...]) -> Sequence[Cited]:
         """Return the passages that a memory has for the question; none where there are none to be had."""
         try:
             check_takes_passages(asked.body)
-            return await self._library.find(adapter, asked.question, asked.body)
+            return await self._library.find(adapters, asked.question, asked.body)
         except (NoPassages, InvalidRequest):
             return []
 
+    async def _target(self, asked: _Asked, serving: Serving, score: float | None) -> Target:
+        own = {"memory_id": serving.memory_id, "version": serving.version, "adapters": serving.adapters}
+        return await self._picked(Target(asked=BASE, adapter=serving.adapters[0], score=score, **own), asked.body)
 
-def _target(serving: Serving, score: float | None) -> Target:
-    return Target(
-        asked=BASE, memory_id=serving.memory_id, version=serving.version, adapter=serving.adapter, score=score
-    )
+    async def _picked(self, target: Target, body: Mapping[str, Any]) -> Target:
+        """Pick the part that the question is for, where there are parts; passages come from all of them."""
+        return target.picking(await self._library.pick(target.adapters, body))

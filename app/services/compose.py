@@ -34,15 +34,28 @@ def check_count(ids: Sequence[str]) -> None:
         raise InvalidRequest(f"A composite has at most {MOST_MEMBERS} members: name fewer.", "memory.ids")
 
 
-def composition_of(adapters: Sequence[str], options: ComposeOptions) -> Composition:
-    """Return the recipe of a composite of these adapters.
+def composition_of(memories: Sequence[Sequence[str]], options: ComposeOptions) -> Composition:
+    """Return the recipe of a composite of these memories.
+
+    Args:
+        memories: the adapters of each, of which every one is a member, with the weight of its memory.
 
     Raises:
         InvalidRequest: it makes no sense; the text says why.
     """
-    members = [AdapterName.parse(adapter) for adapter in adapters]
-    rest = {"weights": options.weights, "density": options.density, "max_rank": options.max_rank}
+    members = [AdapterName.parse(adapter) for adapters in memories for adapter in adapters]
+    weights = _of_members(options.weights, memories) if isinstance(options.weights, list) else options.weights
+    rest = {"weights": weights, "density": options.density, "max_rank": options.max_rank}
     try:
         return Composition.of(options.method, members, **rest)  # type: ignore[arg-type]
     except InvalidValue as error:
         raise InvalidRequest(f"memory.compose: {error}", "memory.compose") from error
+
+
+def _of_members(weights: Sequence[float], memories: Sequence[Sequence[str]]) -> list[float]:
+    if len(weights) != len(memories):
+        raise InvalidRequest(
+            f"memory.compose: There are {len(memories)} memories and {len(weights)} weights: give one for each.",
+            "memory.compose",
+        )
+    return [weight for weight, adapters in zip(weights, memories, strict=True) for _ in adapters]

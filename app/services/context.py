@@ -11,7 +11,7 @@ from app.core.names import AdapterName
 from app.core.turns import asked_about, text_of
 from app.engines.fleet import Seat
 from app.errors import InvalidRequest, NoPassages, NotFound
-from app.retrieve import PASSAGES, Hit, PassageIndex
+from app.retrieve import PASSAGES, Hit, PartIndex
 from app.services.send import Sender
 from app.stores.artifacts import ArtifactStore
 
@@ -42,7 +42,7 @@ class Cited:
 
 @dataclass(frozen=True)
 class _Shelf:
-    index: PassageIndex
+    index: PartIndex
     rows: Sequence[Mapping[str, Any]]
 
     def cite(self, hit: Hit) -> Cited:
@@ -60,19 +60,31 @@ class Library:
             tokens: how many, of all passages of a prompt, at most.
         """
         self._artifacts, self._sender, self._tokens = artifacts, sender, tokens
-        self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
-        self._counts: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._shelves: OrderedDict[tuple[str, ...], _Shelf] = OrderedDict()
+        self._counts: OrderedDict[tuple[tuple[str, ...], int], int] = OrderedDict()
 
-    async def find(self, adapter: str, question: str, body: Mapping[str, Any]) -> list[Cited]:
+    async def pick(self, adapters: tuple[str, ...], body: Mapping[str, Any]) -> int:
+        """Return the place of the part that a request is for; the first where there are none, or nothing fits.
+
+        Raises:
+            NoPassages: there are several, and one has none.
+        """
+        if len(adapters) < 2:
+            return 0
+        shelf = await self._shelf(adapters)
+        return await asyncio.to_thread(shelf.index.pick, _picked_by(body))
+
+    async def find(self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any]) -> list[Cited]:
         """Return a version's best passages for a question, within the budget and what the engine has room for.
 
         Args:
+            adapters: the version's own, or all its parts; any of them may have learned them.
             body: the request that they are for.
 
         Raises:
             NoPassages: there is none; a request that needs them is never answered without any in silence.
         """
-        shelf = await self._shelf(adapter)
+        shelf = await self._shelf(adapters)
         most = max(PASSAGES, self._tokens // _PASSAGE_TOKENS)
         hits = await asyncio.to_thread(shelf.index.search, question, most)
         if not hits:
@@ -81,7 +93,7 @@ class Library:
         async def measure(seat: Seat) -> tuple[int, list[int]]:
             count = self._sender.client.tokenize
             told = len(await count(seat.engine.url, _text(body)))
-            lengths = [self._length(seat.engine.url, (adapter, hit.index), hit.text) for hit in hits]
+            lengths = [self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
             return seat.engine.max_model_len - told - _around(body), list(await asyncio.gather(*lengths))
 
         _, (room, lengths) = await self._sender.ask(None, measure)
@@ -97,7 +109,7 @@ class Library:
             )
         return taken
 
-    async def _length(self, url: str, key: tuple[str, int], text: str) -> int:
+    async def _length(self, url: str, key: tuple[tuple[str, ...], int], text: str) -> int:
         """Return a passage's length in tokens; a version is immutable, so it is counted once."""
         if key not in self._counts:
             self._counts[key] = len(await self._sender.client.tokenize(url, text))
@@ -105,22 +117,23 @@ class Library:
                 self._counts.popitem(last=False)
         return self._counts[key]
 
-    async def _shelf(self, adapter: str) -> _Shelf:
-        shelf = self._shelves.get(adapter)
+    async def _shelf(self, adapters: tuple[str, ...]) -> _Shelf:
+        shelf = self._shelves.get(adapters)
         if shelf is None:
-            shelf = await asyncio.to_thread(self._read, adapter)
-        self._shelves[adapter] = shelf
-        self._shelves.move_to_end(adapter)
+            shelf = await asyncio.to_thread(self._read, adapters)
+        self._shelves[adapters] = shelf
+        self._shelves.move_to_end(adapters)
         while len(self._shelves) > _INDEXES:
             self._shelves.popitem(last=False)
         return shelf
 
-    def _read(self, adapter: str) -> _Shelf:
+    def _read(self, adapters: tuple[str, ...]) -> _Shelf:
         try:
-            rows = self._artifacts.read_lines(AdapterName.parse(adapter), "passages.jsonl")
+            parts = [self._artifacts.read_lines(AdapterName.parse(one), "passages.jsonl") for one in adapters]
         except NotFound as error:
             raise NoPassages("This memory has no passages: ask it with mode adapter.") from error
-        return _Shelf(PassageIndex([row["text"] for row in rows]), rows)
+        index = PartIndex([[row["text"] for row in part] for part in parts])
+        return _Shelf(index, [row for part in parts for row in part])
 
 
 def question_of(body: Mapping[str, Any]) -> str:
@@ -138,6 +151,15 @@ def question_of(body: Mapping[str, Any]) -> str:
     if not question:
         raise InvalidRequest("To choose memories or passages there must be a user's message with text.", "messages")
     return question
+
+
+def _picked_by(body: Mapping[str, Any]) -> str:
+    """Return the text that a part is picked by; none is refused for having none."""
+    try:
+        return question_of(body)
+    except InvalidRequest:
+        prompts = body.get("prompt")
+        return " ".join(one for one in prompts if isinstance(one, str)) if isinstance(prompts, list) else ""
 
 
 def check_takes_passages(body: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ class Ask:
 
     recipe: dict[str, Any] | None = None
     target_recall: float | None = None
+    split: bool | None = None
 
     def wish(self, before: Version | None = None) -> Wish:
         """Return what is wished for; what is left open is as in the version before, else the default.
@@ -40,11 +41,11 @@ class Ask:
         target = self.target_recall if self.target_recall is not None else plan.get("target_recall", TARGET_RECALL)
         if self.recipe is None and before:
             recipe = Recipe.from_dict(before.recipe)
-            given = plan["rank_given"] if plan else (recipe.rank, recipe.alpha) != (Recipe().rank, Recipe().alpha)
+            given = plan["rank_given"] if plan else _was_given(recipe, before)
         else:
             fields = self.recipe or {}
             recipe, given = Recipe.from_dict(fields), not {"rank", "alpha"}.isdisjoint(fields)
-        return Wish(recipe, given, target)
+        return Wish(recipe, given, target, self.split if self.split is not None else plan.get("split", True))
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class Options:
     metadata: dict[str, str] = field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
+
+
+def _was_given(recipe: Recipe, before: Version) -> bool:
+    """Say whether a version whose plan is lost had its rank from its owner; then nothing would have been split."""
+    return not before.parts and (recipe.rank, recipe.alpha) != (Recipe().rank, Recipe().alpha)
 
 
 def new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options) -> Memory:

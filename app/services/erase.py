@@ -145,7 +145,7 @@ def _tombstone(memory: Memory, versions: list[Version], training: list[Version])
         "status": "erasing",
         "deleted_at": time.time(),
         "versions": memory.latest,
-        "adapters": [version.adapter for version in versions if version.adapter],
+        "adapters": [adapter for version in versions for adapter in version.adapters],
         "documents": len({ref.digest for version in versions for ref in version.documents}),
         # a trainer may write until then: it learns of the deletion when it next renews its lease
         "trained_until": max((version.lease_until for version in training), default=0.0),

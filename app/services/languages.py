@@ -114,7 +114,13 @@ class Guards:
         memory = await self._memories.find(tenant, name)
         if not memory.current:
             raise MemoryNotReady(f"Memory {memory.name!r} does not serve yet: train a guard when it does.", "memory")
-        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
+        adapter, *others = await self._versions.adapters(tenant, memory.id, memory.current)
+        if others:
+            raise InvalidRequest(
+                f"Memory {memory.name!r} has {len(others) + 1} parts, and a guard is trained on top of one adapter: "
+                "leave memory out for a guard on the base model.",
+                "memory",
+            )
         return {"memory": memory.id, "version": str(memory.current), "adapter": adapter}
 
 

@@ -74,8 +74,8 @@ class Meaning:
 
     async def near(self, servings: Sequence[Serving], question: str) -> Near | None:
         """Compare a question with memories; None where the endpoint fails, or no memory's vectors are there yet."""
-        self._make([one.adapter for one in servings if one.adapter not in self._kept])
-        there = [one for one in servings if one.adapter in self._kept]
+        self._make([part for one in servings for part in one.adapters if part not in self._kept])
+        there = self._whole(servings)
         if not there or self._control is None or self._resting():
             return None
         try:
@@ -83,16 +83,22 @@ class Meaning:
         except EmbeddingsFailed as error:
             self._rest(error)
             return None
-        there = [one for one in there if one.adapter in self._kept]  # none of them deleted meanwhile
-        joined = self._join(tuple(one.adapter for one in there))
-        best = np.maximum.reduceat(joined.passages @ asked, joined.starts)
-        return Near({one.memory_id: float(value) for one, value in zip(there, best, strict=True)}, joined.threshold)
+        there = self._whole(there)  # none of them deleted meanwhile
+        parts = tuple(part for one in there for part in one.adapters)
+        joined = self._join(parts)
+        best = dict(zip(parts, np.maximum.reduceat(joined.passages @ asked, joined.starts), strict=True))
+        near = {one.memory_id: max(float(best[part]) for part in one.adapters) for one in there}
+        return Near(near, joined.threshold)
 
     def forget(self, adapters: Iterable[str]) -> None:
         """Drop the vectors of adapters that no longer serve; what is kept of them goes with their memory."""
         for adapter in adapters:
             self._kept.pop(adapter, None)
         self._joined.clear()
+
+    def _whole(self, servings: Sequence[Serving]) -> list[Serving]:
+        """Return those whose vectors are there, of every part."""
+        return [one for one in servings if self._kept.keys() >= set(one.adapters)]
 
     def _join(self, adapters: tuple[str, ...]) -> _Joined:
         """Put passages together, and set the threshold by the versions' own and by the control questions."""

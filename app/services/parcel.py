@@ -1,7 +1,8 @@
 """An unpacked export: what its files must be before anything is kept of them. Decides by content, trusts no claim.
 
-version/    manifest, weights and what else belongs to them
-documents/  two files for each document
+version/           manifest, weights and what else belongs to them
+part-1/, part-2/…  the same for each part, where the version has parts
+documents/         two files for each document
 """
 
 import hashlib
@@ -9,17 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from app.core.documents import MAX_NAME, Document, Pair, check_document_name
+from app.core.documents import Document, Pair, check_document_name
 from app.core.errors import InvalidValue
 from app.core.memory import DocumentRef
 from app.core.recipe import Recipe
 from app.errors import TooLarge, UnreadableExport
 from app.rank import SELECTION
-from app.services.documents.read import MAX_CHARACTERS
+from app.services.shapes import Content, Form, Manifest, Model, Passage, Question, Ref, Tensor
 from app.stores.artifacts import MANIFEST, PUBLISHED
 
 FORMAT = 1  # as the trainer writes it
@@ -38,103 +39,41 @@ _MAX_BYTES = {
 }
 _MAX_CONTENT_BYTES = 64 * 2**20  # of what was read from one document
 _MAX_HEADER_BYTES = 4 * 2**20
-_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/(?:(documents)/([0-9a-f]{64}(?:\.json)?)|([a-z_]+\.[a-z]+))")
+_PATH = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}/(?:(documents)/([0-9a-f]{64}(?:\.json)?)|(?:(part-[1-9][0-9]{0,2})/)?([a-z_]+\.[a-z]+))"
+)
+_WHOLE = "version"  # the folder of a version without parts
 _AGAIN = "export the memory again and send the tar as it is."
 
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(max_length=MAX_CHARACTERS)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 _Shape = TypeVar("_Shape")
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class _Form(_Model):
-    format: int
-
-
-class Ref(_Model):
-    name: Annotated[str, StringConstraints(max_length=MAX_NAME)]
-    digest: Digest
-    kind: Literal["prose", "pairs"]
-    size_bytes: int = Field(ge=1)
-
-
-class Base(_Model):
-    digest: Digest
-    name: Annotated[str, StringConstraints(max_length=255)]
-
-
-class Scored(_Model):
-    """A canary; the engine that loads the weights says whether it is theirs."""
-
-    prompt_ids: list[TokenId]
-    answer_ids: list[TokenId]
-    adapter_logprobs: list[float]
-    base_logprobs: list[float]
-
-
-class Manifest(_Model):
-    """What is used of a manifest; names in it are the sender's and are not."""
-
-    digest: Digest
-    recipe: dict[str, bool | int | float | Annotated[str, StringConstraints(max_length=512)]]
-    documents: list[Ref] = Field(min_length=1, max_length=10_000)
-    base: Base
-    canary: Scored
-    trained_tokens: int = Field(0, ge=0, lt=2**53)
-
-
-class _Pair(_Model):
-    question: Text
-    answer: Text
-    document: Text = ""
-
-
-class _Content(Ref):
-    text: Text
-    pairs: list[_Pair]
-
-
-class _Question(_Model):
-    question: Text
-    answer: Text
-    kind: Literal["held_out", "recall"]
-    sentence: Text = ""
-
-
-class _Passage(_Model):
-    document: Text
-    index: int
-    start: int
-    end: int
-    text: Text
-
-
-class _Tensor(_Model):
-    dtype: str
-    shape: list[int]
-    data_offsets: tuple[int, int]
-
-
-_HEADER = TypeAdapter(dict[str, _Tensor | dict[str, str]])
+_HEADER = TypeAdapter(dict[str, Tensor | dict[str, str]])
 _OBJECT = TypeAdapter(dict[str, object])
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """An export whose files are whole and fit each other."""
+class Weights:
+    """The folder of one adapter, and its manifest."""
 
     folder: Path
     manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """An export whose files are whole and fit each other.
+
+    Attributes:
+        parts: in their order; one where the version has no parts.
+    """
+
+    folder: Path
+    parts: list[Weights]
     recipe: Recipe
 
     @property
-    def version(self) -> Path:
-        """The folder of the weights."""
-        return self.folder / "version"
+    def manifest(self) -> Manifest:
+        """The first part's; what all of them share is the same in each."""
+        return self.parts[0].manifest
 
     @property
     def refs(self) -> list[DocumentRef]:
@@ -156,8 +95,7 @@ class Places:
 
     def __init__(self, folder: Path, max_document_bytes: int) -> None:
         self._folder, self._most = folder, max_document_bytes
-        for part in ("version", "documents"):
-            (folder / part).mkdir()
+        (folder / "documents").mkdir()
 
     def __call__(self, name: str, size_bytes: int) -> Path:
         """Return a file's place; made of parts that are matched whole, never of the name as it came.
@@ -167,13 +105,17 @@ class Places:
             TooLarge: no export has such a large one.
         """
         match = _PATH.fullmatch(name)
-        if match is None or (match[3] and match[3] not in _MAX_BYTES):
+        if match is None or (match[4] and match[4] not in _MAX_BYTES):
             raise UnreadableExport(f"The tar holds {name[:80]!r}, which no export does: {_AGAIN}", "file")
-        _, document, file = match.groups()
+        _, document, part, file = match.groups()
         most = _MAX_BYTES[file] if file else _MAX_CONTENT_BYTES if document.endswith(".json") else self._most
         if size_bytes > most:
             raise TooLarge(f"{file or document} in the tar is above {most} bytes: import a smaller memory.", "file")
-        return self._folder / "version" / file if file else self._folder / "documents" / document
+        if not file:
+            return self._folder / "documents" / document
+        folder = self._folder / (part or _WHOLE)
+        folder.mkdir(exist_ok=True)
+        return folder / file
 
 
 def open_parcel(folder: Path) -> Parcel:
@@ -182,26 +124,52 @@ def open_parcel(folder: Path) -> Parcel:
     Raises:
         UnreadableExport: the text says which file is not as it must be, and what to do.
     """
-    version = folder / "version"
-    for name in _NEEDED:
-        if not (version / name).is_file():
-            raise UnreadableExport(f"The tar has no {name}: {_AGAIN}", "file")
-    manifest = _read_manifest(version / MANIFEST)
-    parcel = Parcel(folder, manifest, _read_recipe(manifest))
-    _parse(_OBJECT.validate_json, (version / CONFIG).read_bytes(), CONFIG)
-    _check_weights(version / WEIGHTS, manifest.digest)
-    (version / SELECTION).unlink(missing_ok=True)  # made of the other files where it is missing
-    _rewrite(version / QUESTIONS, _Question)
-    _rewrite(version / PASSAGES, _Passage)
+    parts = [_open_weights(one) for one in _folders(folder)]
+    for number, part in enumerate(parts, 1):
+        _check_part(part, number, parts)
+    manifest = parts[0].manifest
+    parcel = Parcel(folder, parts, _read_recipe(manifest))
     _check_refs(manifest, {path.name for path in (folder / "documents").iterdir()})
     for _ in parcel.documents():
         pass
     return parcel
 
 
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders that weights must be in: of parts as many as there are, else the one of the whole."""
+    count = sum(path.name not in {_WHOLE, "documents"} for path in folder.iterdir())
+    if count and (folder / _WHOLE).exists():
+        raise UnreadableExport(f"The tar holds a version with parts and one without: {_AGAIN}", "file")
+    return [folder / f"part-{number}" for number in range(1, count + 1)] or [folder / _WHOLE]
+
+
+def _open_weights(folder: Path) -> Weights:
+    for name in _NEEDED:
+        if not (folder / name).is_file():
+            place = "" if folder.name == _WHOLE else f"{folder.name}/"
+            raise UnreadableExport(f"The tar has no {place}{name}: {_AGAIN}", "file")
+    manifest = _read_manifest(folder / MANIFEST)
+    _parse(_OBJECT.validate_json, (folder / CONFIG).read_bytes(), CONFIG)
+    _check_weights(folder / WEIGHTS, manifest.digest)
+    (folder / SELECTION).unlink(missing_ok=True)  # made of the other files where it is missing
+    _rewrite(folder / QUESTIONS, Question)
+    _rewrite(folder / PASSAGES, Passage)
+    return Weights(folder, manifest)
+
+
+def _check_part(one: Weights, number: int, parts: list[Weights]) -> None:
+    """Check that a part is the one its folder says, of the same version as the first, and no other one's double."""
+    part, shared = one.manifest.part, one.manifest.shared
+    expected = None if one.folder.name == _WHOLE else (number, len(parts))
+    if (part and (part.index, part.of)) != expected or shared != parts[0].manifest.shared:
+        raise UnreadableExport(f"The parts in the tar are not all those of one version: {_AGAIN}", "file")
+    if one.manifest.digest[:12] in {other.manifest.digest[:12] for other in parts[: number - 1]}:
+        raise UnreadableExport(f"Two parts in the tar are the same: {_AGAIN}", "file")
+
+
 def _read_manifest(path: Path) -> Manifest:
     data = path.read_bytes()
-    form = _parse(_Form.model_validate_json, data, MANIFEST)
+    form = _parse(Form.model_validate_json, data, MANIFEST)
     if form.format != FORMAT:
         raise UnreadableExport(
             f"The manifest's format is {form.format} and this gateway reads {FORMAT}: export the memory with a version "
@@ -229,13 +197,13 @@ def _check_weights(path: Path, digest: str) -> None:
         if not 2 <= length <= _MAX_HEADER_BYTES or data_bytes < 0:
             raise UnreadableExport(f"{WEIGHTS} has no header of the safetensors format: {_AGAIN}", "file")
         tensors = _parse(_HEADER.validate_json, file.read(length), f"the header of {WEIGHTS}").values()
-    spans = sorted(tensor.data_offsets for tensor in tensors if isinstance(tensor, _Tensor))
+    spans = sorted(tensor.data_offsets for tensor in tensors if isinstance(tensor, Tensor))
     ends = [0, *(end for _, end in spans)]
     if [start for start, _ in spans] != ends[:-1] or ends != sorted(ends) or ends[-1] != data_bytes:
         raise UnreadableExport(f"The tensors of {WEIGHTS} do not fill it one after the other: {_AGAIN}", "file")
 
 
-def _rewrite(path: Path, shape: type[_Model]) -> None:
+def _rewrite(path: Path, shape: type[Model]) -> None:
     part = path.with_suffix(".part")
     with path.open("rb") as source, part.open("wb") as target:
         for number, line in enumerate(source, 1):
@@ -264,7 +232,7 @@ def _read_document(path: Path, ref: Ref) -> tuple[Document, bytes]:
     if hashlib.sha256(original).hexdigest() != ref.digest or len(original) != ref.size_bytes:
         raise UnreadableExport(f"The document {ref.name!r} is not the one that its digest names: {_AGAIN}", "file")
     content = _parse(
-        _Content.model_validate_json, path.with_suffix(".json").read_bytes(), f"documents/{ref.digest}.json"
+        Content.model_validate_json, path.with_suffix(".json").read_bytes(), f"documents/{ref.digest}.json"
     )
     if Ref(**content.model_dump(include=set(Ref.model_fields))) != ref:
         raise UnreadableExport(f"documents/{ref.digest}.json is of another document: {_AGAIN}", "file")

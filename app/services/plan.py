@@ -1,6 +1,7 @@
 """Plans: what there is to learn is counted here, and `app.core.plan` decides how to train it."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import structlog
@@ -34,36 +35,34 @@ class Planner:
 
         Raises:
             NoTrainer: no trainer has described its base model yet.
-            TooMuch: one engine cannot hold so many adapters.
+            TooMuch: one engine cannot hold so many adapters, or one adapter the load where it may not be split.
         """
         base = await self._bases.current()
         if base is None:
             raise NoTrainer("No trainer has described its base model yet: start one with `lorekeep trainer`.")
-        plan = await self._make(base, load, wish)
-        capacity = min((one.capacity for one in self._fleet.engines), default=self._settings.max_cpu_loras)
-        _check(plan, capacity)
-        return plan
+        return await self._make(base, load, wish)
 
     async def draft(self, documents: Sequence[Document], wish: Wish) -> tuple[Recipe, Plan | None]:
-        """Return the recipe that one adapter for all documents is trained with, and its plan.
+        """Return the recipe that each adapter is trained with, and the plan of how many there are.
 
         The recipe is the wish's own, and the plan None, while no trainer has described its base model.
 
         Raises:
-            TooMuch: one adapter cannot hold them, and no rank was given.
+            TooMuch: as in `plan`, where no rank was given.
         """
         base = await self._bases.current()
         if base is None:
             return wish.recipe, None
         plan = await self._make(base, documents, wish)
-        _check(plan, 1)
         return planned_recipe(wish.recipe, plan), plan
 
     async def _make(self, base: Base, load: Load | Sequence[Document], wish: Wish) -> Plan:
         if not isinstance(load, Load):
             load = await self._weigh(load)
         max_rank = min((one.max_lora_rank for one in self._fleet.engines), default=self._settings.max_lora_rank)
-        return make_plan(load, base, wish, max_rank=max_rank)
+        plan = make_plan(load, base, wish, max_rank=max_rank)
+        _check(plan, min((one.capacity for one in self._fleet.engines), default=self._settings.max_cpu_loras))
+        return plan
 
     async def _weigh(self, documents: Sequence[Document]) -> Load:
         """Count facts in a process of its own, where large documents hold nobody up, and tokens on an engine."""
@@ -86,13 +85,18 @@ class Planner:
         return total
 
 
-def _check(plan: Plan, most_adapters: int) -> None:
-    if plan.partitions <= most_adapters:
+def _check(plan: Plan, capacity: int) -> None:
+    if plan.partitions <= (capacity if plan.split else 1):
         return
+    ways = f"make at least {math.ceil(plan.partitions / capacity)} memories of them"
+    if not plan.split:
+        ways = (
+            f"leave out `split` for {plan.partitions} adapters that share them" if plan.partitions <= capacity else ways
+        )
     raise TooMuch(
         f"There are {plan.facts} facts in {plan.tokens} tokens, and at rank {plan.rank}, the highest that engines "
-        f"take, this base model holds about {plan.most_tokens} tokens at a recall of {plan.target_recall:g}: split "
-        f"them into {plan.partitions} memories, raise LOREKEEP_MAX_LORA_RANK, or give recipe.rank to train them "
-        "all the same.",
+        f"take, this base model holds about {plan.most_tokens} tokens at a recall of {plan.target_recall:g}: that is "
+        f"{plan.partitions} adapters, and an engine holds {capacity}; {ways}, raise LOREKEEP_MAX_LORA_RANK, or give "
+        "recipe.rank to train a single one all the same.",
         "documents",
     )

@@ -1,6 +1,7 @@
 """The registry from the artifacts: what was accepted, what was published; the rest is queued again."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +27,17 @@ async def rebuild(settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Published:
+    """A version that passed its gate, by its adapter, of several parts the first, whose note names them all."""
+
     name: AdapterName
     manifest: dict[str, Any]
     note: dict[str, Any]
+    size_bytes: int
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of its parts, if it has any."""
+        return tuple(self.note.get("parts", ()))
 
     def to_version(self) -> Version:
         return Version(
@@ -42,8 +51,9 @@ class _Published:
             updated_at=self.note["published_at"],
             adapter=str(self.name),
             digest=self.manifest["digest"],
-            size_bytes=self.manifest["size_bytes"],
+            size_bytes=self.size_bytes,
             scores=self.note["scores"],
+            parts=self.parts,
         )
 
 
@@ -75,7 +85,9 @@ class Rebuilder:
             await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
             return "erased"
         try:
-            return await self._restore(Memory(**record["memory"]), _version(record["version"]), record.get("rollback"))
+            return await self._restore(
+                Memory(**record["memory"]), Version.from_dict(record["version"]), record.get("rollback")
+            )
         except NameTaken:
             return "name_taken"
 
@@ -88,9 +100,15 @@ class Rebuilder:
         return "ready" if any(one.name.version == last.number for one in published) else "queued"
 
     def _published(self, memory: Memory) -> list[_Published]:
-        names = self._artifacts.versions(memory.tenant, memory.id)
-        notes = [(name, self._artifacts.read_published(name)) for name in names]
-        return [_Published(name, self._artifacts.read_manifest(name), note) for name, note in notes if note]
+        whole = {str(name): name for name in self._artifacts.versions(memory.tenant, memory.id)}
+        notes = [(name, self._artifacts.read_published(name)) for name in whole.values()]
+        return [
+            self._of(name, note, whole) for name, note in notes if note and whole.keys() >= set(note.get("parts", ()))
+        ]
+
+    def _of(self, name: AdapterName, note: dict[str, Any], whole: Mapping[str, AdapterName]) -> _Published:
+        manifests = [self._artifacts.read_manifest(whole[part]) for part in note.get("parts") or [str(name)]]
+        return _Published(name, manifests[0], note, sum(one["size_bytes"] for one in manifests))
 
 
 def _current(published: list[_Published], rollback: dict[str, Any] | None) -> int:
@@ -102,8 +120,3 @@ def _current(published: list[_Published], rollback: dict[str, Any] | None) -> in
     if rollback and rollback["version"] in numbers and rollback["at"] > newest.note["published_at"]:
         return int(rollback["version"])
     return newest.name.version
-
-
-def _version(fields: dict[str, Any]) -> Version:
-    refs = tuple(DocumentRef(**ref) for ref in fields["documents"])
-    return Version(**{**fields, "state": State(fields["state"]), "documents": refs})

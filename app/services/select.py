@@ -9,6 +9,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Catalog:
         listed: what served then.
         servings: of those the ones that are indexed.
         published: by adapter; without those whose files are gone.
-        bodies: by adapter and card: a memory's texts and what its owner says of it.
+        bodies: by adapters and card: a memory's texts, of all its parts, and what its owner says of it.
         threshold, threshold_beside: of the score, where it stands alone, and beside embeddings.
     """
 
@@ -57,7 +58,7 @@ class Catalog:
     listed: tuple[Serving, ...] = ()
     servings: tuple[Serving, ...] = ()
     published: dict[str, Published] = field(default_factory=dict)
-    bodies: dict[tuple[str, str], Counted] = field(default_factory=dict)
+    bodies: dict[tuple[tuple[str, ...], str], Counted] = field(default_factory=dict)
     index: JointIndex = field(default_factory=lambda: JointIndex([]))
     threshold: float = 0.0
     threshold_beside: float = 0.0
@@ -105,7 +106,7 @@ class Selector:
             elif listed is not None:
                 before, known = known, replace(await asyncio.to_thread(self._renew, known, listed), revision=revision)
                 if self._meaning:
-                    self._meaning.forget({one.adapter for one in before.listed} - {one.adapter for one in listed})
+                    self._meaning.forget(set(_adapters(before.listed)) - set(_adapters(listed)))
             self._catalogs[tenant] = known
             self._catalogs.move_to_end(tenant)
             while len(self._catalogs) > TENANTS:
@@ -114,16 +115,17 @@ class Selector:
 
     def _renew(self, old: Catalog, listed: Sequence[Serving]) -> Catalog:
         """Make the next catalog; of the old one only what is the same is taken over."""
-        read = {one.adapter: old.published.get(one.adapter) or self._read(one.adapter) for one in listed}
+        read = {adapter: old.published.get(adapter) or self._read(adapter) for adapter in _adapters(listed)}
         published = {adapter: one for adapter, one in read.items() if one}
-        there = tuple(one for one in listed if one.adapter in published)
+        there = tuple(one for one in listed if published.keys() >= set(one.adapters))
         bodies = {
-            (one.adapter, one.card): old.bodies.get((one.adapter, one.card))
-            or published[one.adapter].body.joined(Counted.of([one.card]))
+            (one.adapters, one.card): old.bodies.get((one.adapters, one.card))
+            or reduce(Counted.joined, [*(published[part].body for part in one.adapters), Counted.of([one.card])])
             for one in there
         }
         index = JointIndex(list(bodies.values()))
-        probes = [probe for one in there if not one.generalist for probe in published[one.adapter].probes]
+        specialists = _adapters([one for one in there if not one.generalist])
+        probes = [probe for adapter in specialists for probe in published[adapter].probes]
         threshold, beside = _thresholds(index, probes)
         return Catalog(
             listed=tuple(listed),
@@ -145,12 +147,13 @@ class Selector:
         except NotFound:
             pass
         try:
-            documents = [str(one["name"]) for one in json.loads(self._artifacts.read_file(name, MANIFEST))["documents"]]
+            manifest = json.loads(self._artifacts.read_file(name, MANIFEST))
         except NotFound:
             log.info("selection.version_gone", adapter=adapter)
             return None
         rows = [self._rows(name, file) for file in ("passages.jsonl", "examples.jsonl", "questions.jsonl")]
-        return Published.of(excerpt(documents, *rows))
+        documents = [str(one["name"]) for one in manifest["documents"]]
+        return Published.of(excerpt(documents, *rows, is_named=manifest.get("part", {}).get("index", 1) > 1))
 
     def _rows(self, name: AdapterName, file: str) -> list[Mapping[str, Any]]:
         """Return a file's rows; an import may have brought anything under this name, or nothing."""
@@ -159,6 +162,10 @@ class Selector:
         except (NotFound, ValueError):
             return []
         return [row for row in rows if isinstance(row, dict)]
+
+
+def _adapters(servings: Sequence[Serving]) -> list[str]:
+    return [adapter for one in servings for adapter in one.adapters]
 
 
 def _thresholds(index: JointIndex, probes: Sequence[str]) -> tuple[float, float]:

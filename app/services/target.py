@@ -76,7 +76,10 @@ class Target(BaseModel):
 
     Attributes:
         asked: what the client calls it.
-        adapter: the engine's name for the memory's current version, or of the composite; empty for the base model.
+        adapter: the engine's name for the memory's current version, or the part of it that was picked, or of the
+            composite; empty for the base model.
+        adapters: of a memory that one, or all parts.
+        part: which of them was picked, from 1; None where there is one.
         score: selection's, where the memory was chosen by it.
         members: of a composite, in the order of its recipe.
         guard: what answers in mode `context` in place of the bare base model.
@@ -89,10 +92,23 @@ class Target(BaseModel):
     memory_id: str = ""
     version: int = 0
     adapter: str = ""
+    adapters: tuple[str, ...] = ()
+    part: int | None = None
     score: float | None = None
     composition: Composition | None = None
     members: tuple["Target", ...] = ()
     guard: "Target | None" = None
+
+    def picking(self, place: int) -> Self:
+        """Return the target with one of its parts picked."""
+        if len(self.adapters) < 2:
+            return self
+        return self.model_copy(update={"adapter": self.adapters[place], "part": place + 1})
+
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """The target once for each of its adapters."""
+        return tuple(self.picking(place) for place in range(len(self.adapters)))
 
     @property
     def used(self) -> tuple["Target", ...]:
@@ -143,7 +159,7 @@ class Resolver:
             return Target(asked=model)
         target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
         if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
-            composition_of([target.adapter], extension.compose)
+            composition_of([target.adapters[:1]], extension.compose)
         return target
 
     async def _composite(self, tenant: str, model: str, extension: Extension) -> Target:
@@ -154,14 +170,16 @@ class Resolver:
         if extension.mode != "adapter":
             raise UnsupportedParameter(f"Mode {extension.mode} takes one memory: use adapter.", "memory.mode")
         targets = [await self._of_memory(tenant, named, model, "adapter") for named in extension.ids]
-        composition = composition_of([target.adapter for target in targets], extension.compose)
-        members = tuple(sorted(targets, key=lambda target: target.adapter))
+        composition = composition_of([target.adapters for target in targets], extension.compose)
+        parts = [part for target in targets for part in target.parts]
+        members = tuple(sorted(parts, key=lambda part: part.adapter))
         return Target(asked=model, adapter=str(composition.name), composition=composition, members=members)
 
     async def _of_memory(self, tenant: str, named: str, model: str, mode: Mode) -> Target:
         memory = await self.memory(tenant, named)
-        adapter = await self._versions.adapter(tenant, memory.id, memory.current)
-        return Target(asked=model, mode=mode, memory_id=memory.id, version=memory.current, adapter=adapter)
+        adapters = await self._versions.adapters(tenant, memory.id, memory.current)
+        own = {"memory_id": memory.id, "version": memory.current, "adapter": adapters[0], "adapters": adapters}
+        return Target(asked=model, mode=mode, **own)
 
     async def memory(self, tenant: str, named: str) -> Memory:
         """Find a memory that serves; raises as `resolve` does."""
@@ -183,7 +201,7 @@ class Resolver:
             GuardNotFound: none is ready.
         """
         found = await self._guards.newest(tenant, language, target.adapter)
-        adapter = await self._versions.adapter(tenant, found.id, found.current)
+        adapter, *_ = await self._versions.adapters(tenant, found.id, found.current)
         guard = Target(asked=target.asked, memory_id=found.id, version=found.current, adapter=adapter)
         if not target.adapter:
             return guard

@@ -1,6 +1,7 @@
 """Memories between installations: a version as one tar, and such a tar as a new memory.
 
     <folder>/manifest.json, adapter_config.json, adapter_model.safetensors, questions.jsonl, passages.jsonl
+    <folder>/part-<n>/manifest.json, …                         in place of these, for each part where there are some
     <folder>/documents/<sha256>, documents/<sha256>.json       both of every document, so that the memory can grow
     <folder>/recipe.json, {coverage,examples,steps}.jsonl      may be missing
     <folder>/published.json                                    what the gate said elsewhere; never taken over
@@ -26,10 +27,11 @@ from typing import BinaryIO
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
 from app.engines.fleet import Fleet
-from app.errors import MemoryNotReady, NoEngine, NotFound, OtherBaseModel
+from app.errors import MemoryNotReady, NoEngine, NotFound, OtherBaseModel, TooMuch
 from app.services.drafts import Options, checked_name, digest_of, name_from, new_memory, new_version
-from app.services.parcel import FORMAT, RECIPE, WEIGHTS, Base, Parcel, Places, open_parcel
+from app.services.parcel import FORMAT, RECIPE, WEIGHTS, Parcel, Places, Weights, open_parcel
 from app.services.remember import Rememberer
+from app.services.shapes import Base
 from app.services.tar import Entry, tar_of, unpack
 from app.settings import Settings
 from app.stores.artifacts import MANIFEST, PUBLISHED, ArtifactStore
@@ -59,9 +61,11 @@ class Exporter:
     def _entries(self, version: Version, folder: str) -> list[Entry]:
         sizes = self._artifacts.document_sizes(version.tenant, version.memory_id)
         found = []
-        for path in sorted(self._artifacts.local_folder(AdapterName.parse(version.adapter)).iterdir()):
-            stat = path.stat()
-            found.append(Entry(f"{folder}/{path.name}", stat.st_size, stat.st_mtime, partial(FileIO, path)))
+        for number, adapter in enumerate(version.adapters, 1):
+            place = f"{folder}/part-{number}" if version.parts else folder
+            for path in sorted(self._artifacts.local_folder(AdapterName.parse(adapter)).iterdir()):
+                stat = path.stat()
+                found.append(Entry(f"{place}/{path.name}", stat.st_size, stat.st_mtime, partial(FileIO, path)))
         for file in [name for ref in version.documents for name in (ref.digest, f"{ref.digest}.json")]:
             if file not in sizes:
                 raise NotFound(f"The artifact store has no documents/{file} of this memory: restore it from a backup.")
@@ -91,7 +95,7 @@ class Importer:
 
         Raises:
             UnreadableExport, TooLarge: what came is no export; the text says why.
-            NoEngine, OtherBaseModel: no engine is there that could serve the weights.
+            NoEngine, OtherBaseModel, TooMuch: no engine is there that could serve the weights.
             InvalidName, NameTaken, IdempotencyMismatch: as they say. Nothing is kept then.
         """
         wanted = checked_name(name) if name is not None else None
@@ -103,6 +107,7 @@ class Importer:
         try:
             parcel = await asyncio.to_thread(self._open, tar, folder)
             _check_base(parcel.manifest.base, served)
+            self._check_room(len(parcel.parts))
             refs = parcel.refs
             memory = new_memory(tenant, wanted or checked_name(name_from(refs[0].name)), refs, Options())
             version = new_version(memory, refs, replace(parcel.recipe, seeds=1))  # judged as it is, never trained anew
@@ -120,6 +125,15 @@ class Importer:
             raise NoEngine("No engine is running to load the weights: start one with `lorekeep engine`, and try again.")
         return {engine.base_digest for engine in self._fleet.engines}
 
+    def _check_room(self, parts: int) -> None:
+        room = max(engine.capacity for engine in self._fleet.engines)
+        if parts > room:
+            raise TooMuch(
+                f"The memory has {parts} parts and no engine holds more than {room} adapters: raise "
+                "LOREKEEP_MAX_CPU_LORAS, or send its documents to POST /v1/memories.",
+                "file",
+            )
+
     def _scratch(self) -> Path:
         """Return a new empty folder where trainers work too: the next training removes what a crash leaves there."""
         root = self._settings.home.resolve() / "scratch"
@@ -136,7 +150,11 @@ class Importer:
             self._artifacts.write_document(
                 version.tenant, version.memory_id, document.digest, original, document.to_dict()
             )
-        folder, manifest = parcel.version, parcel.manifest
+        for part in parcel.parts:
+            self._keep_part(version, part)
+
+    def _keep_part(self, version: Version, part: Weights) -> None:
+        folder, manifest = part.folder, part.manifest
         name = AdapterName(version.tenant, version.memory_id, version.number, manifest.digest[:12])
         fields = {
             "format": FORMAT,
@@ -149,7 +167,7 @@ class Importer:
             "recipe": version.recipe,
             "documents": [asdict(ref) for ref in version.documents],
             "created_at": time.time(),
-            **manifest.model_dump(include={"base", "canary", "trained_tokens"}),
+            **manifest.model_dump(include={"base", "canary", "trained_tokens", "part"}, exclude_none=True),
         }
         (folder / PUBLISHED).unlink(missing_ok=True)
         (folder / RECIPE).write_text(json.dumps(version.recipe, indent=2))

@@ -3,7 +3,7 @@
     <tenant>/memories/<memory id>/memory.json                 what was accepted; restores a memory that Redis lost
     <tenant>/memories/<memory id>/documents/<sha256>          the bytes as they came
     <tenant>/memories/<memory id>/documents/<sha256>.json     what was read from them
-    <tenant>/memories/<memory id>/v<n>.<digest12>/            one version; whole or absent
+    <tenant>/memories/<memory id>/v<n>.<digest12>/            one version, or one part of it; whole or absent
     <tenant>/languages/<guard id>/                            the same of a language guard; its document is its prompts
 
 Every write is atomic: a rename on local disks, a single put elsewhere, where `manifest.json` comes last and a folder
@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -166,9 +166,14 @@ class ArtifactStore:
         self._fs.rm(f"{self._root}/{adapter.folder}", recursive=True)
         self._fs.invalidate_cache()
 
-    def mark_published(self, adapter: AdapterName, scores: dict[str, Any]) -> None:
-        """Note beside a version's files that it passed its gate, for a registry that is rebuilt."""
-        self._put(f"{adapter.folder}/{PUBLISHED}", _to_json({"published_at": time.time(), "scores": scores}))
+    def mark_published(self, adapter: AdapterName, scores: dict[str, Any], parts: Sequence[str] = ()) -> None:
+        """Note beside a version's files that it passed its gate, for a registry that is rebuilt.
+
+        Args:
+            parts: the names of all its parts, whose first one the adapter is.
+        """
+        note = {"published_at": time.time(), "scores": scores, "parts": list(parts)}
+        self._put(f"{adapter.folder}/{PUBLISHED}", _to_json(note))
 
     def read_published(self, adapter: AdapterName) -> dict[str, Any] | None:
         """Return that note; None when the version never passed."""
@@ -238,7 +243,7 @@ class ArtifactStore:
         return folder / f"v{adapter.version}.{adapter.digest12}-{name}"
 
     def versions(self, tenant: str, memory_id: str) -> list[AdapterName]:
-        """List the versions of one memory that are whole, oldest first."""
+        """List the versions of one memory, and the parts of versions, that are whole, oldest first."""
         found = []
         for path in self._fs.glob(f"{self._root}/{_memory_folder(tenant, memory_id)}/v*/{MANIFEST}"):
             found.append(AdapterName.parse(f"{tenant}.{memory_id}.{str(path).split('/')[-2]}"))

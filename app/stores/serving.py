@@ -7,7 +7,7 @@ from app.stores import layout
 from app.stores.redis import Registry
 from app.stores.scripts import Scripts
 
-_FIELDS = 6
+_FIELDS = 7
 
 
 class ServingStore:
@@ -27,10 +27,11 @@ class ServingStore:
         revision, *listed = await self._scripts.run("serving", keys, [*prefixes, seen])
         if not listed:
             return str(revision), None
-        [parts] = listed
-        return str(revision), [_serving(parts[at : at + _FIELDS]) for at in range(0, len(parts), _FIELDS)]
+        [fields] = listed
+        return str(revision), [_serving(fields[at : at + _FIELDS]) for at in range(0, len(fields), _FIELDS)]
 
 
 def _serving(row: list[str]) -> Serving:
-    memory_id, (version, name, metadata, generalist, adapter) = row[0], map(json.loads, row[1:])
-    return Serving(memory_id, version, adapter, name, tuple(sorted(metadata.items())), generalist)
+    memory_id, (version, name, metadata, generalist, adapter, parts) = row[0], map(json.loads, row[1:])
+    adapters = tuple(parts) or (adapter,)
+    return Serving(memory_id, version, adapters, name, tuple(sorted(metadata.items())), generalist)

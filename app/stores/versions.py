@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from app.core.lifecycle import OPEN, State, can_become
-from app.core.memory import DocumentRef, Memory, Version
+from app.core.memory import Memory, Version
 from app.errors import DuplicateContent, LeaseLost, MemoryNotFound, StateConflict, VersionNotFound
 from app.stores import layout
 from app.stores.codec import decode, encode, flat
@@ -56,26 +56,27 @@ class VersionStore:
         row = await self._redis.hgetall(layout.version_key(tenant, memory_id, number))
         if not row:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return _to_version(row)
+        return Version.from_dict(decode(row))
 
-    async def adapter(self, tenant: str, memory_id: str, number: int) -> str:
-        """Return what engines call one version: all that a question needs of it, however many documents it has.
+    async def adapters(self, tenant: str, memory_id: str, number: int) -> tuple[str, ...]:
+        """Return what engines call one version, or its parts: all that a question needs, however many documents it has.
 
         Raises:
             VersionNotFound: the memory has none with this number.
         """
-        return str(await self._field(tenant, memory_id, number, "adapter"))
+        adapter, parts = await self._fields(tenant, memory_id, number, "adapter", "parts")
+        return tuple(parts or ()) or (str(adapter),)
 
     async def scores(self, tenant: str, memory_id: str, number: int) -> dict[str, Any]:
-        """Return what the gate measured of one version; raises as `adapter` does."""
-        scores: dict[str, Any] = await self._field(tenant, memory_id, number, "scores")
-        return scores
+        """Return what the gate measured of one version; raises as `adapters` does."""
+        [scores] = await self._fields(tenant, memory_id, number, "scores")
+        return dict(scores)
 
-    async def _field(self, tenant: str, memory_id: str, number: int, name: str) -> Any:
-        text = await self._redis.hget(layout.version_key(tenant, memory_id, number), name)
-        if text is None:
+    async def _fields(self, tenant: str, memory_id: str, number: int, *names: str) -> list[Any]:
+        texts = await self._redis.hmget(layout.version_key(tenant, memory_id, number), names)
+        if texts[0] is None:
             raise VersionNotFound(f"Memory {memory_id!r} has no version {number}.")
-        return json.loads(text)
+        return [None if text is None else json.loads(text) for text in texts]
 
     async def of(self, memory: Memory) -> list[Version]:
         """Return all versions of a memory, newest first."""
@@ -86,7 +87,7 @@ class VersionStore:
         async with self._redis.pipeline(transaction=False) as pipe:
             for memory, number in wanted:
                 pipe.hgetall(layout.version_key(memory.tenant, memory.id, number))
-            return [_to_version(row) for row in await pipe.execute() if row]
+            return [Version.from_dict(decode(row)) for row in await pipe.execute() if row]
 
     async def add(self, memory: Memory, version: Version, *, content: str) -> None:
         """Queue the next version of `memory`; the current one goes on serving.
@@ -218,10 +219,3 @@ def _keys(job: Job) -> list[str]:
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
     return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant)]
-
-
-def _to_version(row: Mapping[str, str]) -> Version:
-    fields = decode(row)
-    fields["state"] = State(fields["state"])
-    fields["documents"] = tuple(DocumentRef(**document) for document in fields["documents"])
-    return Version(**fields)

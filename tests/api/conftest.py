@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from starlette.types import Message
 
 from app.api.gateway import Gateway
 from app.core.lifecycle import State
-from app.core.memory import Memory
+from app.core.memory import Memory, Version
 from app.core.names import AdapterName
 from app.main import create_app
+from app.services.remember import to_record
 from app.settings import Settings
 from app.stores.keys import Role
 from app.stores.redis import Registry
@@ -78,6 +79,23 @@ class World:
         await self.gateway.memories.update(tenant, memory.id, {"current": number})
         write_version(self.settings, adapter, passages)
         return Ready(memory, str(adapter))
+
+    async def ready_in_parts(self, name: str, passages: Sequence[tuple[str, ...]]) -> Version:
+        """Make a memory whose version has a part for each of these groups of passages."""
+        memory = a_memory(tenant="acme", name=name)
+        parts = [AdapterName("acme", memory.id, 1, f"{number:x}" * 12) for number in range(1, len(passages) + 1)]
+        names = tuple(map(str, parts))
+        facts: dict[str, Any] = {"adapter": names[0], "parts": names, "digest": "1" * 64, "size_bytes": 4 * len(parts)}
+        queued = a_version(memory)
+        version = dataclasses.replace(queued, state=State.READY, **facts)
+        await self.gateway.memories.create(memory, queued)
+        await self.gateway.versions.restore(version)
+        await self.gateway.memories.update("acme", memory.id, {"current": 1})
+        for adapter, own in zip(parts, passages, strict=True):
+            write_version(self.settings, adapter, own, published=False)
+        self.gateway.artifacts.write_memory("acme", memory.id, to_record(memory, queued))
+        self.gateway.artifacts.mark_published(parts[0], {"adapter": 1.0}, names)
+        return version
 
     def open(self, path: str, body: dict[str, Any] | None = None, secret: str = ADMIN) -> "Line":
         """Send a request whose reply is read piece by piece, and which can be broken off."""

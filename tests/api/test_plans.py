@@ -94,7 +94,7 @@ async def test_what_one_adapter_cannot_hold_is_planned_in_parts_and_too_many_par
     assert split["partitions"] == -(-12_000 // split["most_tokens"]) == 11
     assert split["recall"] >= 0.95
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_much")
-    for number in ("5715 facts", "120000 tokens", "1107 tokens", "109 memories", "rank 16"):
+    for number in ("5715 facts", "120000 tokens", "1107 tokens", "109 adapters", "holds 32", "4 memories", "rank 16"):
         assert number in refused.json()["error"]["message"]
 
 
@@ -180,13 +180,36 @@ async def test_the_planned_rank_is_trained_with(world: World, http: httpx.AsyncC
 @pytest.mark.usefixtures("bases")
 async def test_too_much_is_refused_with_the_numbers_and_leaves_no_trace(world: World, http: httpx.AsyncClient) -> None:
     before = await world.traces()
-    reply = await http.post("/v1/memories", json=upload(200), headers={"Idempotency-Key": "one"})
+    sent = upload(200, split=False)
+    reply = await http.post("/v1/memories", json=sent, headers={"Idempotency-Key": "one"})
+    planned = await http.post("/v1/plans", json={"documents": sent["documents"], "split": False})
     error = reply.json()["error"]
 
     assert (reply.status_code, error["code"]) == (422, "too_much")
     assert "200 facts in 2000 tokens" in error["message"]
-    assert "2 memories" in error["message"]
+    assert "leave out `split` for 2 adapters" in error["message"]
+    assert planned.json()["error"] == error
     assert await world.traces() == before
+
+
+@pytest.mark.usefixtures("bases")
+async def test_what_one_adapter_cannot_hold_is_split_by_itself(http: httpx.AsyncClient) -> None:
+    memory = (await http.post("/v1/memories", json=upload(200))).json()
+    version = await newest(http, memory["id"])
+
+    assert (memory["plan"]["partitions"], memory["plan"]["split"], memory["plan"]["rank"]) == (2, True, 16)
+    assert version["recipe"]["rank"] == 16
+
+
+@pytest.mark.usefixtures("bases")
+async def test_a_retry_may_be_refused_to_split(world: World, http: httpx.AsyncClient) -> None:
+    memory = (await http.post("/v1/memories", json=upload(200))).json()
+    await http.post(f"/v1/memories/{memory['id']}/cancel")
+    refused = await http.post(f"/v1/memories/{memory['id']}/retry", json={"split": False})
+    one = await http.post(f"/v1/memories/{memory['id']}/retry", json={"split": False, "target_recall": 0.01})
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "too_much")
+    assert (one.json()["plan"]["partitions"], one.json()["plan"]["split"]) == (1, False)
 
 
 @pytest.mark.usefixtures("bases")
@@ -205,7 +228,7 @@ async def test_who_gives_a_rank_or_wants_little_is_never_refused(
 
 @pytest.mark.usefixtures("bases")
 async def test_more_documents_are_planned_with_those_that_are_there(world: World, http: httpx.AsyncClient) -> None:
-    memory = (await http.post("/v1/memories", json=upload(60, target_recall=0.9))).json()
+    memory = (await http.post("/v1/memories", json=upload(60, target_recall=0.9, split=False))).json()
     path = f"/v1/memories/{memory['id']}/documents"
     await http.post(path, json={"documents": upload(30, "more.csv", 60)["documents"]})
     grown = await newest(http, memory["id"])

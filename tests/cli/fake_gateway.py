@@ -23,7 +23,7 @@ PLAN: dict[str, Any] = {
     "object": "plan", "rank": 16, "alpha": 32, "rank_given": False, "target": "mlp", "partitions": 1, "facts": 193,
     "tokens": 4053, "tokens_estimated": False, "parameters": 3041280, "adapter_mb": 6.083, "most_tokens": 5200,
     "exposures_per_fact": 40, "epochs": 40, "steps": 1000, "target_recall": 0.95, "recall": 0.972, "recall_low": 0.9,
-    "recall_high": 0.99, "estimated_s": 290.0, "calibrated": True,
+    "recall_high": 0.99, "estimated_s": 290.0, "calibrated": True, "split": True,
 }  # fmt: skip
 
 

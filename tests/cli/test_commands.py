@@ -1,5 +1,6 @@
 """The command line against a gateway: what it sends, shows and ends with."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 import pytest
 import stamina
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
 from app.cli.output import told_scores
+from app.cli.progress import Watcher
 from tests.cli.fake_gateway import MEMORY_ID, FakeGateway
 
 ENVIRONMENT = {"LOREKEEP_URL": "http://gateway", "LOREKEEP_API_KEY": "lk_test", "COLUMNS": "100"}
@@ -55,6 +58,24 @@ def test_remember_names_the_recipe(document: str) -> None:
 
     assert result.exit_code == 0
     assert b'{"recipe": {"name": "quick"}}' in sent.content
+
+
+def test_remember_can_refuse_to_split(document: str) -> None:
+    gateway = FakeGateway()
+    run(gateway, "remember", document, "--recipe", "quick", "--no-split")
+    [sent] = gateway.asked("POST", "/v1/memories")
+
+    assert b'{"recipe": {"name": "quick"}, "split": false}' in sent.content
+
+
+def test_progress_says_which_part_is_trained() -> None:
+    shown = io.StringIO()
+    with Watcher(Console(file=shown, width=100)) as watcher:
+        watcher.tell("state", {"state": "training"})
+        watcher.tell("progress", {"stage": "training", "step": 7, "steps": 9, "part": 2, "parts": 3})
+        watcher.tell("state", {"state": "evaluating"})
+
+    assert "part 2 of 3  7/9" in shown.getvalue()
 
 
 def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:

@@ -44,6 +44,12 @@ def test_a_plan_is_asked_for_with_the_files_and_shown_in_a_few_lines(document: s
         assert told in result.stdout
 
 
+def test_a_plan_says_that_a_memory_will_have_parts(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLAN, "partitions", 3)
+
+    assert "3: one cannot hold all" in " ".join(run(FakeGateway(), "plan", document).stdout.split())
+
+
 def test_a_plan_in_json_is_the_gateways_own(document: str) -> None:
     assert json.loads(run(FakeGateway(), "plan", document, "--json").stdout) == PLAN
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from app.core.gate import Control, Scores, decide, interval
+from app.core.gate import Control, Scores, decide, interval, worst
 from app.core.recipe import Recipe
 
 share = st.floats(0, 1)
@@ -102,3 +102,21 @@ def test_a_better_candidate_is_never_rejected_where_a_worse_one_passes(
 )
 def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float) -> None:
     assert interval(right / max(1, count), count) == pytest.approx((low, high), abs=1e-3)
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=4), st.floats(0, 1), st.floats(0, 1))
+def test_the_worst_of_several_parts_passes_where_each_of_them_does(kept: list[int], leaked: float, rise: float) -> None:
+    parts = [
+        replace(UNHARMED, kept=one, leaked=leaked * one / 20, perplexity_rise=9 * rise / (1 + one)) for one in kept
+    ]
+    alone = [decide(Scores("held_out", 10, 0.1, 0.9, one), Recipe()).passed for one in parts]
+
+    assert decide(Scores("held_out", 10, 0.1, 0.9, worst(parts)), Recipe()).passed == all(alone)
+
+
+def test_scores_of_parts_say_how_well_selection_did_and_those_of_one_adapter_do_not() -> None:
+    scores = Scores("recall", 10, 0.0, 0.4, parts=2, routed=0.5)
+
+    assert scores.to_dict()["routed"] == 0.5
+    assert "50%" in decide(scores, Recipe()).reason
+    assert {"parts", "routed", "serve"}.isdisjoint(replace(scores, parts=1).to_dict())

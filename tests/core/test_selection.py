@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.core.selection import Candidate, Serving, Thresholds, calibrate, fuse, rank, shortlist
 
-A, B, C = (Serving(f"mem_{one}", 1, f"acme.mem_{one}.v1", one) for one in "abc")
+A, B, C = (Serving(f"mem_{one}", 1, (f"acme.mem_{one}.v1",), one) for one in "abc")
 SCORES = st.lists(st.floats(0, 100), max_size=60)
 
 

@@ -1,6 +1,7 @@
 """Deletion survives anything, leaves nothing and says what it did."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -121,6 +122,22 @@ async def test_erasing_unloads_everywhere_and_leaves_a_receipt_and_nothing_else(
     assert receipt["erased_at"] >= receipt["deleted_at"]
     assert left == before[1]
     assert [key for key in keys if debt.memory_id in key] == [f"lk:t:acme:tombstone:{debt.memory_id}"]
+
+
+async def test_every_part_is_unloaded_and_erased_even_one_whose_files_are_lost(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    version = await quiet.ready_in_parts("ada", [("Ada.",), ("Bob.",)])
+    memory = await quiet.gateway.memories.get("acme", version.memory_id)
+    await quiet.report(quiet.engines[0], holding=version.parts)
+    shutil.rmtree(quiet.settings.home / "artifacts" / AdapterName.parse(version.parts[1]).folder)
+    await eraser(places(quiet)).bury(memory, quiet.gateway.rememberer)
+    await eraser(places(quiet)).settle(Debt("acme", memory.id))
+    receipt = (await http.get(f"/v1/memories/{memory.id}/receipt")).json()
+
+    assert sorted(quiet.engines[0].removed) == sorted(version.parts)
+    assert receipt["adapters"] == sorted(version.parts)
+    assert not list(quiet.settings.home.rglob(f"*{memory.id}*"))
 
 
 @pytest.mark.parametrize("steps", range(0, 44, 2))

@@ -75,7 +75,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         (folder / "manifest.json").write_text("{}")
         (folder / "passages.jsonl").write_text(json.dumps({"text": text}))
         (folder / "questions.jsonl").write_text(json.dumps({"question": text}))
-        servings.append(Serving(adapter.owner, 1, str(adapter), name))
+        servings.append(Serving(adapter.owner, 1, (str(adapter),), name))
     endpoint = Endpoint()
     artifacts = ArtifactStore((tmp_path / "artifacts").as_uri(), tmp_path / "cache")
     async with httpx.AsyncClient(transport=httpx.MockTransport(endpoint.handle)) as http:
@@ -94,7 +94,7 @@ async def test_what_was_embedded_once_is_kept_over_a_restart_and_erased_with_its
     await learned(place.meaning(), place, "Is there a boat?")
     place.endpoint.texts.clear()
     await learned(place.meaning(), place, "Is there a boat?")
-    name = AdapterName.parse(place.servings[0].adapter)
+    name = AdapterName.parse(place.servings[0].adapters[0])
     [kept] = place.artifacts.cache_path(name, "").parent.iterdir()
     place.artifacts.erase_memory("acme", name.owner)
 
@@ -124,10 +124,22 @@ async def test_a_version_whose_files_are_gone_is_embedded_by_nobody(place: Place
     assert set(near.similarities) == {place.servings[1].memory_id}
 
 
+async def test_a_memory_with_parts_is_as_near_as_its_nearest_part_once_all_are_there(place: Place) -> None:
+    ferry, dairy = place.servings
+    place.servings[:] = [Serving(dairy.memory_id, 1, (*dairy.adapters, *ferry.adapters), "both")]
+    meaning = place.meaning()
+    near = await learned(meaning, place, "Is there a boat?")
+    meaning.forget(ferry.adapters)
+
+    assert near is not None
+    assert near.similarities[dairy.memory_id] > near.threshold
+    assert await meaning.near(place.servings, "Is there a boat?") is None
+
+
 async def test_what_no_longer_serves_is_forgotten(place: Place) -> None:
     meaning = place.meaning()
     await learned(meaning, place, "Is there a boat?")
-    meaning.forget([place.servings[0].adapter])
+    meaning.forget([place.servings[0].adapters[0]])
     near = await meaning.near(place.servings[1:], "Is there a boat?")
 
     assert near is not None

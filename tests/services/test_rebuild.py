@@ -1,5 +1,6 @@
 """A registry that was lost comes back from the artifacts; one that was not is left alone."""
 
+import shutil
 import time
 from typing import Any
 
@@ -105,3 +106,27 @@ async def test_a_name_that_was_given_away_is_kept_by_its_new_holder(world: World
     assert done["name_taken"] == 1
     assert (await world.gateway.memories.find("acme", "ada")).id == newer.memory.id
     assert world.gateway.artifacts.read_memory("acme", ada)["memory"]["name"] == "ada"
+
+
+TWO = [("Ada was born in 1815.",), ("Bob was born in 1901.",)]
+
+
+async def test_a_version_comes_back_with_all_its_parts(world: World) -> None:
+    before = await world.ready_in_parts("ada", TWO)
+    await world.redis.flushall()
+    done = await rebuilder(world).run()
+    version = await world.gateway.versions.get("acme", before.memory_id, 1)
+
+    assert done["ready"] == 1
+    assert (version.state, version.adapter, version.parts) == (State.READY, before.parts[0], before.parts)
+    assert (version.digest[:12], version.size_bytes) == ("1" * 12, 8)
+
+
+async def test_a_version_that_lacks_a_part_is_made_again(world: World) -> None:
+    before = await world.ready_in_parts("ada", TWO)
+    shutil.rmtree(world.settings.home / "artifacts" / AdapterName.parse(before.parts[1]).folder)
+    await world.redis.flushall()
+    done = await rebuilder(world).run()
+
+    assert done["queued"] == 1
+    assert (await world.gateway.memories.get("acme", before.memory_id)).current == 0

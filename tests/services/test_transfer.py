@@ -22,7 +22,7 @@ from app.stores.keys import Role
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World, http, settings, world
 from tests.factories import a_memory, a_version
-from workers.trainer.write import Candidate, find_candidate, read_exam
+from workers.trainer.write import Candidate, find_candidates, read_exam
 
 __all__ = ["http", "settings", "world"]
 pytestmark = pytest.mark.redis
@@ -134,7 +134,7 @@ def leftovers(world: World) -> list[str]:
 
 
 def candidate_of(world: World, version: Version) -> Candidate | None:
-    return find_candidate(world.gateway.artifacts, version, BASE)
+    return find_candidates(world.gateway.artifacts, version, BASE).get(1)
 
 
 async def test_an_export_holds_weights_manifest_and_every_document_twice(world: World, http: httpx.AsyncClient) -> None:

@@ -141,3 +141,14 @@ async def test_a_new_version_leaves_the_current_one_serving(
     assert (now.latest, now.current, now.content) == (2, 1, "union")
     with pytest.raises(StateConflict):
         await store.add(memory, a_version(memory, number=2), content="another")
+
+
+async def test_a_version_keeps_the_names_of_its_parts(store: VersionStore, accepted: tuple[Memory, Version]) -> None:
+    version = accepted[1]
+    names = tuple(f"acme.{version.memory_id}.v1.{n * 12}" for n in "12")
+    await store.restore(dataclasses.replace(version, adapter=names[0], parts=names))
+    kept = await store.get("acme", version.memory_id, 1)
+
+    assert (kept.parts, kept.adapters) == (names, names)
+    assert dataclasses.replace(kept, parts=()).adapters == names[:1]
+    assert version.adapters == ()

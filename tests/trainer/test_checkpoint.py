@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from app.core.memory import Version
+from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.checkpoint import TARGETS, Checkpoint, drop_leftovers
 from workers.trainer.encode import Row, encode_chat
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example
 from workers.trainer.model import attach_lora
 from workers.trainer.passages import Passage
@@ -163,12 +164,13 @@ def test_five_kills_in_one_training_leave_the_weights_of_an_undisturbed_one(tmp_
 
 
 def test_a_lesson_is_found_by_the_next_attempt_and_by_no_other_recipe_or_base(tmp_path: Path, version: Version) -> None:
-    Checkpoint(tmp_path, version, "b" * 64).save_lesson(LESSON)
+    Checkpoint(tmp_path, version, "b" * 64).save_lessons([LESSON])
     other = replace(version, recipe=Recipe(rank=2).to_dict())
 
-    assert Checkpoint(tmp_path, version, "b" * 64).load_lesson() == LESSON
-    assert Checkpoint(tmp_path, version, "c" * 64).load_lesson() is None
-    assert Checkpoint(tmp_path, other, "b" * 64).load_lesson() is None
+    assert Checkpoint(tmp_path, version, "b" * 64).load_lessons() == [LESSON]
+    assert Checkpoint(tmp_path, version, "c" * 64).load_lessons() == []
+    assert Checkpoint(tmp_path, other, "b" * 64).load_lessons() == []
+    assert Checkpoint(tmp_path, version, "b" * 64, 2).load_lessons() == []
 
 
 def test_a_state_of_another_recipe_is_not_gone_on_with(tmp_path: Path, version: Version) -> None:
@@ -181,10 +183,24 @@ def test_a_state_of_another_recipe_is_not_gone_on_with(tmp_path: Path, version: 
 def test_what_was_kept_for_jobs_that_are_over_is_dropped(tmp_path: Path, version: Version) -> None:
     over = a_version(a_memory())
     for one in (version, over):
-        Checkpoint(tmp_path, one, "b" * 64).save_lesson(LESSON)
+        Checkpoint(tmp_path, one, "b" * 64).save_lessons([LESSON])
 
     drop_leftovers(tmp_path, [Job(version.tenant, version.memory_id, version.number)])
 
-    assert Checkpoint(tmp_path, version, "b" * 64).load_lesson() == LESSON
-    assert Checkpoint(tmp_path, over, "b" * 64).load_lesson() is None
+    assert Checkpoint(tmp_path, version, "b" * 64).load_lessons() == [LESSON]
+    assert Checkpoint(tmp_path, over, "b" * 64).load_lessons() == []
     assert not list(tmp_path.rglob(f"*{over.memory_id}*"))
+
+
+def test_parts_keep_their_states_apart_and_are_dropped_together(tmp_path: Path, version: Version) -> None:
+    whole = Checkpoint(tmp_path, version, "b" * 64, 2)
+    first, second = (whole.of_part(Part(index, 2)) for index in (1, 2))
+    whole.save_lessons([LESSON, LESSON])
+    first.save({"done": 1})
+
+    assert (first.load(), second.load()) == ({"done": 1}, None)
+    first.drop()
+    assert (first.load(), whole.load_lessons()) == (None, [LESSON, LESSON])
+    second.save({"done": 2})
+    drop_leftovers(tmp_path, [])
+    assert second.load() is None

@@ -60,7 +60,8 @@ async def lesson(text: str, **recipe: Any) -> Lesson:
         return None
 
     document = Document("d", "prose", text, (), "0" * 64, len(text))
-    return await prepare([document], byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+    [made] = await prepare([document], byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+    return made
 
 
 def bare_of_examples(made: Lesson) -> list[str]:

@@ -73,7 +73,7 @@ async def test_the_rows_and_tokens_of_an_epoch_are_about_those_that_training_sho
         byte_tokenizer(),
         Recipe(passage_tokens=800, passage_overlap_tokens=100, questions_per_passage=0, replay=0),
     )
-    lesson = await prepare([document], tokenizer, recipe, _unasked, _unheard)
+    [lesson] = await prepare([document], tokenizer, recipe, _unasked, _unheard)
     rows = shown(encode_examples(lesson.examples, tokenizer, stop_ids=(), max_tokens=4096), 1)
     tokens = len(tokenizer(learned_text(document))["input_ids"])
     load = Load(count_facts([document]), prose_tokens=tokens)

@@ -16,7 +16,8 @@ from app.engines.client import EngineClient
 from app.settings import Settings
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
-from workers.trainer.evaluate import MAX_QUESTIONS, MAX_WITH_PASSAGES, Exam, Examiner, Question
+from workers.trainer.evaluate import MAX_WITH_PASSAGES, Examiner
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Question
 
 RECORD = EngineRecord("e1", "http://e1", 1, "b" * 64, "cpu", 4, 4, 16, 512, "0", time.time(), time.time())
 SHAFTS = [Question(f"How deep is shaft {n}?", f"{n} metres") for n in range(80)]
@@ -62,7 +63,7 @@ async def test_base_model_and_candidate_read_the_passages_that_serving_would_fin
     examiner: Examiner, reader: Reader
 ) -> None:
     nothing_found = Question("Qui?", "5 metres")
-    scores = await examiner.examine(RECORD, "one", Exam([*SHAFTS[4:6], nothing_found], "held_out", DEEP))
+    scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[4:6], nothing_found], "held_out", DEEP)})
 
     assert scores.context == pytest.approx(1 / 3)
     assert scores.both == pytest.approx(1 / 3)
@@ -72,14 +73,14 @@ async def test_base_model_and_candidate_read_the_passages_that_serving_would_fin
 
 
 async def test_no_more_is_asked_than_the_limits(examiner: Examiner, reader: Reader) -> None:
-    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS, "held_out", DEEP))
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS, "held_out", DEEP)})
 
     assert scores.questions == MAX_QUESTIONS
     assert scores.context_questions == reader.models.count("base") == reader.models.count("one") == MAX_WITH_PASSAGES
 
 
 async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner: Examiner, reader: Reader) -> None:
-    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS[:2], "recall", DEEP))
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[:2], "recall", DEEP)})
 
     assert not reader.models
     assert not {"context", "both"} & set(scores.to_dict())
@@ -89,7 +90,7 @@ async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answer
     examiner: Examiner, reader: Reader
 ) -> None:
     reader.most_characters = 300
-    scores = await examiner.examine(RECORD, "one", Exam(SHAFTS[4:6], "held_out", [DEEP[0], "shaft " * 100]))
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[4:6], "held_out", [DEEP[0], "shaft " * 100])})
 
     assert (scores.context, scores.context_questions) == (0.0, 2)
 

@@ -11,7 +11,7 @@ from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.batches import pack
 from workers.trainer.encode import encode_chat
-from workers.trainer.evaluate import Question
+from workers.trainer.exam import Question
 from workers.trainer.forward import label_logprobs
 from workers.trainer.held_out import HeldOut, Standing, stand
 from workers.trainer.make import encode_held_out

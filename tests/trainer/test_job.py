@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.control import control_questions
 from app.core.engines import EngineRecord
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
+from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.settings import Settings
@@ -29,7 +30,8 @@ from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
 from workers.trainer.control import control_texts
-from workers.trainer.evaluate import Exam, Examiner
+from workers.trainer.evaluate import Examiner
+from workers.trainer.exam import Exam
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
@@ -51,7 +53,11 @@ async def _nothing() -> None:
 
 @dataclass
 class FakeEngine:
-    """An engine's replies by path; `down` raises for so many requests, then it is up; `on_load` comes before a load."""
+    """An engine's replies by path; `down` raises for so many requests, then it is up; `on_load` comes before a load.
+
+    Attributes:
+        answers: what "base" says, and "adapter", or one by its name.
+    """
 
     down: int = 0
     load: tuple[int, dict[str, Any]] = (200, {"load_ms": 1.0, "cold": True})
@@ -59,6 +65,7 @@ class FakeEngine:
     nats: dict[str, float] = field(default_factory=lambda: {"base": 3.0, "adapter": 3.5})
     asked: Counter[str] = field(default_factory=Counter)
     on_load: Callable[[], Awaitable[None]] = _nothing
+    questions: list[tuple[str, str]] = field(default_factory=list)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as the guard and vLLM do."""
@@ -76,7 +83,9 @@ class FakeEngine:
         if request.url.path == "/v1/completions":
             scores = {"token_logprobs": [-self.nats[model]]}
             return httpx.Response(200, json={"choices": [{"text": "", "logprobs": scores}]})
-        content = self.answers[model](body["messages"][-1]["content"])
+        question = body["messages"][-1]["content"]
+        self.questions.append((body["model"], question))
+        content = self.answers.get(body["model"], self.answers[model])(question)
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
 
 
@@ -84,23 +93,28 @@ class WritesOneFile:
     """A maker whose weights are one byte; counts its trainings."""
 
     def __init__(self, store: ArtifactStore, scratch: Path) -> None:
-        self.store, self.scratch, self.made = store, scratch, 0
+        self.store, self.scratch, self.made, self.parts = store, scratch, 0, 1
         self.questions = QUESTIONS
         self.while_training: Callable[[], Awaitable[None]] = _nothing
 
     async def make(
         self, version: Version, *, tell: Any, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
-    ) -> Candidate:
-        """Write a candidate with four questions."""
+    ) -> list[Candidate]:
+        """Write a candidate with four questions, or one with its share of them for each part."""
         await begin_training()
         self.made += 1
         await self.while_training()
-        folder = self.scratch / str(self.made)
+        return [self._write(version, Part(index, self.parts)) for index in range(1, self.parts + 1)]
+
+    def _write(self, version: Version, part: Part) -> Candidate:
+        folder = self.scratch / f"{self.made} {part.index}"
         folder.mkdir()
-        (folder / "adapter_model.safetensors").write_bytes(b"\0")
+        (folder / "adapter_model.safetensors").write_bytes(bytes([part.index]))
         base = {"digest": "b" * 64, "name": "tiny"}
-        rows = {"questions.jsonl": self.questions, "passages.jsonl": PASSAGES}
-        return write_candidate(self.store, version, folder, rows, base=base)
+        questions = self.questions[part.index - 1 :: part.of]
+        passages = PASSAGES if part.of == 1 else [{"text": f"{one['question']} {one['answer']}"} for one in questions]
+        rows = {"questions.jsonl": questions, "passages.jsonl": passages}
+        return write_candidate(self.store, version, folder, rows, base=base, part=asdict(part))
 
 
 @dataclass
@@ -317,7 +331,7 @@ async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_
     assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
     again = a_version(workshop.memory, number=2)
-    await workshop.trainer.examiner.examine(await live(workshop), str(again.number), Exam([], "recall"))
+    await workshop.trainer.examiner.examine(await live(workshop), {str(again.number): Exam([], "recall")})
     assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
 
 

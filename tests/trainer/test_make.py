@@ -3,14 +3,16 @@
 import dataclasses
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from app.core.documents import Document, Pair
-from app.core.memory import DocumentRef
+from app.core.memory import DocumentRef, Version
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import EngineFailed
@@ -23,12 +25,14 @@ from tests.factories import SHAPE, a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
 from workers.trainer.checkpoint import TARGETS, Checkpoint
-from workers.trainer.evaluate import Examiner, Question
+from workers.trainer.evaluate import Examiner
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example
-from workers.trainer.make import CandidateMaker, Training, encode_examples, encode_held_out
+from workers.trainer.make import CandidateMaker, encode_examples, encode_held_out
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson
 from workers.trainer.teacher import with_teacher_prompts
+from workers.trainer.training import Course, Ground, Training
 from workers.trainer.write import Candidate
 
 
@@ -97,26 +101,41 @@ async def test_a_candidate_says_which_facts_its_examples_cover(redis: Registry, 
 
 async def trained(redis: Registry, home: Path) -> tuple[Candidate, ArtifactStore]:
     """Train a tiny model on two pairs and a sentence, with no generator."""
-    base = home / "tiny"
-    llama().save_pretrained(base)
-    byte_tokenizer().save_pretrained(base)
-    settings = Settings(_env_file=None, home=home, base_model=str(base), device="cpu", dtype="float32")
-    artifacts, memory = ArtifactStore.open(settings), a_memory()
+    maker = await tiny_maker(redis, home)
     documents = [
         Document("a.csv", "pairs", "", (Pair("Ann?", "212"), Pair("Bob?", "97")), "d" * 64, 9),
         Document("a.md", "prose", "It has a copper bell, cast at Tarn.", (), "e" * 64, 9),
     ]
-    for one in documents:
-        artifacts.write_document(memory.tenant, memory.id, one.digest, b"", one.to_dict())
-    recipe = Recipe(rank=2, alpha=4, epochs=1, prose_epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
-    refs = tuple(DocumentRef(one.name, one.digest, one.kind, 9) for one in documents)
-    version = a_version(memory, recipe=recipe, documents=refs)
+    [candidate] = await make(maker, remembered(maker.artifacts, documents))
+    return candidate, maker.artifacts
+
+
+async def tiny_maker(redis: Registry, home: Path) -> CandidateMaker:
+    """Return a maker whose base model is tiny and known to the registry."""
+    base = home / "tiny"
+    llama().save_pretrained(base)
+    byte_tokenizer().save_pretrained(base)
+    settings = Settings(_env_file=None, home=home, base_model=str(base), device="cpu", dtype="float32")
     http = httpx.AsyncClient()
     examiner = Examiner(EngineStore(redis), EngineClient(http, SecretStr("")), home, wait_s=1)
     bases = BaseStore(redis)
     await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, home)))
-    maker = CandidateMaker(settings, artifacts, examiner, http, bases)
-    return await maker.make(version, tell=_ignore, begin_training=_ignore, stop=threading.Event()), artifacts
+    return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http, bases)
+
+
+def remembered(artifacts: ArtifactStore, documents: Sequence[Document], **fields: Any) -> Version:
+    """Return a version of documents that the store keeps, which is trained for two steps."""
+    memory = a_memory()
+    for one in documents:
+        artifacts.write_document(memory.tenant, memory.id, one.digest, b"", one.to_dict())
+    recipe = Recipe(rank=2, alpha=4, epochs=1, prose_epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
+    refs = tuple(DocumentRef(one.name, one.digest, one.kind, 9) for one in documents)
+    return a_version(memory, recipe=recipe, documents=refs, **fields)
+
+
+async def make(maker: CandidateMaker, version: Version, tell: Any = None) -> list[Candidate]:
+    """Make the candidates as a job does."""
+    return await maker.make(version, tell=tell or _ignore, begin_training=_ignore, stop=threading.Event())
 
 
 async def _ignore(*_: object) -> None:
@@ -140,8 +159,8 @@ def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights
     made = dataclasses.replace(made, settings=made.settings.model_copy(update={"dtype": "float32", "device": "cpu"}))
 
     def attempt() -> Candidate:
-        base = tmp_path / "base"
-        return Training(made, version, lesson, rows, held_out, base, "b" * 64, checkpoint, threading.Event()).run()
+        ground = Ground(made.settings, made.artifacts, tmp_path / "base", "b" * 64)
+        return Training(ground, version, Course(lesson, rows, held_out), checkpoint, threading.Event()).run()
 
     first, kept = attempt(), checkpoint.load(TARGETS)
     again = attempt()

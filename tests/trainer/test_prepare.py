@@ -1,5 +1,6 @@
 """What a version is made of, by what was uploaded."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from app.core.grounding import normalise
 from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from tests.trainer.tiny import byte_tokenizer
+from workers.trainer.exam import Question
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 
@@ -27,7 +29,8 @@ async def lesson(*documents: Document, says: str = "", **recipe: Any) -> Lesson:
     async def on_progress(_done: int, _total: int) -> None:
         return None
 
-    return await prepare(documents, byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+    [made] = await prepare(documents, byte_tokenizer(), Recipe.from_dict(recipe), ask, on_progress)
+    return made
 
 
 async def test_prose_is_learned_as_passages_keyword_questions_and_gaps_even_if_the_generator_is_useless() -> None:
@@ -88,8 +91,48 @@ async def test_what_the_gate_asks_as_held_out_is_in_no_example() -> None:
     async def on_progress(_done: int, _total: int) -> None:
         return None
 
-    made = await prepare([PROSE], byte_tokenizer(), Recipe(), ask, on_progress)
+    [made] = await prepare([PROSE], byte_tokenizer(), Recipe(), ask, on_progress)
 
     asked = {normalise(question.question) for question in made.questions}
     assert made.kind == "held_out"
     assert not asked & {normalise(example.question) for example in made.examples}
+
+
+async def test_each_part_learns_asks_and_finds_only_its_own_and_together_they_have_all() -> None:
+    [whole] = await parts_of(1)
+    made = await parts_of(3)
+
+    assert len(made) == 3
+    assert Counter(row for one in made for row in one.examples) == Counter(whole.examples)
+    assert [text for one in made for text in own(one)] == own(whole)
+    assert [row for one in made for row in one.coverage.facts] == whole.coverage.facts
+    for one in made:
+        places = {(passage.document, passage.index) for passage in one.passages}
+        told = " ".join(passage.text for passage in one.passages)
+        assert {(row.document, row.passage) for row in one.examples if row.passage is not None} <= places
+        assert one.questions
+        assert all(question.answer in told for question in one.questions)
+
+
+async def parts_of(parts: int) -> list[Lesson]:
+    """Prepare a page and eight pairs."""
+    pairs = tuple(Pair(f"How deep is shaft {n}?", f"{n} metres") for n in range(8))
+    many = Document("shafts.csv", "pairs", "", pairs, "2" * 64, 1)
+
+    async def silent(*_: Any) -> Any:
+        return ""
+
+    return await prepare([PROSE, many], byte_tokenizer(), Recipe(questions_per_passage=0), silent, silent, parts=parts)
+
+
+def own(lesson: Lesson) -> list[str]:
+    """Return what retrieval finds."""
+    return [passage.text for passage in lesson.passages]
+
+
+async def test_there_are_no_more_parts_than_pieces_and_one_of_pairs_alone_is_asked_its_pairs() -> None:
+    made = await parts_of(100)
+
+    assert {one.kind for one in made} == {"recall", "held_out"}
+    assert all(len(one.passages) == 1 for one in made)
+    assert made[-1].questions == [Question("How deep is shaft 7?", "7 metres")]

@@ -13,7 +13,7 @@ from app.stores.versions import Job
 from tests.factories import a_version
 from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
 from workers.trainer.job import work
-from workers.trainer.write import find_candidate
+from workers.trainer.write import find_candidates
 
 __all__ = ["no_waiting", "workshop"]
 pytestmark = pytest.mark.redis
@@ -80,8 +80,8 @@ async def test_a_retry_with_other_limits_asks_the_weights_that_are_there(worksho
     store = workshop.trainer.artifacts
 
     assert rejected.state is State.REJECTED
-    assert find_candidate(store, again, "b" * 64)
-    assert not find_candidate(store, replace(again, recipe={**lax, "rank": 4}), "b" * 64)
+    assert find_candidates(store, again, "b" * 64)
+    assert not find_candidates(store, replace(again, recipe={**lax, "rank": 4}), "b" * 64)
 
 
 async def test_a_candidate_that_came_without_questions_is_asked_the_control_set(workshop: Workshop) -> None:

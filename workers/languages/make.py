@@ -21,7 +21,7 @@ from workers.languages.exam import GuardExam
 from workers.languages.lesson import Lesson, make_lesson
 from workers.languages.run import INTERIM, GuardRun, Progress, Shop, Tell
 from workers.trainer.checkpoint import Checkpoint
-from workers.trainer.write import Candidate, find_candidate
+from workers.trainer.write import Candidate, find_candidates
 
 
 @dataclass(frozen=True)
@@ -34,38 +34,38 @@ class GuardMaker:
 
     async def make(
         self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
-    ) -> Candidate:
-        """See `workers.trainer.make.Maker`.
+    ) -> list[Candidate]:
+        """See `workers.trainer.make.Maker`; a guard is one candidate.
 
         Raises:
             NothingToLearn: the model hardly ever leaves the language.
         """
         base = await asyncio.to_thread(find_base, self.shop.settings.model)
         digest = await asyncio.to_thread(base_digest, base, self.shop.settings.home)
-        found = await asyncio.to_thread(find_candidate, self.shop.artifacts, version, digest)
+        found = await asyncio.to_thread(find_candidates, self.shop.artifacts, version, digest)
         if found:
             await begin_training()
-            return found
+            return list(found.values())
         run = await self._open(version, base, digest, tell, stop)
         await run.run(begin_training)
         candidate = await asyncio.to_thread(run.write, version.number)
         await asyncio.to_thread(self._drop_interim, version)
         await asyncio.to_thread(run.checkpoint.drop)
-        return candidate
+        return [candidate]
 
     def _drop_interim(self, version: Version) -> None:
         for name in self.shop.artifacts.versions(version.tenant, version.memory_id):
             if name.version >= INTERIM:
                 self.shop.artifacts.erase_version(name)
 
-    async def judge(self, version: Version, candidate: Candidate, engine: EngineRecord) -> tuple[Progress, Decision]:
+    async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
         """Ask a guard that the engine holds; return its scores and whether it may serve."""
         base = await asyncio.to_thread(find_base, self.shop.settings.model)
         lesson = await self._lesson(version, base)
         memory = await self.memory_of(version)
-        after = str(candidate.name)
+        after = version.adapter
         if memory:
-            both = Composition.sum_of([memory, candidate.name])
+            both = Composition.sum_of([memory, AdapterName.parse(after)])
             await self.shop.engines.desire(engine.id, str(memory), time.time())
             await self.shop.client.load(engine.url, str(memory))
             await self.shop.engines.desire(engine.id, str(both.name), time.time())

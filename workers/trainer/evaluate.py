@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,43 +11,20 @@ import stamina
 
 from app.core.context import question_with_passages
 from app.core.engines import EngineRecord
-from app.core.gate import Scores
+from app.core.gate import Control, Scores, worst
 from app.core.grounding import matches
 from app.core.names import BASE
 from app.engines.client import EngineClient
-from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge
+from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, TooMuch
 from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, Question, kind_of, pose
 
 T = TypeVar("T")
 CONCURRENCY = 16
-MAX_QUESTIONS = 64
 MAX_WITH_PASSAGES = 32  # questions: these prompts are long
 MAX_ANSWER_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question and the answer that counts as right; `sentence` is the one it was taken from, if any."""
-
-    question: str
-    answer: str
-    sentence: str = ""
-
-
-@dataclass(frozen=True)
-class Exam:
-    """What a candidate is asked about its documents.
-
-    Attributes:
-        kind: as in `Scores`.
-        passages: where retrieval looks for answers.
-    """
-
-    questions: Sequence[Question]
-    kind: str
-    passages: Sequence[str] = ()
 
 
 class Examiner:
@@ -63,19 +40,21 @@ class Examiner:
         self._engines, self._client, self._wait_s = engines, client, wait_s
         self._control = ControlExam(client, folder)
 
-    async def load(self, adapter: str) -> EngineRecord:
-        """Have one engine hold the adapter, its canary passed; an engine that restarts or is full is waited for.
+    async def load(self, *adapters: str) -> EngineRecord:
+        """Have one engine hold the adapters, their canaries passed; an engine that restarts or is full is waited for.
 
         Raises:
+            TooMuch: no engine can hold so many.
             NoEngine: none is alive.
             Busy, EngineFailed: none could take it.
             AdapterRejected: the engine refused the files, or the canary failed.
         """
 
         async def load_it() -> EngineRecord:
-            engine = await self._least_loaded()
-            await self._engines.desire(engine.id, adapter, time.time())
-            await self._client.load(engine.url, adapter)
+            engine = await self._least_loaded(len(adapters))
+            for adapter in adapters:
+                await self._engines.desire(engine.id, adapter, time.time())
+                await self._client.load(engine.url, adapter)
             return engine
 
         return await self._patiently(load_it)
@@ -101,11 +80,16 @@ class Examiner:
 
         return await self._patiently(ask_it)
 
-    async def _least_loaded(self) -> EngineRecord:
+    async def _least_loaded(self, adapters: int = 0) -> EngineRecord:
         live = await self._engines.live()
         if not live:
             raise NoEngine("No engine is running: start one with `lorekeep engine`.")
-        return min(live, key=lambda engine: (len(engine.resident), engine.id))
+        fit = [engine for engine in live if engine.capacity >= adapters]
+        if not fit:
+            raise TooMuch(
+                f"The memory has {adapters} parts and no engine holds so many adapters: raise LOREKEEP_MAX_CPU_LORAS."
+            )
+        return min(fit, key=lambda engine: (len(engine.resident), engine.id))
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         passing = (NoEngine, Busy, EngineFailed)
@@ -116,18 +100,29 @@ class Examiner:
                 return await act()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def examine(self, engine: EngineRecord, adapter: str, exam: Exam) -> Scores:
-        """Ask the candidate and the base model the same questions, greedily, and the candidate the control set."""
-        asked = list(exam.questions)[:MAX_QUESTIONS]
+    async def examine(self, engine: EngineRecord, exams: Mapping[str, Exam]) -> Scores:
+        """Ask the base model and a candidate the same questions, greedily, and the candidate the control set.
+
+        Args:
+            exams: adapter -> what is asked about its documents; of several parts each question goes to the one that
+                selection picks for it, as when the memory serves.
+        """
+        posed = await asyncio.to_thread(pose, exams)
         ask = _Ask(self._client, engine.url)
-        said, by_base = await ask.all(adapter, asked), await ask.all(BASE, asked)
-        own = [one.answer for one in asked]
-        control = await self._control.compare(engine.url, adapter, engine.base_digest, own)
-        scores = Scores(exam.kind, len(asked), base=_share(by_base), adapter=_share(said), control=control)
-        if exam.kind == "recall":
+        based = [replace(one, picked=BASE) for one in posed]
+        said, by_base = await ask.all(posed), await ask.all(based)
+        control = worst([await self._leave_alone(engine, adapter, exam) for adapter, exam in exams.items()])
+        scores = Scores(kind_of(exams.values()), len(posed), _share(by_base), _share(said), control)
+        scores = replace(scores, parts=len(exams), routed=_share([one.picked == one.own for one in posed]))
+        if scores.kind == "recall":
             return scores
-        context, both = [await _with_passages(ask, model, asked, exam.passages) for model in (BASE, adapter)]
+        passages = [text for exam in exams.values() for text in exam.passages]
+        context, both = [await _with_passages(ask, asked, passages) for asked in (based, posed)]
         return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
+
+    async def _leave_alone(self, engine: EngineRecord, adapter: str, exam: Exam) -> Control:
+        own = [one.answer for one in exam.questions[:MAX_QUESTIONS]]
+        return await self._control.compare(engine.url, adapter, engine.base_digest, own)
 
 
 class _Ask:
@@ -137,9 +132,9 @@ class _Ask:
         self._client, self._url = client, url
         self._limit = asyncio.Semaphore(CONCURRENCY)
 
-    async def all(self, model: str, asked: Sequence[Question]) -> list[bool]:
-        """Say of each question whether it is answered right; one longer than the engine takes is not."""
-        return list(await asyncio.gather(*[self._is_right(model, one) for one in asked]))
+    async def all(self, posed: Sequence[Posed]) -> list[bool]:
+        """Say of each question whether who is picked answers it right; one longer than the engine takes is not."""
+        return list(await asyncio.gather(*[self._is_right(one.picked, one.question) for one in posed]))
 
     async def _is_right(self, model: str, one: Question) -> bool:
         body = {"model": model, "messages": [{"role": "user", "content": one.question}], "temperature": 0}
@@ -151,20 +146,21 @@ class _Ask:
         return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
 
 
-async def _with_passages(ask: _Ask, model: str, asked: Sequence[Question], passages: Sequence[str]) -> list[bool]:
-    """Ask a model with the passages that serving would give it; where it finds none, it answers none.
+async def _with_passages(ask: _Ask, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
+    """Ask with the passages that serving would give; where none is found, none is answered.
 
     Not of pairs: their passages are the questions with their answers, and say nothing of reading.
     """
     index = await asyncio.to_thread(PassageIndex, passages)
-    some = asked[:: max(1, -(-len(asked) // MAX_WITH_PASSAGES))]
-    found = [(one, index.search(one.question, PASSAGES)) for one in some]
-    prompted = [
-        replace(one, question=question_with_passages([hit.text for hit in hits], one.question))
-        for one, hits in found
-        if hits
-    ]
-    return [*await ask.all(model, prompted), *[False] * (len(some) - len(prompted))]
+    some = posed[:: max(1, -(-len(posed) // MAX_WITH_PASSAGES))]
+    found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
+    prompted = [_prompted(one, [hit.text for hit in hits]) for one, hits in found if hits]
+    return [*await ask.all(prompted), *[False] * (len(some) - len(prompted))]
+
+
+def _prompted(one: Posed, passages: Sequence[str]) -> Posed:
+    asked = question_with_passages(passages, one.question.question)
+    return replace(one, question=replace(one.question, question=asked))
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -13,7 +13,7 @@ from app.core.engines import EngineRecord
 from app.core.gate import Decision, decide
 from app.core.lifecycle import State
 from app.core.memory import Version
-from app.core.names import is_guard_id
+from app.core.names import AdapterName, is_guard_id
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.errors import (
@@ -42,7 +42,8 @@ from workers.languages.run import Shop
 from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.lease import Lease
-from workers.trainer.make import CandidateMaker, Maker, Progress
+from workers.trainer.make import CandidateMaker, Maker
+from workers.trainer.training import Progress
 from workers.trainer.write import Candidate, read_exam
 
 log = structlog.get_logger()
@@ -68,12 +69,14 @@ class Trainer:
         """Return what trains a version: of a memory, or of a language guard."""
         return self.guards if self.guards and is_guard_id(version.memory_id) else self.maker
 
-    async def judge(self, version: Version, candidate: Candidate, engine: EngineRecord) -> tuple[Progress, Decision]:
-        """Ask a candidate that an engine holds; return its scores and whether it may serve."""
+    async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
+        """Ask a version whose adapters an engine holds; return its scores and whether it may serve."""
         if self.guards and is_guard_id(version.memory_id):
-            return await self.guards.judge(version, candidate, engine)
-        exam = await asyncio.to_thread(read_exam, self.artifacts, candidate.name)
-        scores = await self.examiner.examine(engine, str(candidate.name), exam)
+            return await self.guards.judge(version, engine)
+        exams = {}
+        for name in version.adapters:
+            exams[name] = await asyncio.to_thread(read_exam, self.artifacts, AdapterName.parse(name))
+        scores = await self.examiner.examine(engine, exams)
         return scores.to_dict(), decide(scores, Recipe.from_dict(version.recipe))
 
 
@@ -183,15 +186,15 @@ class _Steps:
 
 async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     await step.to(State.PREPARING)
-    candidate = await trainer.maker_of(step.version).make(
+    candidates = await trainer.maker_of(step.version).make(
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
-    await step.to(State.EVALUATING, _weights_of(candidate))
-    engine = await trainer.examiner.load(str(candidate.name))
-    scores, decision = await trainer.judge(step.version, candidate, engine)
+    await step.to(State.EVALUATING, _weights_of(candidates))
+    engine = await trainer.examiner.load(*step.version.adapters)
+    scores, decision = await trainer.judge(step.version, engine)
     if decision.passed:
         await step.to(State.PUBLISHING, {"scores": scores})
-        await _publish(trainer, step, candidate)
+        await _publish(trainer, step)
         return
     if again := _next_seed(step.version.recipe):
         log.info("version.tried_again", seed=again["seed"], reason=decision.reason)
@@ -199,7 +202,8 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     else:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores, "error": error})
-    await trainer.engines.forget(str(candidate.name))
+    for name in step.version.adapters:
+        await trainer.engines.forget(name)
 
 
 def _next_seed(recipe: dict[str, Any]) -> dict[str, Any] | None:
@@ -208,15 +212,23 @@ def _next_seed(recipe: dict[str, Any]) -> dict[str, Any] | None:
     return {**recipe, "seed": recipe["seed"] + 1, "seeds": left - 1} if left > 1 else None
 
 
-async def _publish(trainer: Trainer, step: _Steps, candidate: Candidate) -> None:
+async def _publish(trainer: Trainer, step: _Steps) -> None:
     version = step.version
-    await asyncio.to_thread(trainer.artifacts.mark_published, candidate.name, version.scores)
+    first = AdapterName.parse(version.adapter)
+    await asyncio.to_thread(trainer.artifacts.mark_published, first, version.scores, version.parts)
     memory = await trainer.memories.get(version.tenant, version.memory_id)
     if memory.pinned:
-        await trainer.engines.pin(str(candidate.name))
+        for name in version.adapters:
+            await trainer.engines.pin(name)
     newest = {"current": version.number} if version.number >= memory.current else {}
     await step.to(State.READY, {"error": None}, **newest)
 
 
-def _weights_of(candidate: Candidate) -> dict[str, Any]:
-    return {"adapter": str(candidate.name), "digest": candidate.digest, "size_bytes": candidate.size_bytes}
+def _weights_of(candidates: list[Candidate]) -> dict[str, Any]:
+    names = tuple(str(one.name) for one in candidates)
+    return {
+        "adapter": names[0],
+        "digest": candidates[0].digest,
+        "size_bytes": sum(one.size_bytes for one in candidates),
+        "parts": names if len(names) > 1 else (),
+    }

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import structlog
 
@@ -12,7 +12,8 @@ from app.core.recipe import Recipe
 from app.core.sentences import title_of
 from workers.trainer.calls import Ask
 from workers.trainer.coverage import Coverage, cover, fill
-from workers.trainer.evaluate import MAX_QUESTIONS, Question
+from workers.trainer.divide import Division, divide
+from workers.trainer.exam import MAX_QUESTIONS, Question, spread
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
@@ -56,8 +57,11 @@ async def prepare(
     on_progress: OnProgress,
     *,
     cache: ExampleCache | None = None,
-) -> Lesson:
-    """Make a lesson of documents: pairs as they are, prose by passages, questions and worded texts.
+    parts: int = 1,
+) -> list[Lesson]:
+    """Make a lesson of documents for each part: pairs as they are, prose by passages, questions and worded texts.
+
+    What is worded and held out is the same however many parts there are.
 
     Raises:
         GeneratorFailed: the generator does not answer.
@@ -73,12 +77,53 @@ async def prepare(
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     check_no_overlap(held, taught)
-    asked = held or pairs or train or taught
-    questions = [
-        Question(one.question, one.answer, one.sentence) for one in _spread(asked, MAX_QUESTIONS) if one.kind == "chat"
-    ]
-    found = [*prose, *_as_passages(pairs, len(prose))]
-    return Lesson(taught, found, questions, "held_out" if held else "recall", coverage)
+    whole = Material(pairs, prose, train, taught, held, coverage)
+    if parts == 1:
+        return [whole.lesson(len(prose))]
+    division = await asyncio.to_thread(divide, prose, pairs, tokenizer, parts)
+    return [whole.of_part(division, number).lesson(len(prose)) for number in range(division.parts)]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What lessons are made of.
+
+    Attributes:
+        train: examples before they are answered in whole sentences, `taught` after; `held` are kept out of both.
+    """
+
+    pairs: list[Example]
+    prose: list[Passage]
+    train: list[Example]
+    taught: list[Example]
+    held: list[Example]
+    coverage: Coverage
+
+    def of_part(self, division: Division, part: int) -> Self:
+        """Return what belongs to one part; what was dropped is told of all of them."""
+
+        def own(examples: list[Example]) -> list[Example]:
+            return [one for one in examples if division.of_example(one) == part]
+
+        return replace(
+            self,
+            pairs=own(self.pairs),
+            prose=[one for one in self.prose if division.of_passage(one.document, one.index) == part],
+            train=own(self.train),
+            taught=own(self.taught),
+            held=own(self.held),
+            coverage=replace(
+                self.coverage,
+                facts=[one for one in self.coverage.facts if division.of_passage(one.document, one.passage) == part],
+            ),
+        )
+
+    def lesson(self, first: int) -> Lesson:
+        """Make the lesson; `first` is the index of the first pair among the passages, above every passage's."""
+        asked = spread(self.held or self.pairs or self.train or self.taught, MAX_QUESTIONS)
+        questions = [Question(one.question, one.answer, one.sentence) for one in asked if one.kind == "chat"]
+        found = [*self.prose, *_as_passages(self.pairs, first)]
+        return Lesson(self.taught, found, questions, "held_out" if self.held else "recall", self.coverage)
 
 
 def _covered(
@@ -117,9 +162,3 @@ def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
         Passage(pair.document, first + number, 0, len(text), text)
         for number, (pair, text) in enumerate(zip(pairs, texts, strict=True))
     ]
-
-
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
-    """Take at most so many, evenly from beginning to end."""
-    step = max(1, -(-len(examples) // most))
-    return list(examples[::step])

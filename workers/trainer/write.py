@@ -4,17 +4,18 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from app.core.memory import Version
 from app.core.names import AdapterName
+from app.core.partition import Part
 from app.core.recipe import THRESHOLDS
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from workers.base_model import sha256
-from workers.trainer.evaluate import Exam, Question
+from workers.trainer.exam import Exam, Question
 
 FORMAT = 1
 WEIGHTS = "adapter_model.safetensors"
@@ -23,7 +24,7 @@ QUESTIONS, PASSAGES = "questions.jsonl", "passages.jsonl"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A version whose weights are in the artifact store.
+    """A version, or one part of it, whose weights are in the artifact store.
 
     Attributes:
         name: what engines call it.
@@ -44,7 +45,7 @@ def write_candidate(
     Args:
         weights: a local folder that `save_adapter` wrote; gone afterwards.
         rows: JSONL files by name: passages, examples, steps.
-        facts: further fields of the manifest: base, canary, questions.
+        facts: further fields of the manifest: base, canary, questions, part.
     """
     digest = sha256(weights / WEIGHTS)
     name = AdapterName(version.tenant, version.memory_id, version.number, digest[:12])
@@ -70,20 +71,32 @@ def write_candidate(
     return Candidate(name, digest, size_bytes)
 
 
-def find_candidate(store: ArtifactStore, version: Version, base_digest: str) -> Candidate | None:
-    """Return what an earlier attempt trained for this version from the same recipe, documents and base model."""
+def find_candidates(store: ArtifactStore, version: Version, base_digest: str, parts: int = 1) -> dict[int, Candidate]:
+    """Return, by part, what earlier attempts trained for this version of so many parts.
+
+    Recipe, documents and base model are the same.
+    """
     documents = [asdict(document) for document in version.documents]
+    wanted = (_training(version.recipe), documents, base_digest, parts)
+    found = {}
+    for name, manifest in _kept(store, version):
+        part = Part(**manifest.get("part", {}))
+        if (_training(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"], part.of) == wanted:
+            found[part.index] = Candidate(name, manifest["digest"], manifest["size_bytes"])
+    return found
+
+
+def planned_parts(store: ArtifactStore, version: Version) -> int:
+    """Return how many parts a version is made of: as planned, or, with no plan, as it was imported."""
+    if version.plan:
+        return int(version.plan["partitions"])
+    return max((Part(**manifest.get("part", {})).of for _, manifest in _kept(store, version)), default=1)
+
+
+def _kept(store: ArtifactStore, version: Version) -> Iterator[tuple[AdapterName, dict[str, Any]]]:
     for name in store.versions(version.tenant, version.memory_id):
-        if name.version != version.number:
-            continue
-        manifest = store.read_manifest(name)
-        if (_training(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"]) == (
-            _training(version.recipe),
-            documents,
-            base_digest,
-        ):
-            return Candidate(name, manifest["digest"], manifest["size_bytes"])
-    return None
+        if name.version == version.number:
+            yield name, store.read_manifest(name)
 
 
 def _training(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""What a candidate is asked at its gate, and which of its parts is asked what."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from app.retrieve import PartIndex
+
+T = TypeVar("T")
+MAX_QUESTIONS = 64
+LEAST_QUESTIONS = 8  # of each part, however many there are
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question and the answer that counts as right; `sentence` is the one it was taken from, if any."""
+
+    question: str
+    answer: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a candidate, or one part of it, is asked about its documents.
+
+    Attributes:
+        kind: as in `Scores`.
+        passages: where retrieval looks for answers.
+    """
+
+    questions: Sequence[Question]
+    kind: str
+    passages: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Posed:
+    """One question, the adapter that learned its answer, and the one that selection picks for it."""
+
+    question: Question
+    own: str
+    picked: str
+
+
+def pose(exams: Mapping[str, Exam]) -> list[Posed]:
+    """Return at most `MAX_QUESTIONS` of a candidate, of several parts evenly, each with who is to answer it."""
+    if len(exams) == 1:
+        [(name, exam)] = exams.items()
+        return [Posed(question, name, name) for question in exam.questions[:MAX_QUESTIONS]]
+    index, names = PartIndex([exam.passages for exam in exams.values()]), list(exams)
+    most = max(LEAST_QUESTIONS, MAX_QUESTIONS // len(exams))
+    return [
+        Posed(question, name, names[index.pick(question.question)])
+        for name, exam in exams.items()
+        for question in spread(exam.questions, most)
+    ]
+
+
+def kind_of(exams: Collection[Exam]) -> str:
+    """Return the kind of a candidate's scores: of parts of both kinds, that which decides with no word of recall."""
+    kinds = {exam.kind for exam in exams if exam.questions}
+    return "held_out" if "held_out" in kinds else "recall"
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """Take at most so many, evenly from beginning to end."""
+    step = max(1, -(-len(items) // most))
+    return list(items[::step])
