@@ -49,7 +49,7 @@ class Up:
         """Return its descendants, by the last word of their command lines."""
         found = {}
         for one in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):  # one that just ended has no command line
                 found[one.cmdline()[-1]] = one
         return found
 
