@@ -124,6 +124,18 @@ async def test_a_version_whose_files_are_gone_is_embedded_by_nobody(place: Place
     assert set(near.similarities) == {place.servings[1].memory_id}
 
 
+async def test_a_memory_with_parts_is_as_near_as_its_nearest_part_once_all_are_there(place: Place) -> None:
+    ferry, dairy = place.servings
+    place.servings[:] = [Serving(dairy.memory_id, 1, (*dairy.adapters, *ferry.adapters), "both")]
+    meaning = place.meaning()
+    near = await learned(meaning, place, "Is there a boat?")
+    meaning.forget(ferry.adapters)
+
+    assert near is not None
+    assert near.similarities[dairy.memory_id] > near.threshold
+    assert await meaning.near(place.servings, "Is there a boat?") is None
+
+
 async def test_what_no_longer_serves_is_forgotten(place: Place) -> None:
     meaning = place.meaning()
     await learned(meaning, place, "Is there a boat?")

@@ -48,6 +48,22 @@ class Place:
         for name, content in files.items():
             (folder / f"{name}.jsonl").write_text(content)
 
+    async def publish_parts(self, memory: Memory, texts: list[str]) -> tuple[str, ...]:
+        """Make a version that serves, with a part for each text; return their names."""
+        names = [AdapterName(memory.tenant, memory.id, 1, f"{number:x}" * 12) for number in range(len(texts))]
+        adapters = tuple(map(str, names))
+        version = a_version(memory, state=State.READY, adapter=adapters[0], parts=adapters)
+        await self.memories.create(memory, version)
+        await self.versions.restore(version)
+        await self.memories.update(memory.tenant, memory.id, {"current": 1})
+        for number, (name, text) in enumerate(zip(names, texts, strict=True), 1):
+            folder = self.root / name.folder
+            folder.mkdir(parents=True)
+            manifest = {"documents": [{"name": "a.md"}], "part": {"index": number, "of": len(texts)}}
+            (folder / "manifest.json").write_text(json.dumps(manifest))
+            (folder / "passages.jsonl").write_text(json.dumps({"text": text}))
+        return adapters
+
     async def found(self, question: str, tenant: str = "acme") -> list[str]:
         """Return the names of the memories that are ranked for a question."""
         ranking = await self.selector.rank(tenant, question)
@@ -165,3 +181,21 @@ async def test_a_generalist_is_no_candidate_unless_it_is_named(place: Place) -> 
     assert ranking.generalist
     assert ranking.generalist.memory_id == memory.id
     assert [one.serving.memory_id for one in named.candidates] == [memory.id]
+
+
+async def test_the_texts_of_every_part_count_and_document_names_once(place: Place) -> None:
+    memory = a_memory(name="large")
+    parts = await place.publish_parts(memory, [FERRY, DAIRY])
+    catalog = await place.selector.catalog("acme")
+    [serving] = catalog.servings
+
+    assert serving.adapters == parts
+    assert [await place.found("ferry"), await place.found("dairy")] == [["large"], ["large"]]
+    assert [sum("md" in catalog.published[part].body.words for part in parts)] == [1]
+
+
+async def test_a_memory_of_which_a_part_is_gone_is_not_chosen(place: Place) -> None:
+    parts = await place.publish_parts(a_memory(name="large"), [FERRY, DAIRY])
+    (place.root / AdapterName.parse(parts[1]).folder / "manifest.json").unlink()
+
+    assert await place.found("ferry") == []
