@@ -12,11 +12,13 @@ from app.core.documents import Document, Pair
 from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.names import AdapterName
+from app.core.recipe import Recipe
+from app.rank import SELECTION, Published
 from app.retrieve import PartIndex
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
 from app.stores.redis import Registry
-from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, workshop
+from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, set_recipe, workshop
 from tests.trainer.test_make import make, remembered, tiny_maker
 from workers.trainer.write import Candidate, planned_parts
 
@@ -57,7 +59,9 @@ async def test_each_part_is_an_adapter_of_its_own_that_learned_its_own_pairs(red
     made = await make(maker, version, tell)
     manifests = [maker.artifacts.read_manifest(one.name) for one in made]
     learned = rows(maker.artifacts, made, "examples.jsonl")
+    named = [Published.from_json(maker.artifacts.read_file(one.name, SELECTION)) for one in made]
 
+    assert ["csv" in one.body.words for one in named if one] == [True, False, False]
     assert [one["part"] for one in manifests] == [{"index": n, "of": 3} for n in (1, 2, 3)]
     assert {one["name"] for one in manifests} == {str(one.name) for one in made}
     assert len({one.digest for one in made}) == 3
@@ -179,6 +183,26 @@ async def test_one_part_that_forgets_keeps_all_of_them_from_serving(workshop: Wo
     assert version.error
     assert "forgotten" in version.error["message"]
     assert version.scores["adapter"] == 1.0
+    assert await workshop.trainer.engines.desired("e1") == {}
+
+
+async def test_with_passages_each_question_goes_to_the_same_part(workshop: Workshop) -> None:
+    version = await judged(workshop)
+    prompted = [(model, text) for model, text in workshop.engine.questions if text.startswith("Answer from")]
+    own = {row["question"]: name_of(workshop, number % 2 + 1) for number, row in enumerate(QUESTIONS)}
+    asked = [(text.rpartition("Question: ")[2], model) for model, text in prompted if model != "base"]
+
+    assert version.scores["context_questions"] == len(QUESTIONS)
+    assert "both" in version.scores
+    assert sorted(asked) == sorted(own.items())
+
+
+async def test_parts_that_fail_are_forgotten_and_trained_with_the_next_seed(workshop: Workshop) -> None:
+    workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
+    await set_recipe(workshop, Recipe(seed=4, seeds=2))
+    version = await judged(workshop)
+
+    assert (version.state, version.recipe["seed"], version.recipe["seeds"]) == (State.QUEUED, 5, 1)
     assert await workshop.trainer.engines.desired("e1") == {}
 
 
