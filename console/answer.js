@@ -1,7 +1,7 @@
 // One answer: streamed into its place on the page, with who gave it and why.
 
 import { events, send } from "./api.js";
-import { abstention, answerer, considered, early, reading, source } from "./told.js";
+import { abstention, answerer, considered, early, reading, source, unwrapped } from "./told.js";
 
 const MOST_TOKENS = 256;
 
@@ -85,7 +85,7 @@ function fold(details, summary, items) {
 }
 
 function cited({ document: name, index, text }) {
-  return item(["cite", `${name}, passage ${index + 1}`], ["p", text]);
+  return item(["cite", `${name}, passage ${index + 1}`], ["p", unwrapped(text)]);
 }
 
 function weighed({ name, facts, fate }) {

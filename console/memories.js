@@ -127,6 +127,8 @@ function bind({ id, item }) {
       button.disabled = true;
       await run().catch(page.failed);
       button.disabled = false;
+      const next = button.hidden ? item.querySelector("button:not([hidden])") : button;
+      if (document.activeElement === document.body) next.focus(); // what was disabled or is hidden has lost it
     });
   act("cancel", async () => add(await (await send("POST", `${path(id)}/cancel`)).json()));
   act("retry", async () => add(await (await send("POST", `${path(id)}/retry`, {})).json()));

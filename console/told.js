@@ -48,7 +48,7 @@ export function source({ mode, used, engine, cold, load_ms }, names) {
     ...guards.map(({ id }) => `kept to ${names.get(id) ?? id}`),
     ...scores,
     ...(loads ? [cold ? `cold, loaded in ${Math.round(load_ms)} ms` : "warm"] : []),
-    engine,
+    `on ${engine}`,
   ].join(" · ");
 }
 
@@ -64,6 +64,9 @@ export function reading(passages) {
   const count = passages.length === 1 ? "1 passage" : `${passages.length} passages`;
   return `${count} of ${[...new Set(passages.map(({ document }) => document))].join(", ")}`;
 }
+
+/** A passage without the line ends that only wrapped its text; those before a list, a table or a heading stay. */
+export const unwrapped = (text) => text.replace(/([^\n])\n(?![\n\s#|>*+-]|\d+[.)]\s)/g, "$1 ");
 
 /** Say of each candidate who it is and what became of it. */
 export function considered(candidates) {

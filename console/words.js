@@ -28,7 +28,7 @@ export const percent = (share) => `${Math.round(share * 100)}%`;
 
 /** Say what a version's scores are shares of, and how it went with its parts where it has some. */
 export function asked({ questions, kind, parts, routed }) {
-  const which = kind === "recall" ? "that it was trained on" : "that it was not trained on";
-  const right = `Right answers to ${questions} question${questions === 1 ? "" : "s"} ${which}`;
+  const which = kind === "recall" ? "trained" : "unseen";
+  const right = `Right answers to ${questions} ${which} question${questions === 1 ? "" : "s"}`;
   return parts > 1 ? `${right}. It has ${parts} parts: the right one was picked for ${percent(routed)}.` : `${right}.`;
 }
