@@ -1,7 +1,7 @@
 // One answer: streamed into its place on the page, with who gave it and why.
 
 import { events, send } from "./api.js";
-import { abstention, answerer, considered, early, reading, source, unwrapped } from "./told.js";
+import { abstention, answerer, considered, early, glossary, reading, source, unwrapped } from "./told.js";
 
 const MOST_TOKENS = 256;
 
@@ -73,8 +73,9 @@ function tell(place, memory, names) {
   note.textContent = abstention(memory);
   note.hidden = !note.textContent;
   fold(place.querySelector(".passages"), reading(passages), passages.map(cited));
-  const why = memory.abstained ? "Why no memory?" : "Why this memory?";
-  fold(place.querySelector(".why"), why, considered(candidates).map(weighed));
+  const why = place.querySelector(".why");
+  fold(why, memory.abstained ? "Why no memory?" : "Why this memory?", considered(candidates).map(weighed));
+  why.querySelector(".hint").textContent = glossary(candidates);
 }
 
 /** Fill a foldable list; one with nothing in it is hidden. */

@@ -77,6 +77,13 @@ export function considered(candidates) {
   }));
 }
 
+/** Say what the figures of candidates mean, those that are there. */
+export function glossary(candidates) {
+  const probed = candidates.some(({ reason }) => reason.includes("entropy"));
+  const first = "Entropy: how unsure it is of its first word. Gain: how much surer than the base model.";
+  return `Score: how much its passages and questions share with yours.${probed ? ` ${first}` : ""}`;
+}
+
 const nearness = (similarity) => (similarity === null ? [] : [`similarity ${similarity.toFixed(2)}`]);
 
 /** What can be asked: [name, value], and which of them first. */

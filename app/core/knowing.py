@@ -26,7 +26,7 @@ class FirstToken:
         Paper: 2605.28889, the self-gate
         """
         shares = [math.exp(value) for value in self.logprobs.values()]
-        return -sum(share * math.log(share) for share in [*shares, 1 - sum(shares)] if share > 0)
+        return sum(-share * math.log(share) for share in [*shares, 1 - sum(shares)] if share > 0)
 
     def logprob(self, token: str) -> float:
         """Return a token's log-probability; of one that is not there the least that is, which bounds it from above."""

@@ -86,6 +86,11 @@ test("each candidate says what became of it", () => {
   });
 });
 
+test("figures are explained where they are shown", () => {
+  assert.ok(!told.glossary([{ reason: "below the threshold 2.00" }]).includes("Entropy"));
+  assert.ok(told.glossary([{ reason: "first token: entropy 0.10, gain +3.00 nats" }]).includes("Entropy"));
+});
+
 test("passages are counted and their documents named once", () => {
   assert.equal(told.reading([{ document: "a.md" }]), "1 passage of a.md");
   assert.equal(told.reading([{ document: "a.md" }, { document: "b.md" }, { document: "a.md" }]), "3 passages of a.md, b.md");
