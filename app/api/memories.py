@@ -13,7 +13,7 @@ from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
 from app.api.uploads import open_export, read_more_documents, read_new_memory
-from app.core.memory import Memory
+from app.core.memory import Memory, Version
 from app.core.names import is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
 from app.services.drafts import Ask
@@ -168,14 +168,17 @@ async def _view(gateway: Gateway, tenant: str, memory_id: str) -> MemoryView:
 
 
 async def _views(gateway: Gateway, memories: list[Memory]) -> list[MemoryView]:
-    """Join memories with their newest and their serving versions, in one round trip."""
-    wanted = {
-        (memory.id, number): memory for memory in memories for number in (memory.latest, memory.current) if number
-    }
+    """Join memories with their newest and their serving versions and their guards, all versions in one round trip."""
+    guards = await gateway.memories.guards_on(memories[0].tenant, {one.id for one in memories}) if memories else []
+    wanted = {(one.id, number): one for one in (*memories, *guards) for number in (one.latest, one.current) if number}
     versions = await gateway.versions.many([(memory, number) for (_, number), memory in wanted.items()])
     by_key = {(version.memory_id, version.number): version for version in versions}
+    above: dict[str, list[tuple[Memory, Version]]] = {}
+    for guard in guards:
+        if version := by_key.get((guard.id, guard.latest)):
+            above.setdefault(guard.metadata["memory"], []).append((guard, version))
     return [
-        MemoryView.of(memory, latest, by_key.get((memory.id, memory.current)))
+        MemoryView.of(memory, latest, by_key.get((memory.id, memory.current)), above.get(memory.id, []))
         for memory in memories
         if (latest := by_key.get((memory.id, memory.latest)))
     ]

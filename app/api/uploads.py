@@ -143,7 +143,7 @@ def _text(form: FormData, name: str) -> str | None:
 
 
 def _options(body: OptionsBody) -> Options:
-    return Options(_ask(body), dict(body.metadata), body.allow_duplicate, body.pinned)
+    return Options(_ask(body), dict(body.metadata), body.allow_duplicate, body.pinned, tuple(body.languages))
 
 
 def _ask(body: OptionsBody | MoreOptionsBody | PlanBody) -> Ask:

@@ -25,14 +25,20 @@ def remember(
         str | None, typer.Option(help="What to call the memory; the first file's name if not given.")
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Train a guard for this language on top of the memory, such as ko; may be repeated."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv or jsonl."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
     data = {"name": name} if name else {}
-    if recipe:
-        data["options"] = dumps({"recipe": {"name": recipe}})
+    options: dict[str, Any] = {"recipe": {"name": recipe}} if recipe else {}
+    options |= {"languages": language} if language else {}
+    if options:
+        data["options"] = dumps(options)
     with gateway(context) as client:
         memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:

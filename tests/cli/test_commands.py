@@ -57,6 +57,15 @@ def test_remember_names_the_recipe(document: str) -> None:
     assert b'{"recipe": {"name": "quick"}}' in sent.content
 
 
+def test_remember_names_the_languages_that_the_memory_is_to_keep_to(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "remember", document, "--language", "ko", "--language", "ja")
+    [sent] = gateway.asked("POST", "/v1/memories")
+
+    assert result.exit_code == 0
+    assert b'{"languages": ["ko", "ja"]}' in sent.content
+
+
 def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:
     result = run(FakeGateway(), "remember", document, "--name", "phone book", "--wait")
 
