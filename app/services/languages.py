@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from app.core.memory import DocumentRef, Memory
+from app.core.names import is_guard_id
 from app.errors import GuardNotFound, MemoryNotFound, MemoryNotReady
 from app.services.guard_drafts import Wish, draft_guard, recipe_of
 from app.services.remember import Rememberer
@@ -50,12 +51,22 @@ class Guards:
         Raises:
             GuardNotFound: the tenant has none with this id.
         """
-        if guard_id.startswith("lng_"):
-            try:
-                return await self._memories.get(tenant, guard_id)
-            except MemoryNotFound:
-                pass
-        raise GuardNotFound(f"There is no language guard {guard_id[:64]!r}: GET /v1/languages lists all.")
+        if not is_guard_id(guard_id):
+            raise GuardNotFound(f"There is no language guard {guard_id[:64]!r}: GET /v1/languages lists all.")
+        return await self.find(tenant, guard_id)
+
+    async def find(self, tenant: str, name_or_id: str) -> Memory:
+        """Return the guard with this id or name.
+
+        Raises:
+            GuardNotFound: the tenant has none such.
+        """
+        try:
+            return await self._memories.find(tenant, name_or_id, GUARD)
+        except MemoryNotFound as error:
+            raise GuardNotFound(
+                f"There is no language guard {name_or_id[:64]!r}: GET /v1/languages lists all."
+            ) from error
 
     async def newest(self, tenant: str, language: str, adapter: str = "") -> Memory:
         """Return the newest guard for a language that serves: one trained on top of `adapter`, else on the base model.

@@ -96,16 +96,19 @@ class MemoryStore:
             raise MemoryNotFound(f"There is no memory {memory_id[:64]!r}.")
         return Memory(**decode(row))
 
-    async def find(self, tenant: str, name_or_id: str) -> Memory:
-        """Return the memory with this id or name.
+    async def find(self, tenant: str, name_or_id: str, kind: str = layout.MEMORY) -> Memory:
+        """Return the memory, or guard, with this id or name.
 
         Raises:
             MemoryNotFound: the tenant has no such memory.
         """
         named = None
-        if not name_or_id.startswith("mem_"):
-            named = await self._redis.hget(layout.names_key(tenant), name_or_id)
-        return await self.get(tenant, named or name_or_id)
+        if not name_or_id.startswith(f"{kind}_"):
+            named = await self._redis.hget(layout.names_key(tenant, kind), name_or_id)
+        found = str(named or name_or_id)
+        if layout.kind_of(found) != kind:  # no id at all, or one of the other kind
+            raise MemoryNotFound(f"There is no memory {name_or_id[:64]!r}.")
+        return await self.get(tenant, found)
 
     async def page(
         self, tenant: str, *, limit: int, after: str = "", kind: str = layout.MEMORY
