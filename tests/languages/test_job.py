@@ -13,6 +13,7 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.guard_recipe import GuardRecipe
 from app.core.lifecycle import State
@@ -91,8 +92,9 @@ class Bytes:
             if request.method == "DELETE":
                 self.removed.append(request.url.path.rpartition("/")[2])
                 return httpx.Response(200, json={"name": "", "removed": True})
-            self.loaded.append(body.get("name", "composite"))
-            return httpx.Response(200, json={"name": "composite", "load_ms": 1.0, "cold": True, "facts": {}})
+            name = body["name"] if "name" in body else str(Composition.from_dict(body).name)
+            self.loaded.append(name)
+            return httpx.Response(200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {}})
         if request.url.path == "/tokenize":
             return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         if request.url.path == "/v1/chat/completions":
@@ -178,6 +180,8 @@ async def test_a_guard_that_keeps_to_its_language_serves_with_its_scores(worksho
     assert (version.state, version.error) == (State.READY, None)
     before, after = (version.scores[side]["strict"]["rpr"] for side in ("before", "after"))
     assert (before, after, version.scores["gain"]) == (0.0, 1.0, [1.0, 1.0])
+    nothing_long = {"lpr": 1.0, "wpr": 1.0, "lcpr": 1.0, "answers": 2, "scorable": 0}
+    assert version.scores["after"]["benchmark"] == nothing_long
     guard = await workshop.trainer.memories.get(workshop.guard.tenant, workshop.guard.id)
     assert guard.current == 1
     manifest = workshop.trainer.artifacts.read_manifest(workshop.trainer.artifacts.versions(guard.tenant, guard.id)[0])
