@@ -29,7 +29,7 @@ class Mode(StrEnum):
     AUTO = "auto"
 
 
-def ask(
+def ask(  # noqa: PLR0913 - a parameter an option
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     *,
