@@ -23,6 +23,7 @@
     │   ├── SlotsFull 409 slots_full
     │   ├── AdapterBusy 409 adapter_busy
     │   ├── MemoryNotReady 409 memory_not_ready
+    │   ├── MemoryFailed 409 memory_failed
     │   ├── OtherBaseModel 409 other_base_model
     │   └── NoPassages 409 no_passages
     ├── TooLarge 413 too_large
@@ -163,6 +164,12 @@ class AdapterBusy(Conflict):
 
 class MemoryNotReady(Conflict):
     code = "memory_not_ready"
+
+
+class MemoryFailed(Conflict):
+    """A guard waits for a memory that will not serve."""
+
+    code = "memory_failed"
 
 
 class OtherBaseModel(Conflict):

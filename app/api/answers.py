@@ -17,8 +17,9 @@ from app.api.replies import ModelList, ModelView, OpenAiReply, QueryReply
 from app.api.requests import CHAT_BODY, TEXT_BODY, QueryBody
 from app.api.tasks import end
 from app.core.names import BASE
-from app.errors import InvalidRequest, ModelNotFound
+from app.errors import InvalidRequest, MemoryNotFound, ModelNotFound
 from app.services.answer import CHAT, TEXT, Provenance, Stream
+from app.stores.layout import GUARD, MEMORY
 
 router = APIRouter(prefix="/v1", tags=["answers"], responses=RESPONSES, dependencies=[bearer])
 Result = TypeVar("Result")
@@ -84,17 +85,15 @@ async def query(request: Request, body: QueryBody, caller: Reader, gateway: Gate
 
 @router.get("/models", response_model=ModelList)
 async def models(caller: Reader, gateway: GatewayDep) -> ModelList:
-    """List what may stand in `model`: the base model, and each memory that serves, by its id and by its name."""
-    found = [ModelView(id=BASE, created=0, owned_by="lorekeep")]
-    more, after = True, ""
-    while more:
-        page, more = await gateway.memories.page(caller.tenant, limit=500, after=after)
-        after = page[-1].id if page else ""
-        more = more and bool(page)
-        for memory in page:
-            if memory.current:
-                facts = {"created": int(memory.created_at), "owned_by": memory.tenant, "name": memory.name}
-                found += [ModelView(id=memory.id, **facts), ModelView(id=memory.name, **facts)]
+    """List what may stand in `model`: the base model and every memory and guard that serves, by id and by name."""
+    found, names = [ModelView(id=BASE, created=0, owned_by="lorekeep")], set[str]()
+    for kind in (MEMORY, GUARD):
+        async for one in gateway.memories.every(caller.tenant, kind):
+            called = [one.id] if one.name in names else [one.id, one.name]  # a name means the memory before the guard
+            names.add(one.name)
+            if one.current:
+                facts = {"created": int(one.created_at), "owned_by": one.tenant, "name": one.name}
+                found += [ModelView(id=model, **facts) for model in called]
     return ModelList(data=found)
 
 
@@ -103,10 +102,13 @@ async def get_model(model: str, caller: Reader, gateway: GatewayDep) -> ModelVie
     """Show one model."""
     if model == BASE:
         return ModelView(id=BASE, created=0, owned_by="lorekeep")
-    memory = await gateway.memories.find(caller.tenant, model)
-    if not memory.current:
-        raise ModelNotFound(f"Memory {memory.name!r} cannot answer yet.", "model")
-    return ModelView(id=model, created=int(memory.created_at), owned_by=memory.tenant, name=memory.name)
+    try:
+        found = await gateway.memories.find(caller.tenant, model)
+    except MemoryNotFound:
+        found = await gateway.guards.find(caller.tenant, model)
+    if not found.current:
+        raise ModelNotFound(f"{found.name!r} cannot answer yet.", "model")
+    return ModelView(id=model, created=int(found.created_at), owned_by=found.tenant, name=found.name)
 
 
 async def _complete(request: Request, path: str, tenant: str, gateway: Gateway) -> Response:

@@ -16,7 +16,7 @@ from app.core.names import is_guard_id
 from app.errors import InvalidRequest
 from app.languages.policies import policy_for
 from app.languages.report import check
-from app.services.languages import Wish
+from app.services.guard_drafts import Wish
 from app.stores.layout import GUARD
 
 router = APIRouter(prefix="/v1/languages", tags=["languages"], responses=RESPONSES, dependencies=[bearer])

@@ -171,14 +171,17 @@ async def _view(gateway: Gateway, tenant: str, memory_id: str) -> MemoryView:
 
 
 async def _views(gateway: Gateway, memories: list[Memory]) -> list[MemoryView]:
-    """Join memories with their newest and their serving versions, in one round trip."""
-    wanted = {
-        (memory.id, number): memory for memory in memories for number in (memory.latest, memory.current) if number
-    }
+    """Join memories with their newest and their serving versions and their guards, all versions in one round trip."""
+    guards = await gateway.memories.guards_on(memories[0].tenant, {one.id for one in memories}) if memories else []
+    wanted = {(one.id, number): one for one in (*memories, *guards) for number in (one.latest, one.current) if number}
     versions = await gateway.versions.many([(memory, number) for (_, number), memory in wanted.items()])
     by_key = {(version.memory_id, version.number): version for version in versions}
+    above: dict[str, list[tuple[Memory, Version]]] = {}
+    for guard in guards:
+        if version := by_key.get((guard.id, guard.latest)):
+            above.setdefault(guard.metadata["memory"], []).append((guard, version))
     return [
-        MemoryView.of(memory, latest, by_key.get((memory.id, memory.current)))
+        MemoryView.of(memory, latest, by_key.get((memory.id, memory.current)), above.get(memory.id, []))
         for memory in memories
         if (latest := by_key.get((memory.id, memory.latest)))
     ]

@@ -1,5 +1,6 @@
 """What endpoints return."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,14 @@ class Problem(BaseModel):
 
     code: str
     message: str
+
+
+class LanguageOfMemory(BaseModel):
+    """A language guard on top of a memory."""
+
+    id: str
+    language: str
+    status: str
 
 
 class MemoryView(BaseModel):
@@ -32,12 +41,15 @@ class MemoryView(BaseModel):
     metadata: dict[str, str]
     pinned: bool
     generalist: bool
+    languages: list[LanguageOfMemory]
     created_at: float
     updated_at: float
 
     @classmethod
-    def of(cls, memory: Memory, latest: Version, current: Version | None) -> "MemoryView":
-        """Join a memory with its newest version and the one that serves."""
+    def of(
+        cls, memory: Memory, latest: Version, current: Version | None, guards: Sequence[tuple[Memory, Version]]
+    ) -> "MemoryView":
+        """Join a memory with its newest version, the one that serves, and the guards on top of it."""
         return cls(
             id=memory.id,
             name=memory.name,
@@ -52,6 +64,10 @@ class MemoryView(BaseModel):
             metadata=memory.metadata,
             pinned=memory.pinned,
             generalist=memory.generalist,
+            languages=[
+                LanguageOfMemory(id=guard.id, language=guard.metadata["language"], status=version.state)
+                for guard, version in guards
+            ],
             created_at=memory.created_at,
             updated_at=max(memory.updated_at, latest.updated_at),
         )

@@ -28,6 +28,7 @@ def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[s
         "properties": {
             "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
             "mode": {"enum": ["adapter", "context", "both", "auto"]},
+            "language": {"type": "string"},
             "explain": {"type": "boolean"},
             "compose": _inlined(ComposeOptions.model_json_schema()),
         },
@@ -71,6 +72,7 @@ class OptionsBody(Body):
     metadata: Metadata = Field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
+    languages: list[Short] = Field(default_factory=list, max_length=100)
 
 
 class MoreOptionsBody(Body):

@@ -151,7 +151,7 @@ def _text(form: FormData, name: str) -> str | None:
 
 
 def _options(body: OptionsBody) -> Options:
-    return Options(ask_of(body), dict(body.metadata), body.allow_duplicate, body.pinned)
+    return Options(ask_of(body), dict(body.metadata), body.allow_duplicate, body.pinned, tuple(body.languages))
 
 
 def ask_of(body: OptionsBody | MoreOptionsBody | PlanBody | RetryBody) -> Ask:

@@ -1,5 +1,6 @@
 """`lorekeep ask`: one question to a memory, or to the one that it is about."""
 
+import math
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -8,6 +9,15 @@ from rich.table import Table
 
 from app.cli.gateway import call, gateway
 from app.cli.output import Json, err, out, printable, show
+
+
+class Method(StrEnum):
+    """How several memories are put together."""
+
+    CAT = "cat"
+    LINEAR = "linear"
+    TIES = "ties"
+    DARE = "dare"
 
 
 class Mode(StrEnum):
@@ -19,7 +29,7 @@ class Mode(StrEnum):
     AUTO = "auto"
 
 
-def ask(
+def ask(  # noqa: PLR0913 - a parameter an option
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     *,
@@ -32,12 +42,23 @@ def ask(
     mode: Annotated[
         Mode, typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most.")
     ] = Mode.ADAPTER,
+    language: Annotated[
+        str | None, typer.Option(help="Keep the answer in this language, such as ko, by a guard that is ready.")
+    ] = None,
+    compose: Annotated[
+        Method | None, typer.Option(help="Several --memories answer as one adapter, put together in this way.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="With --compose: one number for each memory, as in 1,0.5.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show who was considered, and why.")] = False,
     json: Json = False,
 ) -> None:
     """Ask a memory, or the one that the question is about."""
     names = [name for one in memories.split(",") if (name := one.strip())]
     sent = {"question": question, "memories": names, "mode": mode, **({"explain": True} if explain else {})}
+    sent |= {"language": language} if language else {}
+    sent |= {"compose": recipe} if (recipe := _recipe(names, compose, weights)) else {}
     with gateway(context) as client:
         reply = call(client, "POST", "/v1/query", json=sent)
     if json:
@@ -47,6 +68,29 @@ def ask(
     err().print(_source(reply["memory"]), style="dim", markup=False, soft_wrap=True)
     if explain:
         _explain(reply["memory"])
+
+
+def _recipe(names: list[str], method: Method | None, weights: str | None) -> dict[str, Any]:
+    """Return how memories are put together; empty where they are not.
+
+    Raises:
+        BadParameter: the options do not fit each other.
+    """
+    if method is None:
+        if weights is not None:
+            raise typer.BadParameter("weights belong to a composite: name its --compose as well.")
+        return {}
+    if len(names) < 2:
+        raise typer.BadParameter("--compose takes several memories: name them as in --memories a,b.")
+    if weights is None:
+        return {"method": method}
+    try:
+        numbers = [float(one) for one in weights.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{weights!r} is not a list of numbers such as 1,0.5.") from error
+    if len(numbers) != len(names) or not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter(f"there are {len(names)} memories: give --weights one number for each.")
+    return {"method": method, "weights": numbers}
 
 
 def _explain(memory: dict[str, Any]) -> None:

@@ -28,6 +28,10 @@ def remember(
     no_split: Annotated[
         bool, typer.Option("--no-split", help="Refuse what one adapter cannot hold, in place of training several.")
     ] = False,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Train a guard for this language on top of the memory, such as ko; may be repeated."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
@@ -37,6 +41,7 @@ def remember(
     options: dict[str, Any] = {"recipe": {"name": recipe}} if recipe else {}
     if no_split:
         options["split"] = False
+    options |= {"languages": language} if language else {}
     if options:
         data["options"] = dumps(options)
     with gateway(context) as client:

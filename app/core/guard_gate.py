@@ -6,17 +6,22 @@ from typing import Any
 from app.core.gate import Control, Decision, interval
 from app.core.guard_recipe import GuardRecipe
 
-Figures = dict[str, Any]  # of `app.languages.metrics.Consistency`
+Figures = dict[str, Any]  # of `app.languages.metrics.Consistency`, or of the Language Confusion Benchmark
 _SILENT = {"empty": "are empty", "unscorable": "hold no word of the language", "english": "are wholly English"}
 _KEPT = {"mean_characters": "length", "distinct": "diversity", "ended": "share of answers that come to an end"}
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one model made of the prompts: its consistency, English-neutral and English-strict."""
+    """What one model made of the prompts: its consistency, English-neutral and English-strict.
+
+    Attributes:
+        benchmark: `lpr`, `wpr`, `lcpr`, 0-1, of the same answers, shown beside them; nothing is decided by it.
+    """
 
     neutral: Figures
     strict: Figures
+    benchmark: Figures
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class GuardScores:
         """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""
         fields = asdict(self)
         for side in (fields["before"], fields["after"]):
-            for figures in side.values():
+            for figures in (side["neutral"], side["strict"]):
                 if figures["rpr"] is not None:
                     low, high = interval(figures["rpr"], figures["scorable"])
                     figures["rpr_interval"] = [round(low, 4), round(high, 4)]

@@ -58,10 +58,14 @@ class Rates:
             return None
         return 2 * self.lpr * self.wpr / (self.lpr + self.wpr) if self.lpr + self.wpr else 0.0
 
+    @property
+    def shares(self) -> dict[str, float | None]:
+        """All three rates, as shares."""
+        return {"lpr": self.lpr, "wpr": self.wpr, "lcpr": self.lcpr}
+
     def to_dict(self) -> dict[str, float | int | None]:
         """Return them in per cent."""
-        shares = {"lpr": self.lpr, "wpr": self.wpr, "lcpr": self.lcpr}
-        told = {name: None if share is None else 100 * share for name, share in shares.items()}
+        told = {name: None if share is None else 100 * share for name, share in self.shares.items()}
         return {**told, "answers": self.answers, "scorable": self.scorable}
 
 

@@ -50,12 +50,17 @@ class Ask:
 
 @dataclass(frozen=True)
 class Options:
-    """What may be asked for beside the documents of a new memory."""
+    """What may be asked for beside the documents of a new memory.
+
+    Attributes:
+        languages: each gets a guard, trained on top of the memory once that serves.
+    """
 
     ask: Ask = field(default_factory=Ask)
     metadata: dict[str, str] = field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
+    languages: tuple[str, ...] = ()
 
 
 def _was_given(recipe: Recipe, before: Version) -> bool:

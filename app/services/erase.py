@@ -54,7 +54,16 @@ class Eraser:
         self._wake = asyncio.Event()
 
     async def bury(self, memory: Memory, rememberer: Rememberer) -> None:
-        """Delete a memory for every reader and end its training; the rest follows in the background."""
+        """Delete a memory for every reader, its guards first, and end their training; the rest follows later.
+
+        Cut off in between it leaves a memory without guards, which can be deleted again.
+        """
+        for guard in await self._at.memories.guards_on(memory.tenant, {memory.id}):
+            await self._bury(guard, rememberer)
+        await self._bury(memory, rememberer)
+        self._wake.set()
+
+    async def _bury(self, memory: Memory, rememberer: Rememberer) -> None:
         versions = await self._at.versions.of(memory)
         training = [version for version in versions if version.state in OPEN]
         for version in training:
@@ -65,7 +74,6 @@ class Eraser:
         await self._at.memories.bury(memory, _tombstone(memory, versions, training))
         for version in training:
             await rememberer.stop(Job(memory.tenant, memory.id, version.number))
-        self._wake.set()
 
     async def run(self) -> None:
         """Settle what is owed, for ever; what fails is tried again."""

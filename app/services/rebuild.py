@@ -7,7 +7,7 @@ from typing import Any
 
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.core.names import AdapterName
+from app.core.names import AdapterName, is_guard_id
 from app.errors import MemoryNotFound, NameTaken
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
@@ -70,7 +70,8 @@ class Rebuilder:
         the name to be given up.
         """
         done = dict.fromkeys(("ready", "queued", "already_there", "erased", "name_taken"), 0)
-        for tenant, memory_id in await asyncio.to_thread(lambda: list(self._artifacts.memories())):
+        found = await asyncio.to_thread(lambda: list(self._artifacts.memories()))
+        for tenant, memory_id in sorted(found, key=lambda one: is_guard_id(one[1])):  # a guard fails without its memory
             done[await self._one(tenant, memory_id)] += 1
         return done
 

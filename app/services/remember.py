@@ -18,6 +18,7 @@ from app.core.memory import DocumentRef, Memory, Version
 from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound
 from app.services.documents import read_documents
 from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
+from app.services.guard_drafts import check_guardable, check_languages, guards_on
 from app.services.plan import Planner
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import Idempotency, MemoryStore
@@ -60,7 +61,8 @@ class Rememberer:
             key: the client's Idempotency-Key.
 
         Raises:
-            InvalidRequest: no documents, or one that cannot be read; see `app.services.documents`.
+            InvalidRequest: no documents, one that cannot be read (see `app.services.documents`), or a language that no
+                guard can be trained for.
             TooMuch: the base model cannot hold them.
             NameTaken, DuplicateContent, IdempotencyMismatch: as they say. Nothing is kept then.
         """
@@ -68,17 +70,22 @@ class Rememberer:
         if once and (seen := await self._memories.seen(tenant, once)):
             return seen
         wish = options.ask.wish()
+        check_languages(options.languages)
         documents = _without_twins(await _read(uploads))
         checked = checked_name(name if name is not None else name_from(documents[0].document.name))
         refs = [_ref(one.document) for one in documents]
         memory = new_memory(tenant, checked, refs, options)
-        version = new_version(memory, refs, *await self._planner.draft([one.document for one in documents], wish))
+        recipe, plan = await self._planner.draft([one.document for one in documents], wish)
+        if plan:
+            check_guardable(options.languages, plan.partitions)
+        version = new_version(memory, refs, recipe, plan)
         return await self.accept(
             memory,
             version,
             lambda: self._keep_documents(memory, documents),
             unique_content=not options.allow_duplicate,
             once=once,
+            guards=guards_on(memory, options.languages),
         )
 
     async def accept(
@@ -89,27 +96,41 @@ class Rememberer:
         *,
         unique_content: bool,
         once: Idempotency | None,
+        guards: Sequence[tuple[Memory, Version]] = (),
     ) -> str:
         """Keep what a new memory is made of, then the record that restores it; register and queue it; return its id.
 
         Args:
             keep: writes the files, in a thread; whatever fails, they are erased again.
+            guards: accepted with it, in the same step.
 
         Raises:
             NameTaken, DuplicateContent, IdempotencyMismatch: nothing is kept.
         """
+        all_of_it = [(memory, version), *guards]
         try:
             await asyncio.to_thread(keep)
-            await asyncio.to_thread(self._artifacts.write_memory, memory.tenant, memory.id, to_record(memory, version))
-            memory_id, made = await self._memories.create(memory, version, unique_content=unique_content, once=once)
+            await asyncio.to_thread(self._write_records, all_of_it)
+            memory_id, made = await self._memories.create(
+                memory, version, unique_content=unique_content, once=once, guards=guards
+            )
         except BaseException:
-            await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)
+            await asyncio.to_thread(self._erase, all_of_it)
             raise
         if made:
-            await self.enqueue(Job(memory.tenant, memory_id, version.number))
+            for one, queued in all_of_it:
+                await self.enqueue(Job(one.tenant, one.id, queued.number))
         else:
-            await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)
+            await asyncio.to_thread(self._erase, all_of_it)
         return memory_id
+
+    def _write_records(self, accepted: Sequence[tuple[Memory, Version]]) -> None:
+        for memory, version in accepted:
+            self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
+
+    def _erase(self, refused: Sequence[tuple[Memory, Version]]) -> None:
+        for memory, _ in refused:
+            self._artifacts.erase_memory(memory.tenant, memory.id)
 
     async def add_documents(self, memory: Memory, uploads: Sequence[Upload], ask: Ask) -> None:
         """Queue a new version made of the documents there are and these; one of the same name takes its place.

@@ -11,6 +11,7 @@ from app.core.memory import Memory
 from app.core.modes import Mode
 from app.core.names import BASE, AdapterName
 from app.errors import (
+    GuardNotFound,
     InvalidRequest,
     MemoryNotFound,
     MemoryNotReady,
@@ -157,10 +158,19 @@ class Resolver:
                 what = "memory.compose" if extension.compose else f"Mode {extension.mode}"
                 raise InvalidRequest(f"{what} needs a memory: name one as model or in memory.ids.", "memory.ids")
             return Target(asked=model)
-        target = await self._of_memory(tenant, named, model, "adapter" if extension.mode == "auto" else extension.mode)
+        target = await self._one(tenant, named, model, extension)
         if extension.compose:  # of one memory: that memory, but a recipe that makes no sense is refused all the same
             composition_of([target.adapters[:1]], extension.compose)
         return target
+
+    async def _one(self, tenant: str, named: str, model: str, extension: Extension) -> Target:
+        mode: Mode = "adapter" if extension.mode == "auto" else extension.mode
+        try:
+            return await self._of_memory(tenant, named, model, mode)
+        except ModelNotFound:
+            if extension.ids:
+                raise
+            return await self._of_guard(tenant, model, extension)
 
     async def _composite(self, tenant: str, model: str, extension: Extension) -> Target:
         assert extension.compose is not None, "several ids without a recipe are chosen from"
@@ -181,14 +191,35 @@ class Resolver:
         own = {"memory_id": memory.id, "version": memory.current, "adapter": adapters[0], "adapters": adapters}
         return Target(asked=model, mode=mode, **own)
 
+    async def _of_guard(self, tenant: str, model: str, extension: Extension) -> Target:
+        """Return a guard as what a client names: alone, or with the memory's version that it was trained on top of."""
+        try:
+            guard = await self._guards.find(tenant, model)
+        except GuardNotFound as error:
+            raise _no_model(model) from error
+        if extension.mode != "adapter" or extension.compose or extension.language:
+            raise InvalidRequest(
+                f"`model` is language guard {guard.name!r}: name a memory, or base, beside "
+                "memory.mode, memory.compose and memory.language.",
+                "model",
+            )
+        if not guard.current:
+            latest = await self._versions.get(tenant, guard.id, guard.latest)
+            raise MemoryNotReady(f"Language guard {guard.name!r} is {latest.state}: it cannot answer yet.", "model")
+        adapter, *_ = await self._versions.adapters(tenant, guard.id, guard.current)
+        target = Target(asked=model, memory_id=guard.id, version=guard.current, adapter=adapter)
+        if "adapter" not in guard.metadata:
+            return target
+        name = AdapterName.parse(guard.metadata["adapter"])
+        below = Target(asked=model, memory_id=name.owner, version=name.version, adapter=str(name))
+        return _sum(below, target)
+
     async def memory(self, tenant: str, named: str) -> Memory:
         """Find a memory that serves; raises as `resolve` does."""
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
-            raise ModelNotFound(
-                f"There is no model or memory {named[:128]!r}: GET /v1/models lists all.", "model"
-            ) from error
+            raise _no_model(named) from error
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
@@ -207,10 +238,19 @@ class Resolver:
             return guard
         if target.mode == "context":
             return target.model_copy(update={"guard": guard})
-        members = tuple(sorted((target, guard), key=lambda one: one.adapter))
-        composition = Composition.sum_of([AdapterName.parse(one.adapter) for one in members])
-        made = {"adapter": str(composition.name), "composition": composition, "members": members}
-        return target.model_copy(update=made)
+        return _sum(target, guard)
+
+
+def _no_model(named: str) -> ModelNotFound:
+    return ModelNotFound(f"There is no model or memory {named[:128]!r}: GET /v1/models lists all.", "model")
+
+
+def _sum(target: Target, guard: Target) -> Target:
+    """Return a memory's target with a guard's update added to it."""
+    members = tuple(sorted((target, guard), key=lambda one: one.adapter))
+    composition = Composition.sum_of([AdapterName.parse(one.adapter) for one in members])
+    made = {"adapter": str(composition.name), "composition": composition, "members": members}
+    return target.model_copy(update=made)
 
 
 def cache_salt(tenant: str, served: str, own: object) -> str:

@@ -7,7 +7,7 @@ language guard is kept as a memory is, under an id of its own kind and so with n
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.stores.scripts import Scripts
 from app.stores.versions import Job
 
 IDEMPOTENCY_TTL_S = 24 * 3600
+_PAGE = 500
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,20 @@ class MemoryStore:
         self._scripts = Scripts(redis)
 
     async def create(
-        self, memory: Memory, version: Version, *, unique_content: bool = True, once: Idempotency | None = None
+        self,
+        memory: Memory,
+        version: Version,
+        *,
+        unique_content: bool = True,
+        once: Idempotency | None = None,
+        guards: Sequence[tuple[Memory, Version]] = (),
     ) -> tuple[str, bool]:
         """Accept a memory and its first version, queued, as one step.
 
         Args:
             unique_content: refuse documents that are already a memory of this tenant.
             once: makes the call safe to repeat for a day.
+            guards: accepted in the same step, each with its only version.
 
         Returns:
             The memory's id, and whether this call made it; not so when `once` was seen before.
@@ -55,16 +63,16 @@ class MemoryStore:
             NameTaken, DuplicateContent, IdempotencyMismatch: nothing was written.
         """
         tenant, now = memory.tenant, memory.created_at
-        keys = _shelf(tenant, memory.id)
-        keys += [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, version.number)]
-        keys += [layout.events_key(tenant, memory.id), layout.JOBS]
+        shelf, own = _shelf(tenant, memory.id), _rows(memory, version)
+        keys = [*shelf, *_row_keys(memory, version), layout.JOBS]
         keys += [layout.idempotency_key(tenant, once.key) if once else "", layout.revision_key(tenant)]
+        for guard, only in guards:
+            names, _, ids = _shelf(tenant, guard.id)
+            keys += [names, ids, *_row_keys(guard, only)]
         content = memory.content if unique_content else ""
-        rows = [flat(dataclasses.asdict(memory)), flat(dataclasses.asdict(version))]
-        first = state_event(State.QUEUED, version.number)
-        job = str(Job(tenant, memory.id, version.number))
         remembered = json.dumps([memory.id, once.request_digest]) if once else ""
-        args = [memory.name, content, memory.id, *rows, first, job, now, remembered, IDEMPOTENCY_TTL_S]
+        beside = json.dumps([[guard.name, guard.id, *_rows(guard, only)] for guard, only in guards])
+        args = [memory.name, content, memory.id, *own, now, remembered, IDEMPOTENCY_TTL_S, beside]
         outcome, value = await self._scripts.run("create", keys, args)
         return _created(memory, outcome, value, once)
 
@@ -88,16 +96,19 @@ class MemoryStore:
             raise MemoryNotFound(f"There is no memory {memory_id[:64]!r}.")
         return Memory(**decode(row))
 
-    async def find(self, tenant: str, name_or_id: str) -> Memory:
-        """Return the memory with this id or name.
+    async def find(self, tenant: str, name_or_id: str, kind: str = layout.MEMORY) -> Memory:
+        """Return the memory, or guard, with this id or name.
 
         Raises:
             MemoryNotFound: the tenant has no such memory.
         """
         named = None
-        if not name_or_id.startswith("mem_"):
-            named = await self._redis.hget(layout.names_key(tenant), name_or_id)
-        return await self.get(tenant, named or name_or_id)
+        if not name_or_id.startswith(f"{kind}_"):
+            named = await self._redis.hget(layout.names_key(tenant, kind), name_or_id)
+        found = str(named or name_or_id)
+        if layout.kind_of(found) != kind:  # no id at all, or one of the other kind
+            raise MemoryNotFound(f"There is no memory {name_or_id[:64]!r}.")
+        return await self.get(tenant, found)
 
     async def page(
         self, tenant: str, *, limit: int, after: str = "", kind: str = layout.MEMORY
@@ -110,6 +121,21 @@ class MemoryStore:
                 pipe.hgetall(layout.memory_key(tenant, memory_id))
             rows = await pipe.execute()
         return [Memory(**decode(row)) for row in rows if row], len(ids) > limit
+
+    async def every(self, tenant: str, kind: str = layout.MEMORY) -> AsyncIterator[Memory]:
+        """Yield all memories, or guards, newest first."""
+        after, more = "", True
+        while more:
+            page, more = await self.page(tenant, limit=_PAGE, after=after, kind=kind)
+            for memory in page:
+                yield memory
+            after = page[-1].id if page else ""
+            more = more and bool(page)
+
+    async def guards_on(self, tenant: str, memory_ids: Collection[str]) -> list[Memory]:
+        """Return the guards that are trained, or to be trained, on top of some memories, newest first."""
+        every = self.every(tenant, layout.GUARD)
+        return [guard async for guard in every if guard.metadata.get("memory") in memory_ids]
 
     async def update(self, tenant: str, memory_id: str, fields: Mapping[str, Any]) -> None:
         """Set fields of a memory that no other key depends on: metadata, pinned, current.
@@ -156,11 +182,26 @@ def _shelf(tenant: str, memory_id: str) -> list[str]:
     return [layout.names_key(tenant, kind), layout.contents_key(tenant, kind), layout.memories_key(tenant, kind)]
 
 
+def _row_keys(memory: Memory, version: Version) -> list[str]:
+    """Return the keys of what `_rows` holds."""
+    tenant, memory_id = memory.tenant, memory.id
+    keys = [layout.memory_key(tenant, memory_id), layout.version_key(tenant, memory_id, version.number)]
+    return [*keys, layout.events_key(tenant, memory_id)]
+
+
+def _rows(memory: Memory, version: Version) -> list[str]:
+    """Return what `create` writes: both rows, the first event, the job."""
+    rows = [flat(dataclasses.asdict(memory)), flat(dataclasses.asdict(version))]
+    return [*rows, state_event(State.QUEUED, version.number), str(Job(memory.tenant, memory.id, version.number))]
+
+
 def _created(memory: Memory, outcome: str, value: str, once: Idempotency | None) -> tuple[str, bool]:
     if outcome == "idempotent" and once is not None:
         return _same_request(value, once), False
     if outcome == "name_taken":
         raise _name_taken(memory.name, value)
+    if outcome == "guard_name_taken":
+        raise NameTaken(f"Language guard {value} has the name that a new one was to have: send the request again.")
     if outcome == "duplicate":
         raise DuplicateContent(
             f"These documents are already memory {value}: use that one, or send options.allow_duplicate=true."

@@ -213,3 +213,70 @@ async def test_a_memory_is_not_answered_without_the_language_that_was_asked_for(
     reply = await ask(http, "ada", language="ko")
 
     assert (reply.status_code, reply.json()["error"]["code"]) == (404, "guard_not_found")
+
+
+async def test_models_list_every_guard_that_serves_and_no_other(world: World, http: httpx.AsyncClient) -> None:
+    guard, waiting = await ready_guard(world), await trained(http)
+    await ready_guard(world, tenant="other")
+    listed = [one["id"] for one in (await http.get("/v1/models")).json()["data"]]
+
+    assert listed == ["base", guard.id, guard.name]
+    assert (await http.get(f"/v1/models/{guard.id}")).json()["name"] == guard.name
+    assert (await http.get(f"/v1/models/{waiting['id']}")).status_code == 404
+
+
+async def test_a_name_means_the_memory_before_the_guard(world: World, http: httpx.AsyncClient) -> None:
+    ada, guard = await world.ready("ada"), await ready_guard(world)
+    await world.gateway.memories.rename("acme", guard.id, "ada")
+    await world.report()
+    listed = [one["id"] for one in (await http.get("/v1/models")).json()["data"]]
+
+    assert listed == ["base", ada.memory.id, "ada", guard.id]
+    assert f"from {ada.adapter}" in (await ask(http, "ada")).text
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+async def test_a_guard_named_as_model_answers_alone(world: World, http: httpx.AsyncClient, by: str) -> None:
+    guard = await ready_guard(world)
+    await world.report()
+    reply = await ask(http, getattr(guard, by))
+
+    assert f"from acme.{guard.id}.v1" in reply.text
+    assert [one["id"] for one in reply.json()["memory"]["used"]] == [guard.id]
+
+
+async def test_a_guard_on_top_of_a_memory_named_as_model_answers_with_it(world: World, http: httpx.AsyncClient) -> None:
+    ada = await world.ready("ada")
+    guard = await ready_guard(world, memory=ada.memory.id, adapter=ada.adapter)
+    await world.report()
+    used = (await ask(http, guard.name)).json()["memory"]["used"]
+
+    assert {one["id"] for one in used} == {ada.memory.id, guard.id}
+
+
+async def test_another_tenants_guard_as_model_is_a_404(world: World, http: httpx.AsyncClient) -> None:
+    guard = await ready_guard(world, tenant="other")
+    await world.report()
+    replies = [await ask(http, guard.id), await ask(http, guard.name), await http.get(f"/v1/models/{guard.id}")]
+
+    assert [reply.status_code for reply in replies] == [404, 404, 404]
+    assert {reply.json()["error"]["code"] for reply in replies[:2]} == {"model_not_found"}
+
+
+@pytest.mark.parametrize("memory", [{"mode": "context"}, {"language": "ko"}, {"compose": {"method": "cat"}}])
+async def test_a_guard_named_as_model_takes_nothing_beside_it(
+    world: World, http: httpx.AsyncClient, memory: dict[str, Any]
+) -> None:
+    guard = await ready_guard(world)
+    reply = await ask(http, guard.id, **memory)
+
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "model")
+
+
+async def test_a_guard_that_is_not_ready_cannot_answer_and_is_no_memory(world: World, http: httpx.AsyncClient) -> None:
+    guard = await trained(http)
+
+    assert (await ask(http, guard["id"])).json()["error"]["code"] == "memory_not_ready"
+    assert (await ask(http, "base", ids=[guard["id"]])).status_code == 404
+    on_top = await http.post("/v1/languages", json={"language": "ko", "memory": guard["id"]})
+    assert (on_top.status_code, on_top.json()["error"]["code"]) == (404, "memory_not_found")

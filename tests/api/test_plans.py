@@ -202,6 +202,16 @@ async def test_what_one_adapter_cannot_hold_is_split_by_itself(http: httpx.Async
 
 
 @pytest.mark.usefixtures("bases")
+async def test_a_memory_of_several_parts_can_name_no_languages(world: World, http: httpx.AsyncClient) -> None:
+    before = await world.traces()
+    reply = await http.post("/v1/memories", json=upload(200, languages=["ko"]))
+
+    assert reply.status_code == 400
+    assert "learned in 2 parts" in reply.json()["error"]["message"]
+    assert await world.traces() == before
+
+
+@pytest.mark.usefixtures("bases")
 async def test_a_retry_may_be_refused_to_split(world: World, http: httpx.AsyncClient) -> None:
     memory = (await http.post("/v1/memories", json=upload(200))).json()
     await http.post(f"/v1/memories/{memory['id']}/cancel")

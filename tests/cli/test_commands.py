@@ -78,6 +78,15 @@ def test_progress_says_which_part_is_trained() -> None:
     assert "part 2 of 3  7/9" in shown.getvalue()
 
 
+def test_remember_names_the_languages_that_the_memory_is_to_keep_to(document: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "remember", document, "--language", "ko", "--language", "ja")
+    [sent] = gateway.asked("POST", "/v1/memories")
+
+    assert result.exit_code == 0
+    assert b'{"languages": ["ko", "ja"]}' in sent.content
+
+
 def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:
     result = run(FakeGateway(), "remember", document, "--name", "phone book", "--wait")
 
@@ -150,6 +159,52 @@ def test_ask_prints_the_answer_alone_on_stdout_and_where_it_is_from_beside_it() 
     assert json.loads(sent.content) == {"question": "who?", "memories": ["phone book"], "mode": "context"}
     assert result.stdout == "who? \N{REPLACEMENT CHARACTER}[31m[b]42\n"
     assert result.stderr == f"context · {MEMORY_ID} v1 · one · loaded in 41 ms\n"
+
+
+def test_ask_names_a_language() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "ask", "who?", "--memory", "phone book", "--language", "ko")
+    [sent] = gateway.asked("POST", "/v1/query")
+
+    assert result.exit_code == 0
+    assert json.loads(sent.content)["language"] == "ko"
+
+
+@pytest.mark.parametrize(
+    ("more", "recipe"),
+    [
+        (["--compose", "ties"], {"method": "ties"}),
+        (["--compose", "cat", "--weights", "1,0.5"], {"method": "cat", "weights": [1.0, 0.5]}),
+    ],
+)
+def test_ask_puts_several_memories_together(more: list[str], recipe: dict[str, Any]) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "ask", "who?", "--memories", "phone book, notes", *more)
+    [sent] = gateway.asked("POST", "/v1/query")
+
+    assert result.exit_code == 0
+    assert json.loads(sent.content)["compose"] == recipe
+    assert json.loads(sent.content)["memories"] == ["phone book", "notes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--compose", "cat"], "several memories"),
+        (["--memories", "a,b", "--weights", "1,1"], "--compose"),
+        (["--memories", "a,b", "--compose", "cat", "--weights", "1,x"], "not a list of numbers"),
+        (["--memories", "a,b", "--compose", "cat", "--weights", "1"], "2 memories"),
+        (["--memories", "a,b", "--compose", "cat", "--weights", "1,nan"], "2 memories"),
+        (["--memories", "a,b", "--compose", "sum"], "ties"),
+    ],
+)
+def test_a_composite_that_makes_no_sense_is_asked_of_nobody(arguments: list[str], told: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "ask", "who?", *arguments)
+
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not gateway.requests
 
 
 def test_ask_chooses_among_all_memories_or_a_few() -> None:

@@ -10,6 +10,7 @@ from app.core.guard_gate import GuardScores, Side, decide_guard
 from app.core.guard_recipe import GuardRecipe
 
 RECIPE = GuardRecipe(language="ko")
+BENCHMARK = {"lpr": 0.9, "wpr": 0.8, "lcpr": 0.847, "answers": 100, "scorable": 90}
 
 
 def figures(rpr: float | None, **more: Any) -> dict[str, Any]:
@@ -19,8 +20,8 @@ def figures(rpr: float | None, **more: Any) -> dict[str, Any]:
 
 def scores(after: dict[str, Any], **more: Any) -> GuardScores:
     control = Control(40, 0.5, 0.5, 20, 20, 0, 0, 0.0, 0.0, 0.0)
-    before = Side(figures(0.8), figures(0.6))
-    made = GuardScores("ko", False, before, Side(after, figures(0.6)), None, 0.0, 0.0, 16, 0.5, 0.5, control)
+    before = Side(figures(0.8), figures(0.6), BENCHMARK)
+    made = GuardScores("ko", False, before, Side(after, figures(0.6), BENCHMARK), None, 0.0, 0.0, 16, 0.5, 0.5, control)
     return replace(made, **more)
 
 
@@ -56,3 +57,4 @@ def test_shares_are_told_with_their_intervals() -> None:
 
     low, high = told["after"]["neutral"]["rpr_interval"]
     assert low < 0.9 < high
+    assert told["after"]["benchmark"] == BENCHMARK

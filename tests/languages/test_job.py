@@ -4,7 +4,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ import pytest
 import stamina
 from pydantic import SecretStr
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.guard_recipe import GuardRecipe
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
+from app.core.names import AdapterName
+from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
@@ -37,6 +40,8 @@ from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.job import Trainer, work
 from workers.trainer.make import CandidateMaker
+from workers.trainer.model import attach_lora, load_base, save_adapter
+from workers.trainer.write import scratch, write_candidate
 
 pytestmark = pytest.mark.redis
 TOKENIZER = byte_tokenizer()
@@ -87,8 +92,9 @@ class Bytes:
             if request.method == "DELETE":
                 self.removed.append(request.url.path.rpartition("/")[2])
                 return httpx.Response(200, json={"name": "", "removed": True})
-            self.loaded.append(body["name"])
-            return httpx.Response(200, json={"load_ms": 1.0, "cold": True})
+            name = body["name"] if "name" in body else str(Composition.from_dict(body).name)
+            self.loaded.append(name)
+            return httpx.Response(200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {}})
         if request.url.path == "/tokenize":
             return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         if request.url.path == "/v1/chat/completions":
@@ -106,7 +112,8 @@ class Bytes:
         self.asked["base" if body["model"] == "base" else "adapter"] += len(many)
         if body["max_tokens"] == RECIPE.look_ahead:
             return [{"index": i, "token_ids": ids_of("안")[1:]} for i in range(len(many))]
-        mended = body["model"].split(".")[2:3] == ["v1"] and body["temperature"]  # what asks for foreign text is greedy
+        trained = body["model"].split(".")[2:3] == ["v1"] and ".mem_" not in body["model"]
+        mended = trained and body["temperature"]  # what asks for foreign text is greedy
         says = self.guarded if mended else "안녕 hello"
         return [{"index": i, "token_ids": [*ids_of(says), END]} for i in range(len(many))]
 
@@ -134,6 +141,14 @@ class Workshop:
         await work(self.trainer, self.job)
         return await self.trainer.versions.get(self.guard.tenant, self.guard.id, 1)
 
+    async def forget_the_pause(self) -> None:
+        """Let a job that was put back be taken up at once."""
+        await self.redis.hset(version_key(self.guard.tenant, self.guard.id, 1), "lease_until", "0.0")
+
+    async def metadata(self) -> dict[str, str]:
+        """Return what is known of the guard."""
+        return (await self.trainer.memories.get(self.guard.tenant, self.guard.id)).metadata
+
 
 @pytest.fixture
 async def workshop(redis: Registry, registry_url: str, tmp_path: Path) -> AsyncIterator[Workshop]:
@@ -149,7 +164,7 @@ async def workshop(redis: Registry, registry_url: str, tmp_path: Path) -> AsyncI
         client = EngineClient(http, SecretStr("k"))
         examiner = Examiner(engines, client, tmp_path / "control", wait_s=1)
         exam = GuardExam(client, ControlExam(client, tmp_path / "control"))
-        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, exam)
+        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
         guard = a_memory(id=memory_id().replace("mem_", "lng_"), metadata={"language": "ko"})
@@ -165,6 +180,8 @@ async def test_a_guard_that_keeps_to_its_language_serves_with_its_scores(worksho
     assert (version.state, version.error) == (State.READY, None)
     before, after = (version.scores[side]["strict"]["rpr"] for side in ("before", "after"))
     assert (before, after, version.scores["gain"]) == (0.0, 1.0, [1.0, 1.0])
+    nothing_long = {"lpr": 1.0, "wpr": 1.0, "lcpr": 1.0, "answers": 2, "scorable": 0}
+    assert version.scores["after"]["benchmark"] == nothing_long
     guard = await workshop.trainer.memories.get(workshop.guard.tenant, workshop.guard.id)
     assert guard.current == 1
     manifest = workshop.trainer.artifacts.read_manifest(workshop.trainer.artifacts.versions(guard.tenant, guard.id)[0])
@@ -208,6 +225,95 @@ async def test_a_guard_that_answers_nothing_is_rejected(workshop: Workshop) -> N
     assert version.error
     assert "No answer holds a word of ko" in version.error["message"]
     assert "100% of its answers are empty" in version.error["message"]
+
+
+async def waiting_for(workshop: Workshop, state: State = State.QUEUED) -> Memory:
+    """Let the guard wait for a memory whose only version is in a state."""
+    memories, guard = workshop.trainer.memories, workshop.guard
+    memory = a_memory(name="ada")
+    await memories.create(memory, replace(a_version(memory), state=state))
+    metadata = {"language": "ko", "memory": memory.id}
+    await memories.update(guard.tenant, guard.id, {"metadata": metadata})
+    record = {"memory": {"metadata": metadata}}
+    workshop.trainer.artifacts.write_memory(guard.tenant, guard.id, record)
+    return memory
+
+
+async def becomes_ready(workshop: Workshop, memory: Memory) -> AdapterName:
+    """Let a memory serve, from an adapter on the tiny model."""
+    base, folder = (
+        load_base(workshop.trainer.settings.base_model, "cpu", "float32"),
+        scratch(workshop.trainer.settings.home),
+    )
+    save_adapter(attach_lora(base, Recipe(rank=4, alpha=8), 0), folder)
+    version = a_version(memory)
+    written = write_candidate(
+        workshop.trainer.artifacts, version, folder, {}, base={"digest": workshop.base, "name": "tiny"}, canary={}
+    )
+    await workshop.trainer.versions.restore(replace(version, state=State.READY, adapter=str(written.name)))
+    await workshop.trainer.memories.update(memory.tenant, memory.id, {"current": 1})
+    return written.name
+
+
+async def test_a_guard_waits_for_its_memory_and_costs_no_attempt(workshop: Workshop) -> None:
+    memory = await waiting_for(workshop)
+    for _ in range(workshop.trainer.settings.job_attempts + 2):
+        version = await workshop.attempt()
+        assert (version.state, version.attempt, version.error) == (State.QUEUED, 0, None)
+        await workshop.forget_the_pause()
+    states = await EventStore(workshop.redis).read(workshop.guard.tenant, workshop.guard.id)
+
+    assert [event.data["state"] for event in states] == ["queued"]
+    assert memory.id in (await workshop.metadata()).values()
+
+
+async def test_a_guard_is_trained_on_the_version_that_serves_when_its_turn_comes(workshop: Workshop) -> None:
+    memory = await waiting_for(workshop)
+    await workshop.attempt()
+    await workshop.forget_the_pause()
+    adapter = await becomes_ready(workshop, memory)
+    version = await workshop.attempt()
+    bound = {"language": "ko", "memory": memory.id, "version": "1", "adapter": str(adapter)}
+    [written] = workshop.trainer.artifacts.versions(version.tenant, version.memory_id)
+
+    assert (version.state, version.error) == (State.READY, None)
+    assert await workshop.metadata() == bound
+    assert workshop.trainer.artifacts.read_manifest(written)["memory"] == str(adapter)
+    assert workshop.trainer.artifacts.read_memory(version.tenant, version.memory_id)["memory"]["metadata"] == bound
+    assert str(adapter) in workshop.engine.loaded
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.CANCELLED])
+async def test_a_guard_fails_with_a_sentence_when_its_memory_will_not_serve(workshop: Workshop, state: State) -> None:
+    await waiting_for(workshop, state)
+    version = await workshop.attempt()
+
+    assert (version.state, version.error and version.error["code"]) == (State.FAILED, "memory_failed")
+    assert version.error
+    assert f"'ada', which this guard is for, is {state}: retry it" in version.error["message"]
+
+
+async def test_a_guard_fails_with_a_sentence_when_its_memory_has_parts(workshop: Workshop) -> None:
+    memory = await waiting_for(workshop)
+    parts = tuple(str(AdapterName(memory.tenant, memory.id, 1, digit * 12)) for digit in "12")
+    in_parts = replace(a_version(memory), state=State.READY, adapter=parts[0], parts=parts)
+    await workshop.trainer.versions.restore(in_parts)
+    await workshop.trainer.memories.update(memory.tenant, memory.id, {"current": 1})
+    version = await workshop.attempt()
+
+    assert version.state is State.FAILED
+    assert version.error
+    assert "has 2 parts" in version.error["message"]
+
+
+async def test_a_guard_fails_with_a_sentence_when_its_memory_is_deleted(workshop: Workshop) -> None:
+    memory = await waiting_for(workshop)
+    await workshop.trainer.memories.bury(memory, {"deleted_at": 1.0})
+    version = await workshop.attempt()
+
+    assert version.state is State.FAILED
+    assert version.error
+    assert "is deleted: train another" in version.error["message"]
 
 
 async def test_a_model_that_never_leaves_the_language_has_nothing_to_learn(workshop: Workshop) -> None:

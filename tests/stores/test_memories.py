@@ -11,7 +11,7 @@ from app.stores.events import EventStore
 from app.stores.memories import Idempotency, MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import VersionStore
-from tests.factories import a_memory, a_version
+from tests.factories import a_memory, a_version, memory_id
 
 pytestmark = pytest.mark.redis
 
@@ -61,6 +61,29 @@ async def test_a_taken_name_leaves_no_trace(store: MemoryStore, redis: Registry)
 
     with pytest.raises(NameTaken):
         await accept(store, name="handbook")
+    assert sorted(await redis.keys("*")) == before
+
+
+async def test_a_memory_and_its_guards_are_accepted_in_one_step(store: MemoryStore, redis: Registry) -> None:
+    memory = a_memory()
+    guards = [a_memory(id=memory_id().replace("mem_", "lng_"), metadata={"memory": memory.id}) for _ in range(2)]
+    await store.create(memory, a_version(memory), guards=[(guard, a_version(guard)) for guard in guards])
+
+    assert [await store.get("acme", guard.id) for guard in guards] == guards
+    assert {guard.id for guard in await store.guards_on("acme", {memory.id})} == {guard.id for guard in guards}
+    assert await store.guards_on("acme", {"mem_other"}) == []
+    jobs = {job.memory_id for job in await VersionStore(redis).open_jobs()}
+    assert jobs == {memory.id, *[guard.id for guard in guards]}
+    assert [event.data["state"] for event in await EventStore(redis).read("acme", guards[1].id)] == ["queued"]
+
+
+async def test_a_guards_taken_name_leaves_no_trace_of_its_memory(store: MemoryStore, redis: Registry) -> None:
+    await accept(store, id=memory_id().replace("mem_", "lng_"), name="ko 1")
+    before, memory = sorted(await redis.keys("*")), a_memory()
+    guard = a_memory(id=memory_id().replace("mem_", "lng_"), name="ko 1")
+
+    with pytest.raises(NameTaken):
+        await store.create(memory, a_version(memory), guards=[(guard, a_version(guard))])
     assert sorted(await redis.keys("*")) == before
 
 

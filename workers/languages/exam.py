@@ -1,15 +1,17 @@
 """A guard asked through an engine, beside the model without it: held-out prompts, plain texts, general questions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.core.guard_gate import GuardScores, Side
 from app.core.guard_recipe import GuardRecipe
 from app.engines.client import EngineClient
+from app.languages.benchmark import WORD_LANGUAGES, judge, rates_of
 from app.languages.detector import Verdict, classify
-from app.languages.metrics import Answer, Consistency, bootstrap, summarise
+from app.languages.metrics import Answer, bootstrap, summarise
 from app.languages.policies import Policy, policy_for
+from app.languages.words import english_words
 from workers.languages.engine_policy import EnginePolicy
 from workers.languages.points import Ids, Prompt, decode
 from workers.trainer.control import ControlExam, compare, mean_nats
@@ -99,11 +101,19 @@ class GuardExam:
 
 def _side(sat: _Sat, neutral: Policy, strict: Policy) -> Side:
     answers = [answer for one in sat.answers for answer in one]
-    return Side(_rounded(summarise(answers, neutral)), _rounded(summarise(answers, strict)))
+    figures = [summarise(answers, policy).to_dict() for policy in (neutral, strict)]
+    return Side(*map(_rounded, [*figures, _benchmark([answer.text for answer in answers], neutral.language)]))
 
 
-def _rounded(figures: Consistency) -> dict[str, Any]:
-    return {name: round(one, 4) if isinstance(one, float) else one for name, one in figures.to_dict().items()}
+def _benchmark(texts: Sequence[str], language: str) -> dict[str, Any]:
+    """Score answers as the Language Confusion Benchmark does."""
+    english = english_words() if language in WORD_LANGUAGES else frozenset[str]()
+    rates = rates_of([judge(text, language, english) for text in texts], language)
+    return {**rates.shares, "answers": rates.answers, "scorable": rates.scorable}
+
+
+def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(one, 4) if isinstance(one, float) else one for name, one in figures.items()}
 
 
 def _gain(was: _Sat, now: _Sat, policy: Policy, seed: int) -> tuple[float, float] | None:

@@ -6,15 +6,19 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.gate import Decision
 from app.core.guard_gate import decide_guard
 from app.core.guard_recipe import GuardRecipe
-from app.core.memory import Version
+from app.core.lifecycle import UNSUCCESSFUL
+from app.core.memory import Memory, Version
 from app.core.names import BASE, AdapterName
+from app.errors import MemoryFailed, MemoryNotReady, NotFound
 from app.stores.memories import MemoryStore
+from app.stores.versions import VersionStore
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.exam import GuardExam
@@ -30,7 +34,45 @@ class GuardMaker:
 
     shop: Shop
     memories: MemoryStore
+    versions: VersionStore
     exam: GuardExam
+
+    async def awaited(self, version: Version) -> dict[str, Any]:
+        """Return the fields that a guard's row lacks: the memory's version to train it on top of, chosen once for all.
+
+        Raises:
+            MemoryNotReady: the memory does not serve yet.
+            MemoryFailed: it never will, or has parts.
+        """
+        guard = await self.memories.get(version.tenant, version.memory_id)
+        if "memory" not in guard.metadata or "adapter" in guard.metadata:
+            return {}
+        memory = await self._memory_below(guard)
+        adapter, *others = await self.versions.adapters(memory.tenant, memory.id, memory.current)
+        if others:
+            raise MemoryFailed(
+                f"Memory {memory.name!r} has {len(others) + 1} parts, and a guard is trained on top of one adapter: "
+                "train one on the base model with POST /v1/languages."
+            )
+        return {"metadata": {**guard.metadata, "version": str(memory.current), "adapter": adapter}}
+
+    async def _memory_below(self, guard: Memory) -> Memory:
+        """Return the memory that a guard is to be trained on top of; raises what `awaited` does."""
+        try:
+            memory = await self.memories.get(guard.tenant, guard.metadata["memory"])
+            latest = await self.versions.get(memory.tenant, memory.id, memory.latest)
+        except NotFound as error:
+            raise MemoryFailed(
+                "The memory that this guard was for is deleted: train another with POST /v1/languages."
+            ) from error
+        if memory.current:
+            return memory
+        if latest.state in UNSUCCESSFUL:
+            raise MemoryFailed(
+                f"Memory {memory.name!r}, which this guard is for, is {latest.state}: retry it, and when it is ready "
+                "train a guard on top of it with POST /v1/languages."
+            )
+        raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: its guard waits for it.")
 
     async def make(
         self, version: Version, *, tell: Tell, begin_training: Callable[[], Awaitable[None]], stop: threading.Event
@@ -40,6 +82,7 @@ class GuardMaker:
         Raises:
             NothingToLearn: the model hardly ever leaves the language.
         """
+        await self._keep_below(version)
         base = await asyncio.to_thread(find_base, self.shop.settings.model)
         digest = await asyncio.to_thread(base_digest, base, self.shop.settings.home)
         found = await asyncio.to_thread(find_candidates, self.shop.artifacts, version, digest)
@@ -52,6 +95,16 @@ class GuardMaker:
         await asyncio.to_thread(self._drop_interim, version)
         await asyncio.to_thread(run.checkpoint.drop)
         return [candidate]
+
+    async def _keep_below(self, version: Version) -> None:
+        """Write what the guard is trained on top of into the record that restores it."""
+        guard = await self.memories.get(version.tenant, version.memory_id)
+        if "memory" not in guard.metadata:
+            return
+        record = await asyncio.to_thread(self.shop.artifacts.read_memory, guard.tenant, guard.id)
+        if "memory" in record and record["memory"]["metadata"] != guard.metadata:
+            record["memory"]["metadata"] = guard.metadata
+            await asyncio.to_thread(self.shop.artifacts.write_memory, guard.tenant, guard.id, record)
 
     def _drop_interim(self, version: Version) -> None:
         for name in self.shop.artifacts.versions(version.tenant, version.memory_id):

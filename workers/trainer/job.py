@@ -21,6 +21,7 @@ from app.errors import (
     EngineFailed,
     LeaseLost,
     MemoryNotFound,
+    MemoryNotReady,
     NoEngine,
     NotFound,
     ServiceError,
@@ -49,7 +50,8 @@ from workers.trainer.write import Candidate, read_exam
 log = structlog.get_logger()
 ENGINE_WAIT_S = 300.0
 PUT_BACK_S = 15.0
-_PASSING = (Unavailable, EngineFailed, Busy)
+_PASSING = (Unavailable, EngineFailed, Busy, MemoryNotReady)
+_UNCOUNTED = (NoEngine, Busy, MemoryNotReady)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Trainer:
     def maker_of(self, version: Version) -> Maker:
         """Return what trains a version: of a memory, or of a language guard."""
         return self.guards if self.guards and is_guard_id(version.memory_id) else self.maker
+
+    async def awaited(self, version: Version) -> dict[str, Any]:
+        """Return what the row of a guard lacks for its training; raises `MemoryNotReady` while that cannot be said."""
+        return await self.guards.awaited(version) if self.guards and is_guard_id(version.memory_id) else {}
 
     async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
         """Ask a version whose adapters an engine holds; return its scores and whether it may serve."""
@@ -105,7 +111,7 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
         exam = GuardExam(client, ControlExam(client, settings.home / "control"))
-        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, exam)
+        guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
     await redis.aclose()
 
@@ -113,9 +119,9 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
 async def work(trainer: Trainer, job: Job) -> None:
     """Claim a job and carry it to its end; do nothing when it is over or somebody else's.
 
-    What will pass leaves the job to be taken up again a little later: for as long as no engine is there or has room,
-    and a limited number of times after any other failure of a service. Anything else fails the version with a
-    sentence for its owner.
+    What will pass leaves the job to be taken up again a little later: for as long as no engine is there or has room, or
+    the memory that a guard is for is not ready, and a limited number of times after any other failure of a service.
+    Anything else fails the version with a sentence for its owner.
     """
     lease_s = trainer.settings.job_lease.total_seconds()
     fence = await trainer.versions.claim(job, lease_s=lease_s)
@@ -145,7 +151,7 @@ async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None
     except (LeaseLost, NotFound, StateConflict):
         raise
     except _PASSING as error:
-        counted = not isinstance(error, (NoEngine, Busy))
+        counted = not isinstance(error, _UNCOUNTED)
         if counted and version.attempt >= trainer.settings.job_attempts:
             log.warning("version.failed", code=error.code)
             await step.fail(error.code, error.detail)
@@ -185,7 +191,7 @@ class _Steps:
 
 
 async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
-    await step.to(State.PREPARING)
+    await step.to(State.PREPARING, **await trainer.awaited(step.version))
     candidates = await trainer.maker_of(step.version).make(
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
