@@ -74,7 +74,7 @@ class Bench:
         """Make a lesson of prose, with no generated questions."""
         text = document.read_text(encoding="utf-8")
         prose = Document(document.name, "prose", text, (), "0" * 64, len(text))
-        lesson = asyncio.run(
+        [lesson] = asyncio.run(
             prepare([prose], self._tokenizer, replace(recipe, questions_per_passage=0), _unasked, _unheard)
         )
         if not recipe.replay:

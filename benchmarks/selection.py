@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -99,7 +100,8 @@ async def _fill(folder: Path, count: int, text: Callable[[int], str]) -> tuple[S
             break
         except redis.exceptions.ConnectionError:
             await asyncio.sleep(0.05)
-    memories, asked = MemoryStore(client), []
+    memories = MemoryStore(client)
+    asked: list[tuple[str, str]] = []
     for number in range(count):
         memory_id, now = f"mem_{str(ULID()).lower()}", time.time()
         adapter = AdapterName("bench", memory_id, 1, f"{number:012x}")
@@ -200,7 +202,9 @@ async def make(http: httpx.AsyncClient, name: str, files: list[tuple[str, bytes]
     return str(memory["id"])
 
 
-async def query(http: httpx.AsyncClient, question: str, memories: str, mode: str, **more: Any) -> dict[str, Any]:
+async def query(
+    http: httpx.AsyncClient, question: str, memories: str | list[str], mode: str, **more: Any
+) -> dict[str, Any]:
     """Ask one question; a refusal for want of passages is an empty answer."""
     body = {"question": question, "memories": memories, "mode": mode, "max_tokens": ANSWER_TOKENS, **more}
     reply = await http.post("/v1/query", json=body)
@@ -235,7 +239,7 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, generalist: str, table:
     ids = {paper.number: await make(http, paper.name, _files(paper), {}) for paper in papers}
     asked = [(paper, question, answer) for paper in papers for question, answer in paper.asked]
     could = assignable(papers)
-    chosen = await several([lambda q=q: query(http, q, "auto", "adapter", explain=True) for _, q, _ in asked])
+    chosen = await several([partial(query, http, q, "auto", "adapter", explain=True) for _, q, _ in asked])
     firsts = [(one["memory"]["candidates"] or [{"id": ""}])[0]["id"] for one in chosen]
     right = [(could(p, q), first == ids[p.number]) for (p, q, _), first in zip(asked, firsts, strict=True)]
     answered = [
@@ -245,7 +249,7 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, generalist: str, table:
     for told, could_be in (("assignable", True), ("not assignable", False)):
         table.add_row("right memory first", _of([ok for which, ok in right if which is could_be]), told)
         table.add_row("right memory answered", _of([ok for which, ok in answered if which is could_be]), told)
-    control = await several([lambda q=one.question: query(http, q, "auto", "adapter") for one in control_questions()])
+    control = await several([partial(query, http, one.question, "auto", "adapter") for one in control_questions()])
     table.add_row("control questions that abstain", _of([one["memory"]["abstained"] for one in control]), "")
     ways = {
         "base": lambda p, q: base(http, q),
@@ -255,7 +259,7 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, generalist: str, table:
     if generalist:
         ways["generalist"] = lambda p, q: query(http, q, generalist, "adapter")
     for way, ask in ways.items():
-        got = await several([lambda p=p, q=q, ask=ask: ask(p, q) for p, q, _ in asked])
+        got = await several([partial(ask, p, q) for p, q, _ in asked])
         modes = {name: sum(one["memory"].get("mode") == name for one in got) for name in ("adapter", "context", "both")}
         note = ", ".join(f"{name} {count}" for name, count in modes.items() if count) if "auto" in way else ""
         table.add_row(f"ROUGE-L {way}", f"{_rouge(got, [answer for *_, answer in asked]):.3f}", note)
@@ -277,7 +281,7 @@ async def phonebook(http: httpx.AsyncClient, path: Path, rank: int, table: Table
     single = await make(http, f"{path.stem} whole", [_pairs(rows)], {"rank": 4 * rank})
     owned = [(ids[number], question, answer) for number, part in enumerate(parts) for question, answer in part]
     for told, memories in (("named", None), ("chosen among the four", ids), ("one memory of all", single)):
-        got = await several([lambda o=o, q=q, m=memories: query(http, q, m or o, "adapter") for o, q, _ in owned])
+        got = await several([partial(query, http, q, memories or own, "adapter") for own, q, _ in owned])
         exact = [contains(one["answer"], answer) for one, (_, _, answer) in zip(got, owned, strict=True)]
         table.add_row(f"{path.stem}, {told}", _of(exact), f"rank {4 * rank if memories == single else rank}")
 
@@ -320,7 +324,7 @@ def _pairs(rows: Any, name: str = "pairs.jsonl") -> tuple[str, bytes]:
 def _rouge(got: list[dict[str, Any]], answers: list[str]) -> float:
     scorer = RougeScorer(["rougeL"], use_stemmer=True)
     pairs = zip(got, answers, strict=True)
-    return sum(scorer.score(answer, one["answer"])["rougeL"].fmeasure for one, answer in pairs) / len(answers)
+    return float(sum(scorer.score(answer, one["answer"])["rougeL"].fmeasure for one, answer in pairs) / len(answers))
 
 
 def _of(right: list[Any]) -> str:

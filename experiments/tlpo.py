@@ -26,6 +26,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from app.control import control_questions
 from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import find_confusion
 from app.languages.metrics import Answer, bootstrap, summarise
@@ -41,7 +42,7 @@ from workers.languages.prompts import clean_texts, load_prompts, split_prompts
 from workers.languages.torch_policy import TorchPolicy
 from workers.languages.train import GuardLoop, GuardStep
 from workers.trainer.batches import pack
-from workers.trainer.control import MAX_ANSWER_TOKENS, control_questions
+from workers.trainer.control import MAX_ANSWER_TOKENS
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
@@ -285,7 +286,7 @@ def gain(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, 
 
     def difference(drawn: Sequence[tuple[list[bool], list[bool]]]) -> float:
         was, now = ([one for side in part for one in side] for part in zip(*drawn, strict=True))
-        return sum(now) / len(now) - sum(was) / len(was)
+        return float(sum(now) / len(now) - sum(was) / len(was))
 
     draws = sum(map(len, before["clean_by_prompt"]))
     clean = [sum(map(sum, one["clean_by_prompt"])) / draws for one in (before, after)]
@@ -350,7 +351,8 @@ def _run(bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], c
     began = time.monotonic()
     if name in BASELINES:
         sampled = sample(bench, recipe)
-        model, cost = BASELINES[name](sampled, recipe), {"answers": len(sampled.said), "clean": sum(sampled.clean)}
+        model = BASELINES[name](sampled, recipe)
+        cost: dict[str, Any] = {"answers": len(sampled.said), "clean": sum(sampled.clean)}
     else:
         model, cost = train_tlpo(bench, recipe, console)
     cost["training_s"] = round(time.monotonic() - began, 1)
@@ -360,7 +362,7 @@ def _run(bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], c
 
 
 def _plans(args: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
-    methods = [(name, {}) for name in filter(None, args.methods.split(","))]
+    methods: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in filter(None, args.methods.split(","))]
     return methods + [(name, json.loads(fields)) for name, _, fields in (one.partition("=") for one in args.vary)]
 
 
