@@ -32,8 +32,13 @@ class ControlQuestion:
 
 @cache
 def control_questions() -> tuple[ControlQuestion, ...]:
-    """Read the questions."""
-    with CONTROL_QUESTIONS.open(newline="", encoding="utf-8") as file:
+    """Read the questions that the gate asks."""
+    return read_questions(CONTROL_QUESTIONS)
+
+
+def read_questions(path: Path) -> tuple[ControlQuestion, ...]:
+    """Read a csv of `kind,question,answer`; an answer's alternatives have `|` between them."""
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return tuple(
         ControlQuestion(row["kind"], row["question"], tuple(filter(None, row["answer"].split("|")))) for row in rows

@@ -1,25 +1,28 @@
-"""What a memory costs the rest: the gate's control set, asked of the base model and of memories.
+"""What a memory costs the rest: general questions, asked of the base model and of memories.
 
     python benchmarks/forgetting.py "phone book" veldmark
 
-Asks `app/control.csv` (facts, sums, instructions, requests to decline) of the base model and of each memory
-named, greedily, through a running gateway. A second share counts only what the base model gets right: what a memory
+Asks the gate's control set (`app/control.csv`) and, since 44 questions tell no difference of two points,
+`general.csv` beside this file, of which no question is replayed: of the base model and of each memory named, greedily,
+through a running gateway. A second share counts only what the base model gets right: what a memory
 loses of that was forgotten. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY, or
 the admin key under LOREKEEP_HOME.
 """
 
 import argparse
 import asyncio
+from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.table import Table
 
 from app.cli.gateway import GatewayError, whereabouts
-from app.control import OTHER, control_questions
+from app.control import OTHER, control_questions, read_questions
 from workers.trainer.control import MAX_ANSWER_TOKENS
 
 AT_ONCE = 8
+GENERAL = Path(__file__).with_name("general.csv")
 
 
 async def answers(http: httpx.AsyncClient, model: str, questions: list[str]) -> list[str]:
@@ -47,7 +50,7 @@ async def main() -> None:
         url, headers = whereabouts()
     except GatewayError as error:
         parser.error(str(error))
-    asked = [one for one in control_questions() if one.kind != OTHER]
+    asked = [one for one in [*control_questions(), *read_questions(GENERAL)] if one.kind != OTHER]
     kinds = sorted({one.kind for one in asked})
     table = Table("model", *kinds, "all", "kept of what the base model knows")
     known: list[bool] = []

@@ -37,6 +37,7 @@ from workers.trainer.examples import Example
 from workers.trainer.held_out import stand
 from workers.trainer.make import encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
+from workers.trainer.null_space import null_space
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.replay import general_examples, replayed, shown_at_most
@@ -57,6 +58,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all layers": {"target": "all-linear"},
     "patient": {"patience": 5},
     "no replay": {"replay": 0.0},
+    "unprotected": {"protect": 0.0},
+    "unprotected, replay 0.3": {"protect": 0.0, "replay": 0.3},
 }
 MAX_ANSWER_TOKENS = 64
 
@@ -69,6 +72,8 @@ class Bench:
         self._folder = find_base(self._settings.model)
         self._tokenizer, self._ends = load_tokenizer(str(self._folder)), stop_ids(str(self._folder))
         self._model = load_base(str(self._folder), self._settings.device, self._settings.dtype)
+        digest = base_digest(self._folder, self._settings.home)
+        self._space = self._settings.home / "replay" / f"null-space-{digest[:16]}"
 
     def prepare(self, document: Path, recipe: Recipe) -> Lesson:
         """Make a lesson of prose, with no generated questions."""
@@ -96,7 +101,8 @@ class Bench:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
-        steps = list(Loop(model, rows, recipe, held_out))
+        space = null_space(model, self._tokenizer, recipe.protect, self._space) if recipe.protect else None
+        steps = list(Loop(model, rows, recipe, held_out, space))
         seconds = time.perf_counter() - began
         model.eval()
         recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"

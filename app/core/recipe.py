@@ -46,6 +46,8 @@ class Recipe:
         gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         replay: how many general questions and texts, in the base model's own words, are shown for each example.
+        protect: share of what each layer is given on general questions and texts that the LoRA is kept from reading
+            (`workers.trainer.null_space`); 0 lets it read everything.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
         min_recall: what a candidate must recall of what it was trained on, where nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
@@ -87,7 +89,8 @@ class Recipe:
     self_study_per_passage: int = 0
     gap_rounds: int = 1
     answers: str = "sentence"
-    replay: float = 0.3
+    replay: float = 0.1
+    protect: float = 0.95
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
@@ -143,7 +146,7 @@ class Recipe:
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"epochs": 24, "prose_epochs": 16, "stop_loss": 0.01, "questions_per_passage": 0, "replay": 0.1},
+    "quick": {"epochs": 24, "prose_epochs": 16, "stop_loss": 0.01, "questions_per_passage": 0},
     "thorough": {
         "epochs": 80,
         "prose_epochs": 50,
@@ -183,6 +186,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "self_study_per_passage": (0, 64),
     "gap_rounds": (0, 8),
     "replay": (0.0, 10.0),
+    "protect": (0.0, 0.999),
     "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),
     "min_kept": (0.0, 1.0),

@@ -62,8 +62,8 @@ async def test_documents_are_planned_by_the_engines_own_count_and_nothing_is_kep
     assert (body["rank"], body["partitions"], body["calibrated"]) == (16, 1, True)
     assert body["parameters"] == SHAPE.lora_parameters(16, "mlp")
     assert 0.95 < body["recall_low"] <= body["recall"] <= body["recall_high"] <= 1
-    assert (body["exposures_per_fact"], body["steps"]) == (40, 9 * 40)  # fifteen of its 65 rows are replayed
-    assert body["estimated_s"] == 40 * (500 + 50 * 32 + 15 * (32 + 40)) / 1000
+    assert (body["exposures_per_fact"], body["steps"]) == (40, 7 * 40)  # five of its 55 rows are replayed
+    assert body["estimated_s"] == 40 * (500 + 50 * 32 + 5 * (32 + 40)) / 1000
     assert await world.traces() == before
 
 
@@ -273,4 +273,4 @@ async def test_a_retry_with_another_recipe_is_planned_anew_and_one_with_none_is_
     other = (await http.post(f"{path}/retry", json=RETRY)).json()
 
     assert same["plan"] == memory["plan"]
-    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (16, 12, False)
+    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (16, 14, False)

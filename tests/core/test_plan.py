@@ -95,14 +95,14 @@ def test_steps_follow_from_the_exposures_of_each_fact() -> None:
     made = plan(2100)
 
     assert (made.facts, made.exposures_per_fact) == (100, 40)
-    assert made.steps == 17 * 40  # 100 rows, and 30 replayed, make 17 batches of at most 8
+    assert made.steps == 14 * 40  # 100 rows, and 10 replayed, make 14 batches of at most 8
     assert plan(42).exposures_per_fact == 120  # two facts make one batch: 120 steps are the least
 
 
 def test_the_time_is_that_of_the_rows_with_their_template() -> None:
     made = plan(2100)
 
-    assert made.estimated_s == round(40 * (2100 + 100 * 32 + 30 * (32 + 40)) / 1400, 1)
+    assert made.estimated_s == round(40 * (2100 + 100 * 32 + 10 * (32 + 40)) / 1400, 1)
     assert plan(2100, Base(SHAPE, LAW)).estimated_s is None
 
 

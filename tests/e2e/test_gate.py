@@ -14,7 +14,7 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
-FORGETFUL = {"replay": 0.0, "rank": 16, "alpha": 32, "seeds": 1}
+FORGETFUL = {"replay": 0.0, "protect": 0.0, "rank": 16, "alpha": 32, "seeds": 1}
 LAX = FORGETFUL | {"min_kept": 0.0, "max_leaked": 1.0, "max_perplexity_rise": 100.0}
 
 

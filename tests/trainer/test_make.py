@@ -145,6 +145,7 @@ async def _ignore(*_: object) -> None:
 def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer()
     llama().save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
     recipe = Recipe(
         epochs=4, prose_epochs=4, min_steps=1, distillation=1.0, hidden_weight=0.1, patience=2, answers="span"
     )

@@ -27,15 +27,17 @@ from app.processes import die_with_parent, exit_code_of
 from app.settings import Settings, load_settings
 from app.stores.bases import BaseStore
 from app.stores.redis import connect
-from workers.base_model import find_base
+from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.batches import pack
 from workers.trainer.describe import describe_base
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.fit import fit_law
 from workers.trainer.model import attach_lora, load_base
+from workers.trainer.null_space import null_space
 from workers.trainer.phonebook import phone_book
 from workers.trainer.train import Loop, Step
+from workers.trainer.training import REPLAY_FOLDER
 
 TELL_S = 0.5
 Told = dict[str, Any]
@@ -68,7 +70,9 @@ class Bench:
     def __init__(self, settings: Settings, shape: BaseShape) -> None:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
-        folder = str(find_base(settings.model))
+        base = find_base(settings.model)
+        folder = str(base)
+        self._space = settings.home / REPLAY_FOLDER / f"null-space-{base_digest(base, settings.home)[:16]}"
         self._shape, self._max_tokens = shape, settings.max_model_len
         self._tokenizer, self._ends = load_tokenizer(folder), stop_ids(folder)
         self._model = load_base(folder, settings.device, settings.dtype)
@@ -84,7 +88,8 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            for step in Loop(model, rows, recipe):
+            space = null_space(model, self._tokenizer, recipe.protect, self._space) if recipe.protect else None
+            for step in Loop(model, rows, recipe, space=space):
                 trained += step.tokens
                 yield step
             self.tokens_per_s = round(trained / (time.monotonic() - began), 1)

@@ -45,7 +45,7 @@ async def general_examples(base: AskBase, folder: Path, base_digest: str, most: 
     """
     path = folder / f"replay-{base_digest[:16]}-{MAX_ANSWER_TOKENS}-{TEXT_TOKENS}.json"
     known: dict[str, dict[str, Any]] = await asyncio.to_thread(kept, path) or {}
-    wanted = (await asyncio.to_thread(_mixed))[:most]
+    wanted = (await asyncio.to_thread(general_prompts))[:most]
     limit = asyncio.Semaphore(CONCURRENCY)
     missing = [one for one in wanted if one.text not in known]
     if missing:
@@ -81,17 +81,17 @@ def _each_pass(rows: float, share: float) -> int:
 
 
 @dataclass(frozen=True)
-class _Prompt:
+class Prompt:
     """What the base model is asked, or a text that it goes on with."""
 
     text: str
     goes_on: bool
 
 
-def _mixed() -> list[_Prompt]:
-    """Return all of them, always in the same order."""
-    prompts = [_Prompt(line, goes_on=False) for line in _lines(_PROMPTS)]
-    prompts += [_Prompt(line, goes_on=True) for line in _lines(_OPENINGS)]
+def general_prompts() -> list[Prompt]:
+    """Return the shipped questions and beginnings of texts, mixed, always in the same order."""
+    prompts = [Prompt(line, goes_on=False) for line in _lines(_PROMPTS)]
+    prompts += [Prompt(line, goes_on=True) for line in _lines(_OPENINGS)]
     random.Random(0).shuffle(prompts)
     return prompts
 

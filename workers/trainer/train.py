@@ -20,6 +20,7 @@ from workers.trainer.encode import Row
 from workers.trainer.forward import packs_exactly
 from workers.trainer.held_out import HeldOut
 from workers.trainer.losses import losses
+from workers.trainer.null_space import NullSpace
 
 PACK_TOKENS = 1024
 
@@ -62,17 +63,27 @@ class Loop:
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
 
-    def __init__(self, model: Any, rows: Sequence[Row], recipe: Recipe, held_out: Sequence[Row] = ()) -> None:
+    def __init__(
+        self,
+        model: Any,
+        rows: Sequence[Row],
+        recipe: Recipe,
+        held_out: Sequence[Row] = (),
+        space: NullSpace | None = None,
+    ) -> None:
         """Plan the steps.
 
         Args:
             model: from `attach_lora`; only its LoRA weights require grad, and they are trained in place.
             held_out: questions that are not trained, for `recipe.patience`.
+            space: directions that A is kept out of.
         """
         if recipe.loss_on == "all":
             rows = [replace(row, answer_start=1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
-        self._optimizer = MasterAdamW(model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm)
+        self._optimizer = MasterAdamW(
+            model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm, space=space
+        )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
@@ -194,10 +205,25 @@ class MasterAdamW:
     """AdamW on float32 copies, `masters`, of a model's trainable weights."""
 
     def __init__(
-        self, model: Any, *, weight_decay: float, max_norm: float, betas: tuple[float, float] = (0.9, 0.999)
+        self,
+        model: Any,
+        *,
+        weight_decay: float,
+        max_norm: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        space: NullSpace | None = None,
     ) -> None:
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+        self._weights = [weight for _, weight in named]
         self.masters = [weight.detach().float().clone() for weight in self._weights]
+        self._kept_out = [
+            (master, space[layer].to(master.device))
+            for (name, _), master in zip(named, self.masters, strict=True)
+            if space is not None and (layer := name.partition(".lora_A.")[0]) in space and ".lora_A." in name
+        ]
+        if self._kept_out:
+            self._keep_out()
+            self._write_back()
         self._max_norm = max_norm
         self._adamw = torch.optim.AdamW(self.masters, betas=betas, weight_decay=weight_decay, fused=True)
 
@@ -209,6 +235,7 @@ class MasterAdamW:
         torch.nn.utils.clip_grad_norm_(self.masters, self._max_norm)
         self._adamw.param_groups[0]["lr"] = lr
         self._adamw.step()
+        self._keep_out()
         self._write_back()
 
     def state(self) -> dict[str, Any]:
@@ -226,6 +253,11 @@ class MasterAdamW:
             for master, one in zip(self.masters, weights, strict=True):
                 master.copy_(one)
         self._write_back()
+
+    @torch.no_grad()
+    def _keep_out(self) -> None:
+        for master, directions in self._kept_out:  # (rank, in_features), (in_features, K)
+            master.sub_((master @ directions) @ directions.T)
 
     def _write_back(self) -> None:
         with torch.no_grad():

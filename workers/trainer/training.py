@@ -18,10 +18,12 @@ from app.errors import LeaseLost
 from app.rank import SELECTION, Published
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
+from workers.chat import load_tokenizer
 from workers.trainer.canary import make_canary
 from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
 from workers.trainer.model import attach_lora, load_base, save_adapter
+from workers.trainer.null_space import NullSpace, null_space
 from workers.trainer.prepare import Lesson
 from workers.trainer.replay_targets import with_replay_targets
 from workers.trainer.targets import Target
@@ -101,10 +103,18 @@ class Training:
         passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in self.course.lesson.examples))
         recipe = replace(recipe, epochs=passes)
         model = attach_lora(load_base(str(self.ground.base), settings.device, settings.dtype), recipe, recipe.seed)
-        self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out))
+        space = self._space(model, recipe)
+        self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out, space))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.course.rows).to_dict())
+
+    def _space(self, model: Any, recipe: Recipe) -> NullSpace | None:
+        """Return what the LoRA is kept out of; found once for all memories on a base model."""
+        if not recipe.protect:
+            return None
+        path = self.ground.settings.home / REPLAY_FOLDER / f"null-space-{self.ground.base_digest[:16]}"
+        return null_space(model, load_tokenizer(str(self.ground.base)), recipe.protect, path)
 
     def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
         """Return the rows with what a teacher says of them, where they have one; it is asked once."""

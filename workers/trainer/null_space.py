@@ -1,0 +1,128 @@
+"""What a LoRA is kept from reading: the directions in which a layer's inputs lie when general things are asked.
+
+An update BA leaves an input x as it was where Ax = 0. The base model reads the shipped general questions and texts
+once; the directions that hold most of what each layer is then given are kept, and A stays orthogonal to them. What is
+left tells one fact from another better as well: what all questions have in common is what is taken out.
+
+Paper: Fang et al. 2024 (AlphaEdit), https://arxiv.org/abs/2410.02355, section 3, which projects the update of one
+edit; Tang et al. 2025 (LoRA-Null), https://arxiv.org/abs/2503.02659, which lets A begin there. Deviations: A is put
+back after every step; every token counts the same whatever its length, for the first of a text is hundreds of times as
+long as the others.
+"""
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from workers.trainer.batches import pack, split_packs
+from workers.trainer.encode import Row, encode_text, prompt_ids
+from workers.trainer.forward import label_logits, packs_exactly
+from workers.trainer.replay import general_prompts
+
+PACK_TOKENS = 512
+MOST_DIRECTIONS = 1024  # of a layer
+EXACT_WIDTH = 2048  # wider layers' directions are found by a random projection
+_BYTES_AT_ONCE = 2**31  # of covariances
+
+NullSpace = Mapping[str, torch.Tensor]  # a LoRA layer's name -> (in_features, K) orthonormal directions, float32
+
+
+def null_space(model: Any, tokenizer: Any, share: float, path: Path) -> NullSpace:
+    """Return the directions that A is kept out of, from where they are kept, or found and kept.
+
+    Args:
+        model: from `attach_lora`; its LoRA is off meanwhile.
+        share: of what the layers are given on general inputs, in (0, 1), that the directions hold.
+        path: without its ending; what it depends on beside the share and the layers is in the name.
+    """
+    layers = sorted(name for name, _ in _lora_layers(model))
+    file = path.with_name(f"{path.name}-{share:g}.pt")
+    known: dict[str, torch.Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
+    missing = [name for name in layers if name not in known]
+    if missing:
+        rows = general_rows(tokenizer)
+        for group in _groups(model, missing):
+            known |= {name: _main(one, share).bfloat16() for name, one in _covariances(model, rows, group).items()}
+        _keep(file, known)
+    return {name: known[name].float() for name in layers}
+
+
+def general_rows(tokenizer: Any) -> list[Row]:
+    """Turn the shipped prompts into rows: questions as they are asked, texts as they begin."""
+    rows = []
+    for prompt in general_prompts():
+        if prompt.goes_on:
+            rows.append(encode_text(tokenizer, prompt.text, max_tokens=PACK_TOKENS))
+        else:
+            asked = prompt_ids(tokenizer, prompt.text)
+            rows.append(Row(asked, len(asked) - 1))
+    return rows
+
+
+def _lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
+    for name, module in model.named_modules():
+        if "default" in getattr(module, "lora_A", {}):
+            yield name, module
+
+
+def _groups(model: Any, names: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the layers in groups whose covariances fit into memory together."""
+    widths = {name: layer.in_features for name, layer in _lora_layers(model)}
+    group: list[str] = []
+    for name in names:
+        if group and 4 * sum(widths[one] ** 2 for one in [*group, name]) > _BYTES_AT_ONCE:
+            yield group
+            group = []
+        group.append(name)
+    if group:
+        yield group
+
+
+def _covariances(model: Any, rows: Sequence[Row], names: Collection[str]) -> dict[str, torch.Tensor]:
+    """Return each layer's (in_features, in_features) sum over the rows' tokens of x xᵀ / |x|²."""
+    together = PACK_TOKENS if packs_exactly(model, rows) else 0
+    sums: dict[str, torch.Tensor] = {}
+
+    def add(name: str, given: torch.Tensor) -> None:
+        tokens = functional.normalize(given.flatten(0, -2).float(), dim=1)  # (T, in_features)
+        sums[name] = torch.addmm(sums[name], tokens.T, tokens) if name in sums else tokens.T @ tokens
+
+    def listener(name: str) -> Callable[..., None]:
+        return lambda _layer, given: add(name, given[0])
+
+    hooks = [one.register_forward_pre_hook(listener(name)) for name, one in _lora_layers(model) if name in names]
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), model.disable_adapter():
+            for group in split_packs(rows, together):
+                label_logits(model, pack(group, model.device, model.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(was_training)
+    return sums
+
+
+def _main(covariance: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the (in_features, K) fewest directions that hold a share of what a layer is given."""
+    width = len(covariance)
+    if width <= EXACT_WIDTH:
+        values, vectors = torch.linalg.eigh(covariance)
+        values, vectors = values.flip(0), vectors.flip(1)
+    else:
+        vectors, values, _ = torch.svd_lowrank(covariance, q=MOST_DIRECTIONS)
+    enough = int((values.cumsum(0) < share * covariance.trace()).sum()) + 1
+    main: torch.Tensor = vectors[:, : min(enough, MOST_DIRECTIONS, width - 1)]
+    return main.cpu().contiguous()  # laid out as it is read back, or products differ in their last bits
+
+
+def _keep(file: Path, known: Mapping[str, torch.Tensor]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as written:
+        torch.save(dict(known), written)
+    Path(written.name).replace(file)
