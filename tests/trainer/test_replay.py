@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.control import control_questions
+from app.control import control_questions, read_questions
 from app.core.grounding import normalise
 from app.core.load import _REPLAYS
 from app.core.recipe import Recipe
@@ -109,8 +109,9 @@ async def test_what_the_documents_answer_themselves_is_not_replayed(tmp_path: Pa
     assert one.question not in {one.question for one in replayed(everything, [own], 0.2)}
 
 
-def test_no_prompt_is_in_the_control_set(tmp_path: Path) -> None:
-    control = {normalise(one.question) for one in control_questions()}
+def test_no_prompt_is_in_the_control_set_nor_in_the_benchmark_of_forgetting(tmp_path: Path) -> None:
+    benchmark = Path(__file__).parents[2] / "benchmarks" / "general.csv"
+    control = {normalise(one.question) for one in [*control_questions(), *read_questions(benchmark)]}
     replay = asyncio.run(general(tmp_path))
 
     assert not control & {normalise(one.question) for one in replay if one.kind == "chat"}
