@@ -90,7 +90,7 @@ class Recipe:
     gap_rounds: int = 1
     answers: str = "sentence"
     replay: float = 0.1
-    protect: float = 0.95
+    protect: float = 0.9
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
