@@ -46,14 +46,15 @@ export function advance(item, told) {
   if (told.stage !== item.dataset.status) return;
   const bar = item.querySelector("progress");
   const said = item.querySelector(".said");
-  if (told.stage === "training") {
+  if (told.steps) {
     bar.value = told.step / told.steps;
     const left = `at most ${duration(told.eta_s)} left`;
     const part = told.part ? `Part ${told.part} of ${told.parts}: step` : "Step";
     said.textContent = `${part} ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${left}.`;
   } else if (told.total) {
     bar.value = told.done / told.total;
-    said.textContent = `${told.done} of ${told.total} facts prepared.`;
+    const what = told.stage === "training" ? "general prompts read, once for all memories" : "prepared";
+    said.textContent = `${told.done} of ${told.total} ${what}.`;
   }
 }
 

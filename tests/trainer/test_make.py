@@ -87,6 +87,18 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
     assert 0 < known.tokens_per_s < sum(step["tokens"] for step in steps) / 1e-4
 
 
+def test_what_is_read_once_before_the_first_step_is_told(tmp_path: Path) -> None:
+    made, version = maker(tmp_path, {}, []), a_version(a_memory())
+    ground = Ground(made.settings, made.artifacts, tmp_path, "b" * 64)
+    course = Course(Lesson([], [], [], "recall"), [], [])
+    training = Training(ground, version, course, Checkpoint(tmp_path, version, "b" * 64), threading.Event())
+    before = training.progress()
+    training.read = 16, 592
+
+    assert before is None
+    assert training.progress() == {"stage": "training", "done": 16, "total": 592}
+
+
 @pytest.mark.redis
 async def test_a_candidate_says_which_facts_its_examples_cover(redis: Registry, tmp_path: Path) -> None:
     candidate, artifacts = await trained(redis, tmp_path)

@@ -37,7 +37,7 @@ def read_by(model: Any, space: NullSpace) -> float:
         if name in space:
             a = layer.lora_A["default"].weight.detach()
             shares.append(((a @ space[name]).norm(dim=1) / a.norm(dim=1)).max().item())
-    return max(shares)
+    return float(max(shares))
 
 
 def moved(model: Any, rows: list[Row]) -> float:
@@ -86,6 +86,16 @@ def test_a_resumed_loop_ends_with_the_same_weights(space: NullSpace, cut: int) -
 
     for one, other in zip(undisturbed.parameters(), second.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_how_far_the_reading_is_is_told_and_nothing_where_nothing_is_read(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        null_space(lora(), TOKENIZER, 0.9, tmp_path / "kept", lambda *far: told.append(far))
+    done, totals = zip(*told, strict=True)
+
+    assert list(done) == sorted(set(done))  # once
+    assert {done[-1]} == set(totals) == {len(general_rows(TOKENIZER))}
 
 
 def test_they_are_found_once_and_more_layers_are_added_to_those_that_are_kept(tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ async def test_the_base_model_is_asked_once_for_all_memories(tmp_path: Path) -> 
     assert {one.ends for one in first if one.kind == "chat"} == {True, False}
 
 
+async def test_how_many_are_answered_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    async def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    for most in (5, 8):
+        await general_examples(BaseModel(), tmp_path, "b" * 64, most, tell)
+
+    assert told == [(done, 5) for done in range(1, 6)] + [(done, 3) for done in range(1, 4)]
+
+
 async def test_another_base_model_is_asked_anew(tmp_path: Path) -> None:
     base = BaseModel()
     await general(tmp_path, base)

@@ -29,7 +29,7 @@ from workers.trainer.examples import Example
 from workers.trainer.generated import ExampleCache
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
-from workers.trainer.replay import general_examples, replayed, shown_at_most
+from workers.trainer.replay import OnProgress, general_examples, replayed, shown_at_most
 from workers.trainer.teacher import with_teacher_prompts
 from workers.trainer.training import REPLAY_FOLDER, REPORT_S, Course, Ground, Tell, Training, watch
 from workers.trainer.write import Candidate, find_candidates, planned_parts
@@ -104,7 +104,7 @@ class CandidateMaker:
         if not lessons:
             recipe = Recipe.from_dict(version.recipe)
             made = await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
-            lessons = [await self._with_replay(one, recipe, ground.base_digest) for one in made]
+            lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
         encode = partial(self._course, Recipe.from_dict(version.recipe), tokenizer, ends)
@@ -126,21 +126,14 @@ class CandidateMaker:
         recipe, settings = Recipe.from_dict(version.recipe), self.settings
         generator = f"{settings.generator_url} {settings.generator_model}" if settings.generator_url else base_digest
         cache = ExampleCache(settings.home, (version.tenant, version.memory_id), generator, recipe.seed)
-        told = 0.0
+        return await prepare(documents, tokenizer, recipe, self.ask, _teller(tell), cache=cache, parts=parts)
 
-        async def on_progress(done: int, total: int) -> None:
-            nonlocal told
-            if done == total or time.monotonic() - told > REPORT_S:
-                told = time.monotonic()
-                await tell({"stage": "preparing", "done": done, "total": total})
-
-        return await prepare(documents, tokenizer, recipe, self.ask, on_progress, cache=cache, parts=parts)
-
-    async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str) -> Lesson:
+    async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str, on_progress: OnProgress) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
         most = shown_at_most(lesson.examples, recipe)
-        general = await general_examples(self.examiner, self.settings.home / REPLAY_FOLDER, base_digest, most)
+        folder = self.settings.home / REPLAY_FOLDER
+        general = await general_examples(self.examiner, folder, base_digest, most, on_progress)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
@@ -163,6 +156,19 @@ class CandidateMaker:
             return str(reply["choices"][0]["message"]["content"] or "")
         except (LookupError, TypeError) as error:
             raise EngineFailed("The generator's reply is no chat completion.") from error
+
+
+def _teller(tell: Tell) -> OnProgress:
+    """Return what tells how far the preparation is, about twice a second."""
+    told = 0.0
+
+    async def on_progress(done: int, total: int) -> None:
+        nonlocal told
+        if done == total or time.monotonic() - told > REPORT_S:
+            told = time.monotonic()
+            await tell({"stage": "preparing", "done": done, "total": total})
+
+    return on_progress
 
 
 def encode_examples(

@@ -31,13 +31,16 @@ _BYTES_AT_ONCE = 2**31  # of covariances
 NullSpace = Mapping[str, torch.Tensor]  # a LoRA layer's name -> (in_features, K) orthonormal directions, float32
 
 
-def null_space(model: Any, tokenizer: Any, share: float, path: Path) -> NullSpace:
+def null_space(
+    model: Any, tokenizer: Any, share: float, path: Path, on_read: Callable[[int, int], None] | None = None
+) -> NullSpace:
     """Return the directions that A is kept out of, from where they are kept, or found and kept.
 
     Args:
         model: from `attach_lora`; its LoRA is off meanwhile.
         share: of what the layers are given on general inputs, in (0, 1), that the directions hold.
         path: without its ending; what it depends on beside the share and the layers is in the name.
+        on_read: told how many of the shipped prompts are read, and how many there are.
     """
     layers = sorted(name for name, _ in _lora_layers(model))
     file = path.with_name(f"{path.name}-{share:g}.pt")
@@ -46,7 +49,8 @@ def null_space(model: Any, tokenizer: Any, share: float, path: Path) -> NullSpac
     if missing:
         rows = general_rows(tokenizer)
         for group in _groups(model, missing):
-            known |= {name: _main(one, share).bfloat16() for name, one in _covariances(model, rows, group).items()}
+            found = _covariances(model, rows, group, on_read)
+            known |= {name: _main(one, share).bfloat16() for name, one in found.items()}
         _keep(file, known)
     return {name: known[name].float() for name in layers}
 
@@ -82,7 +86,9 @@ def _groups(model: Any, names: Sequence[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _covariances(model: Any, rows: Sequence[Row], names: Collection[str]) -> dict[str, torch.Tensor]:
+def _covariances(
+    model: Any, rows: Sequence[Row], names: Collection[str], on_read: Callable[[int, int], None] | None
+) -> dict[str, torch.Tensor]:
     """Return each layer's (in_features, in_features) sum over the rows' tokens of x xᵀ / |x|²."""
     together = PACK_TOKENS if packs_exactly(model, rows) else 0
     sums: dict[str, torch.Tensor] = {}
@@ -99,8 +105,12 @@ def _covariances(model: Any, rows: Sequence[Row], names: Collection[str]) -> dic
     model.eval()
     try:
         with torch.no_grad(), model.disable_adapter():
+            read = 0
             for group in split_packs(rows, together):
                 label_logits(model, pack(group, model.device, model.dtype))
+                read += len(group)
+                if on_read:
+                    on_read(read, len(rows))
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,8 +11,9 @@ Paper: Shin et al. 2017 (generative replay), https://arxiv.org/abs/1705.08690, w
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from app.core.recipe import Recipe
 from workers.trainer.examples import Example
 from workers.trainer.kept import keep, kept
 
+OnProgress = Callable[[int, int], Awaitable[None]]
 CONCURRENCY = 16
 MAX_ANSWER_TOKENS, TEXT_TOKENS = 32, 48
 _PROMPTS, _OPENINGS = (Path(__file__).with_name(name) for name in ("general.txt", "openings.txt"))
@@ -36,20 +38,31 @@ class AskBase(Protocol):
         """Return a text completion."""
 
 
-async def general_examples(base: AskBase, folder: Path, base_digest: str, most: int | None = None) -> list[Example]:
+async def general_examples(
+    base: AskBase, folder: Path, base_digest: str, most: int | None = None, on_progress: OnProgress | None = None
+) -> list[Example]:
     """Return questions with greedy answers and texts as sampled, mixed; a cut answer has no end to learn.
 
     Args:
         folder: where they are kept, and found by whoever asks next.
         most: how many are asked for; without it all.
+        on_progress: told how many of those that nobody has asked for are answered, and how many they are.
     """
     path = folder / f"replay-{base_digest[:16]}-{MAX_ANSWER_TOKENS}-{TEXT_TOKENS}.json"
     known: dict[str, dict[str, Any]] = await asyncio.to_thread(kept, path) or {}
     wanted = (await asyncio.to_thread(general_prompts))[:most]
     limit = asyncio.Semaphore(CONCURRENCY)
     missing = [one for one in wanted if one.text not in known]
+    answered = count(1)
+
+    async def ask(one: Prompt) -> dict[str, Any]:
+        row = await (_go_on if one.goes_on else _answer)(base, limit, one.text)
+        if on_progress:
+            await on_progress(next(answered), len(missing))
+        return row
+
     if missing:
-        said = await asyncio.gather(*[(_go_on if one.goes_on else _answer)(base, limit, one.text) for one in missing])
+        said = await asyncio.gather(*map(ask, missing))
         known |= {one.text: row for one, row in zip(missing, said, strict=True)}
         await asyncio.to_thread(keep, path, known)
     rows = [known[one.text] for one in wanted]

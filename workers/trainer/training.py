@@ -69,13 +69,17 @@ class Training:
 
     def __post_init__(self) -> None:
         self.steps: list[Step] = []
+        self.read: tuple[int, int] | None = None  # of what the base model reads once, before the first memory's steps
         self.begun_with = 0  # steps of an attempt before
         self.began, self.ended = time.monotonic(), 0.0
 
     def progress(self) -> Progress | None:
-        """Return how far the loop is; None before its first step. The time left is at most that: it may end early."""
+        """Return how far the loop is; None before there is anything to tell.
+
+        The time left is at most that: the loop may end early.
+        """
         if not self.steps:
-            return None
+            return self.read and {"stage": "training", "done": self.read[0], "total": self.read[1]}
         last, elapsed, part = self.steps[-1], time.monotonic() - self.began, self.course.part
         own = self.steps[self.begun_with :]
         left = last.steps - last.index + (part.of - part.index) * last.steps
@@ -114,7 +118,10 @@ class Training:
         if not recipe.protect:
             return None
         path = self.ground.settings.home / REPLAY_FOLDER / f"null-space-{self.ground.base_digest[:16]}"
-        return null_space(model, load_tokenizer(str(self.ground.base)), recipe.protect, path)
+        return null_space(model, load_tokenizer(str(self.ground.base)), recipe.protect, path, self._note_read)
+
+    def _note_read(self, done: int, total: int) -> None:
+        self.read = done, total
 
     def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
         """Return the rows with what a teacher says of them, where they have one; it is asked once."""
@@ -168,11 +175,11 @@ class Training:
 async def watch(run: Training, tell: Tell) -> Candidate:
     """Run a training in a thread, telling how far it is."""
     work = asyncio.create_task(asyncio.to_thread(run.run))
-    told = 0
+    told = None
     while not work.done():
         await asyncio.wait([work], timeout=REPORT_S)
-        progress = run.progress()
-        if progress and len(run.steps) > told:
-            told = len(run.steps)
+        progress, far = run.progress(), (run.read, len(run.steps))
+        if progress and far != told:
+            told = far
             await tell(progress)
     return work.result()
