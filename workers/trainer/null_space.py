@@ -50,7 +50,7 @@ def null_space(
         rows = general_rows(tokenizer)
         for group in _groups(model, missing):
             found = _covariances(model, rows, group, on_read)
-            known |= {name: _main(one, share).bfloat16() for name, one in found.items()}
+            known |= {name: _main(found[name], share).bfloat16() for name in group}
         _keep(file, known)
     return {name: known[name].float() for name in layers}
 
@@ -91,16 +91,17 @@ def _covariances(
 ) -> dict[str, torch.Tensor]:
     """Return each layer's (in_features, in_features) sum over the rows' tokens of x xᵀ / |x|²."""
     together = PACK_TOKENS if packs_exactly(model, rows) else 0
-    sums: dict[str, torch.Tensor] = {}
+    listened = {name: layer for name, layer in _lora_layers(model) if name in names}
+    sums = {name: torch.zeros(one.in_features, one.in_features) for name, one in listened.items()}
 
     def add(name: str, given: torch.Tensor) -> None:
         tokens = functional.normalize(given.flatten(0, -2).float(), dim=1)  # (T, in_features)
-        sums[name] = torch.addmm(sums[name], tokens.T, tokens) if name in sums else tokens.T @ tokens
+        sums[name] = torch.addmm(sums[name].to(tokens.device), tokens.T, tokens)
 
     def listener(name: str) -> Callable[..., None]:
         return lambda _layer, given: add(name, given[0])
 
-    hooks = [one.register_forward_pre_hook(listener(name)) for name, one in _lora_layers(model) if name in names]
+    hooks = [one.register_forward_pre_hook(listener(name)) for name, one in listened.items()]
     was_training = model.training
     model.eval()
     try:
