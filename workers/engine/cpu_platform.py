@@ -15,7 +15,7 @@ from vllm.platforms.cpu import CpuPlatform
 Group = tuple[int, torch.Tensor | None]  # a slot, and the rows that are its own; None: all
 
 
-class GroupedCpuPlatform(CpuPlatform):
+class GroupedCpuPlatform(CpuPlatform):  # type: ignore[misc]
     """The CPU, with `GroupedPunica`."""
 
     @classmethod
@@ -24,7 +24,7 @@ class GroupedCpuPlatform(CpuPlatform):
         return f"{__name__}.{GroupedPunica.__name__}"
 
 
-class GroupedPunica(PunicaWrapperCPU):
+class GroupedPunica(PunicaWrapperCPU):  # type: ignore[misc]
     """LoRA products for a batch whose rows belong to several adapters, one product for each adapter.
 
     In all of it weights are (slots, 1, out_features, in_features), and rank is `out_features` of a shrinking product.
