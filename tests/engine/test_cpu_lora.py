@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-from workers.engine.cpu_platform import GroupedCpuPlatform, GroupedPunica
+from workers.engine.cpu_lora import GroupedPunica
+from workers.engine.cpu_platform import GroupedCpuPlatform
 from workers.engine.cpu_plugin import platform
 
 SLOTS, RANK, WIDTH, OUT = 4, 8, 24, (16, 8)  # the last slot stays empty, as the engine's command sees to
