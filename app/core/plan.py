@@ -120,7 +120,7 @@ def _choose(tokens: int, shape: BaseShape, wish: Wish, law: Law, max_rank: int) 
 
 def _schedule(load: Load, base: Base, recipe: Recipe, partitions: int) -> dict[str, Any]:
     """Return the fields of a plan that say how long it trains: each fact is shown once an epoch."""
-    batches = math.ceil(rows_an_epoch(load, recipe) / partitions / recipe.batch_size)
+    batches = recipe.batches(rows_an_epoch(load, recipe) / partitions)
     epochs = max(recipe.passes(has_pairs=load.facts.pairs > 0), math.ceil(recipe.min_steps / batches))
     trained = epochs * tokens_an_epoch(load, recipe, base.shape.template_tokens)
     return {

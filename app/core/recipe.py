@@ -119,6 +119,13 @@ class Recipe:
         """Return at most how many passes there are over examples with pairs among them, or without."""
         return self.epochs if has_pairs else self.prose_epochs
 
+    def batches(self, rows: float) -> int:
+        """Return how many steps an epoch of so many rows takes: shared out evenly, `batch_size` at a time or about.
+
+        A remainder would be a step of its own, which takes about as long as a whole one and teaches little.
+        """
+        return max(1, round(rows / self.batch_size))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
         return dataclasses.asdict(self)

@@ -273,4 +273,4 @@ async def test_a_retry_with_another_recipe_is_planned_anew_and_one_with_none_is_
     other = (await http.post(f"{path}/retry", json=RETRY)).json()
 
     assert same["plan"] == memory["plan"]
-    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (16, 14, False)
+    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (16, 15, False)

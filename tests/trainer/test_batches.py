@@ -67,8 +67,8 @@ def test_epochs_hold_every_row_once_in_an_order_of_their_own() -> None:
     rows = [Row((i, i), 1) for i in range(10)]
     shuffle = random.Random(0)
 
-    first, second = (list(epoch_batches(rows, 4, shuffle)) for _ in range(2))
+    first, second = (list(epoch_batches(rows, 3, shuffle)) for _ in range(2))
 
-    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert [len(batch) for batch in first] == [3, 3, 4]
     assert {row for batch in first for row in batch} == set(rows)
     assert first != second

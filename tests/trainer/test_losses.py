@@ -81,7 +81,9 @@ def test_the_loop_learns_what_the_plain_loop_learns() -> None:
     fast, plain = lora(), lora()
     steps = list(train(fast, ROWS, RECIPE))
     batches = [
-        batch for epoch in (1, 2, 3) for batch in epoch_batches(ROWS, 2, random.Random(f"{RECIPE.seed}/{epoch}"))
+        batch
+        for epoch in (1, 2, 3)
+        for batch in epoch_batches(ROWS, RECIPE.batches(len(ROWS)), random.Random(f"{RECIPE.seed}/{epoch}"))
     ]
     expected = list(reference.train(plain, batches, [step.lr for step in steps], RECIPE.max_grad_norm))
 

@@ -8,6 +8,7 @@ is its system prompt: sharing it nearly halves the work.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -38,12 +39,13 @@ class Pack:
     target: Target | None = None
 
 
-def epoch_batches(rows: Sequence[Row], batch_size: int, shuffle: random.Random) -> Iterator[list[Row]]:
-    """Yield the rows once, in an order of their own each epoch."""
+def epoch_batches(rows: Sequence[Row], count: int, shuffle: random.Random) -> Iterator[list[Row]]:
+    """Yield the rows once in `count` batches of about one size, in an order of their own each epoch."""
     order = list(rows)
     shuffle.shuffle(order)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    ends = [len(order) * number // count for number in range(count + 1)]
+    for start, end in pairwise(ends):
+        yield order[start:end]
 
 
 def split_packs(rows: Sequence[Row], pack_tokens: int) -> Iterator[list[Row]]:

@@ -73,7 +73,7 @@ def shown_at_most(taught: Sequence[Example], recipe: Recipe) -> int:
     """Return how many different ones a training can show: its share of each pass, in all passes."""
     rows = sum(1 / one.turns for one in taught)
     passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in taught))
-    return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps * recipe.batch_size / rows))
+    return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps / recipe.batches(rows)))
 
 
 def replayed(general: Sequence[Example], taught: Sequence[Example], share: float) -> list[Example]:

@@ -100,7 +100,8 @@ class Loop:
         index = 0
         for epoch in range(1, self._epochs + 1):
             shuffle = random.Random(f"{self._recipe.seed}/{epoch}")
-            for batch in epoch_batches(shown(self._rows, epoch), self._recipe.batch_size, shuffle):
+            rows = shown(self._rows, epoch)
+            for batch in epoch_batches(rows, self._recipe.batches(len(rows)), shuffle):
                 index += 1
                 if index > self._done:
                     yield self._step(batch, index, epoch)
@@ -198,7 +199,7 @@ def label_count(rows: Sequence[Row]) -> int:
 
 
 def _batches(rows: Sequence[Row], epoch: int, recipe: Recipe) -> int:
-    return math.ceil(len(shown(rows, epoch)) / recipe.batch_size)
+    return recipe.batches(len(shown(rows, epoch)))
 
 
 class MasterAdamW:
