@@ -310,6 +310,16 @@ async def test_a_composite_that_is_being_built_while_its_member_is_erased_does_n
     assert world.files() == set()
 
 
+async def test_a_composite_of_an_erased_memory_is_not_built_again_from_files_that_are_still_there(world: World) -> None:
+    composition = world.composition(1, 2)
+    member = composition.members[0]
+    await world.composer.purge(member.tenant, member.owner, files=True)
+    with pytest.raises(ModelNotFound, match="erased"):
+        await world.composer.compose(composition)
+
+    assert world.engine.is_empty()
+
+
 async def test_a_composite_in_use_is_not_erased_under_its_requests(world: World) -> None:
     composition = world.composition(1, 2)
     await world.composer.compose(composition)

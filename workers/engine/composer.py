@@ -14,7 +14,7 @@ from app.core.canary import Canary
 from app.core.composition import Composition
 from app.core.names import AdapterName
 from app.core.proof import Proof, Scores, judge_composite
-from app.errors import AdapterRejected, CompositeRejected, NotFound, ServiceError
+from app.errors import AdapterRejected, CompositeRejected, ModelNotFound, NotFound, ServiceError
 from app.stores.artifacts import ArtifactStore
 from workers.engine.adapters import AdapterSet, Loaded
 from workers.engine.candidates import Candidate
@@ -58,6 +58,7 @@ class Composer:
         self._building = asyncio.Lock()  # one at a time: a merge takes memory and every core
         self._asked: Counter[Composition] = Counter()
         self._refused: OrderedDict[str, str] = OrderedDict()
+        self._erased: set[tuple[str, str]] = set()
         self._swept_at = -_SWEEP_S
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -99,6 +100,8 @@ class Composer:
         Raises:
             AdapterBusy: requests for one did not end in time.
         """
+        if files:
+            self._erased.add((tenant, owner))  # ids are never given again
         asked = [one.name for one in self._asked if any((m.tenant, m.owner) == (tenant, owner) for m in one.members)]
         found = {*asked, *await asyncio.to_thread(self._composites.made_of, tenant, owner)}
         for name in sorted(found, key=str):
@@ -141,6 +144,8 @@ class Composer:
         return await self._adapters.admit(text, lambda: self._fetch(composition))
 
     async def _fetch(self, composition: Composition) -> Candidate:
+        if not self._erased.isdisjoint((member.tenant, member.owner) for member in composition.members):
+            raise ModelNotFound("A memory of this composite has been erased.", "memory.ids")
         try:
             return await self._adapters.candidate(composition.name)
         except NotFound:
