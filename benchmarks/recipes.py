@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "patient": {"patience": 5},
     "no replay": {"replay": 0.0},
     "unprotected": {"protect": 0.0},
-    "unprotected, replay 0.3": {"protect": 0.0, "replay": 0.3},
+    "unprotected with replay 0.3": {"protect": 0.0, "replay": 0.3},
 }
 MAX_ANSWER_TOKENS = 64
 
