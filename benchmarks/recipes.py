@@ -40,7 +40,7 @@ from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import null_space
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
-from workers.trainer.replay import general_examples, replayed, shown_at_most
+from workers.trainer.replay import REPLAY_FOLDER, general_examples, replayed, shown_at_most
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import PACK_TOKENS, Loop
 
@@ -72,8 +72,7 @@ class Bench:
         self._folder = find_base(self._settings.model)
         self._tokenizer, self._ends = load_tokenizer(str(self._folder)), stop_ids(str(self._folder))
         self._model = load_base(str(self._folder), self._settings.device, self._settings.dtype)
-        digest = base_digest(self._folder, self._settings.home)
-        self._space = self._settings.home / "replay" / f"null-space-{digest[:16]}"
+        self._digest = base_digest(self._folder, self._settings.home)
 
     def prepare(self, document: Path, recipe: Recipe) -> Lesson:
         """Make a lesson of prose, with no generated questions."""
@@ -84,9 +83,8 @@ class Bench:
         )
         if not recipe.replay:
             return lesson
-        digest = base_digest(self._folder, self._settings.home)
         most = shown_at_most(lesson.examples, recipe)
-        general = asyncio.run(general_examples(self, self._settings.home / "replay", digest, most))
+        general = asyncio.run(general_examples(self, self._settings.home / REPLAY_FOLDER, self._digest, most))
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def run(self, lesson: Lesson, recipe: Recipe) -> list[str]:
@@ -101,7 +99,7 @@ class Bench:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
-        space = null_space(model, self._tokenizer, recipe.protect, self._space) if recipe.protect else None
+        space = null_space(model, self._tokenizer, recipe.protect, self._settings.home, self._digest)
         steps = list(Loop(model, rows, recipe, held_out, space))
         seconds = time.perf_counter() - began
         model.eval()

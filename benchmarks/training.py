@@ -36,7 +36,6 @@ from workers.trainer.encode import Row, encode_chat, prompt_ids
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import null_space
 from workers.trainer.train import Loop
-from workers.trainer.training import REPLAY_FOLDER
 
 ROUNDS = 20
 
@@ -72,8 +71,8 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]
     """Train with our loop; return seconds and the last loss. What is found once for a base model is not counted."""
     settings = load_settings()
     base = find_base(settings.model)
-    path = settings.home / REPLAY_FOLDER / f"null-space-{base_digest(base, settings.home)[:16]}"
-    space = null_space(model, load_tokenizer(settings.model), recipe.protect, path) if recipe.protect else None
+    digest = base_digest(base, settings.home)
+    space = null_space(model, load_tokenizer(settings.model), recipe.protect, settings.home, digest)
     began = time.perf_counter()
     steps = list(Loop(model, rows, recipe, space=space))
     return time.perf_counter() - began, steps[-1].loss

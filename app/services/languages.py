@@ -52,7 +52,7 @@ class Guards:
             GuardNotFound: the tenant has none with this id.
         """
         if not is_guard_id(guard_id):
-            raise GuardNotFound(f"There is no language guard {guard_id[:64]!r}: GET /v1/languages lists all.")
+            raise _no_guard(guard_id)
         return await self.find(tenant, guard_id)
 
     async def find(self, tenant: str, name_or_id: str) -> Memory:
@@ -64,9 +64,7 @@ class Guards:
         try:
             return await self._memories.find(tenant, name_or_id, GUARD)
         except MemoryNotFound as error:
-            raise GuardNotFound(
-                f"There is no language guard {name_or_id[:64]!r}: GET /v1/languages lists all."
-            ) from error
+            raise _no_guard(name_or_id) from error
 
     async def newest(self, tenant: str, language: str, adapter: str = "") -> Memory:
         """Return the newest guard for a language that serves: one trained on top of `adapter`, else on the base model.
@@ -101,3 +99,7 @@ class Guards:
                 "memory",
             )
         return {"memory": memory.id, "version": str(memory.current), "adapter": adapter}
+
+
+def _no_guard(named: str) -> GuardNotFound:
+    return GuardNotFound(f"There is no language guard {named[:64]!r}: GET /v1/languages lists all.")

@@ -17,7 +17,7 @@ from workers.trainer.null_space import NullSpace, general_rows, null_space
 from workers.trainer.train import Loop
 
 RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, epochs=12, batch_size=2, stop_loss=0.0, min_steps=1)
-TOKENIZER = byte_tokenizer()
+TOKENIZER, BASE = byte_tokenizer(), "b" * 64
 ROWS = [encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}") for n in range(6)]
 
 
@@ -27,7 +27,7 @@ def lora(recipe: Recipe = RECIPE) -> Any:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> NullSpace:
-    return null_space(lora(), TOKENIZER, 0.9, tmp_path_factory.mktemp("space") / "kept")
+    return null_space(lora(), TOKENIZER, 0.9, tmp_path_factory.mktemp("space"), BASE)
 
 
 def read_by(model: Any, space: NullSpace) -> float:
@@ -91,7 +91,7 @@ def test_a_resumed_loop_ends_with_the_same_weights(space: NullSpace, cut: int) -
 def test_how_far_the_reading_is_is_told_and_nothing_where_nothing_is_read(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     for _ in range(2):
-        null_space(lora(), TOKENIZER, 0.9, tmp_path / "kept", lambda *far: told.append(far))
+        null_space(lora(), TOKENIZER, 0.9, tmp_path, BASE, on_read=lambda *far: told.append(far))
     done, totals = zip(*told, strict=True)
 
     assert list(done) == sorted(set(done))  # once
@@ -99,9 +99,9 @@ def test_how_far_the_reading_is_is_told_and_nothing_where_nothing_is_read(tmp_pa
 
 
 def test_they_are_found_once_and_more_layers_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
-    mlp = null_space(lora(), TOKENIZER, 0.9, tmp_path / "kept")
-    again = null_space(lora(), None, 0.9, tmp_path / "kept")  # with no tokenizer nothing can be read
-    every = null_space(lora(replace(RECIPE, target="all-linear")), TOKENIZER, 0.9, tmp_path / "kept")
+    mlp = null_space(lora(), TOKENIZER, 0.9, tmp_path, BASE)
+    again = null_space(lora(), None, 0.9, tmp_path, BASE)  # with no tokenizer nothing can be read
+    every = null_space(lora(replace(RECIPE, target="all-linear")), TOKENIZER, 0.9, tmp_path, BASE)
 
     assert mlp.keys() == again.keys() < every.keys()
     assert all(torch.equal(mlp[name], again[name]) and torch.equal(mlp[name], every[name]) for name in mlp)

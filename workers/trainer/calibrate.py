@@ -37,7 +37,6 @@ from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import null_space
 from workers.trainer.phonebook import phone_book
 from workers.trainer.train import Loop, Step
-from workers.trainer.training import REPLAY_FOLDER
 
 TELL_S = 0.5
 Told = dict[str, Any]
@@ -72,7 +71,7 @@ class Bench:
             torch.set_num_threads(settings.trainer_threads)
         base = find_base(settings.model)
         folder = str(base)
-        self._space = settings.home / REPLAY_FOLDER / f"null-space-{base_digest(base, settings.home)[:16]}"
+        self._home, self._digest = settings.home, base_digest(base, settings.home)
         self._shape, self._max_tokens = shape, settings.max_model_len
         self._tokenizer, self._ends = load_tokenizer(folder), stop_ids(folder)
         self._model = load_base(folder, settings.device, settings.dtype)
@@ -88,7 +87,7 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            space = null_space(model, self._tokenizer, recipe.protect, self._space) if recipe.protect else None
+            space = null_space(model, self._tokenizer, recipe.protect, self._home, self._digest)
             for step in Loop(model, rows, recipe, space=space):
                 trained += step.tokens
                 yield step

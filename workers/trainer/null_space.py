@@ -10,7 +10,6 @@ back after every step; every token counts the same whatever its length, for the 
 long as the others.
 """
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from torch.nn import functional
 from workers.trainer.batches import pack, split_packs
 from workers.trainer.encode import Row, encode_text, prompt_ids
 from workers.trainer.forward import label_logits, packs_exactly
-from workers.trainer.replay import general_prompts
+from workers.trainer.kept import keep_tensors
+from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 
 PACK_TOKENS = 512
 MOST_DIRECTIONS = 1024  # of a layer
@@ -32,18 +32,25 @@ NullSpace = Mapping[str, torch.Tensor]  # a LoRA layer's name -> (in_features, K
 
 
 def null_space(
-    model: Any, tokenizer: Any, share: float, path: Path, on_read: Callable[[int, int], None] | None = None
+    model: Any,
+    tokenizer: Any,
+    share: float,
+    home: Path,
+    base_digest: str,
+    *,
+    on_read: Callable[[int, int], None] | None = None,
 ) -> NullSpace:
-    """Return the directions that A is kept out of, from where they are kept, or found and kept.
+    """Return the directions that A is kept out of, from where they are kept, or found and kept; none where share is 0.
 
     Args:
         model: from `attach_lora`; its LoRA is off meanwhile.
-        share: of what the layers are given on general inputs, in (0, 1), that the directions hold.
-        path: without its ending; what it depends on beside the share and the layers is in the name.
+        share: of what the layers are given on general inputs, in [0, 1), that the directions hold.
         on_read: told how many of the shipped prompts are read, and how many there are.
     """
+    if not share:
+        return {}
     layers = sorted(name for name, _ in _lora_layers(model))
-    file = path.with_name(f"{path.name}-{share:g}.pt")
+    file = home / REPLAY_FOLDER / f"null-space-{base_digest[:16]}-{share:g}.pt"
     known: dict[str, torch.Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
     missing = [name for name in layers if name not in known]
     if missing:
@@ -51,7 +58,7 @@ def null_space(
         for group in _groups(model, missing):
             found = _covariances(model, rows, group, on_read)
             known |= {name: _main(found[name], share).bfloat16() for name in group}
-        _keep(file, known)
+        keep_tensors(file, known)
     return {name: known[name].float() for name in layers}
 
 
@@ -130,10 +137,3 @@ def _main(covariance: torch.Tensor, share: float) -> torch.Tensor:
     enough = int((values.cumsum(0) < share * covariance.trace()).sum()) + 1
     main: torch.Tensor = vectors[:, : min(enough, MOST_DIRECTIONS, width - 1)]
     return main.cpu().contiguous()  # laid out as it is read back, or products differ in their last bits
-
-
-def _keep(file: Path, known: Mapping[str, torch.Tensor]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as written:
-        torch.save(dict(known), written)
-    Path(written.name).replace(file)

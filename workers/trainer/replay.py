@@ -11,7 +11,7 @@ Paper: Shin et al. 2017 (generative replay), https://arxiv.org/abs/1705.08690, w
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any, Protocol
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
 from workers.trainer.examples import Example
+from workers.trainer.generate import OnProgress
 from workers.trainer.kept import keep, kept
 
-OnProgress = Callable[[int, int], Awaitable[None]]
+REPLAY_FOLDER = "replay"  # under the trainer's home
 CONCURRENCY = 16
 MAX_ANSWER_TOKENS, TEXT_TOKENS = 32, 48
 _PROMPTS, _OPENINGS = (Path(__file__).with_name(name) for name in ("general.txt", "openings.txt"))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from app.core.recipe import Recipe
 from workers.trainer.encode import Row
+from workers.trainer.kept import keep_tensors
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
 
@@ -29,16 +29,9 @@ def with_replay_targets(model: Any, rows: Sequence[Row], recipe: Recipe, folder:
     if missing:
         said = ask_teacher(model, missing, recipe)
         known |= {_key(row): vars(target) for row, target in zip(missing, said, strict=True) if target is not None}
-        _keep(path, known)
+        keep_tensors(path, known)
     return [replace(row, target=Target(**known[_key(row)])) if row.replayed else row for row in rows]
 
 
 def _key(row: Row) -> str:
     return hashlib.sha256(json.dumps([row.answer_start, row.input_ids]).encode()).hexdigest()[:32]
-
-
-def _keep(path: Path, known: dict[str, dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        torch.save(known, file)
-    Path(file.name).replace(path)

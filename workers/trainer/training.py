@@ -25,6 +25,7 @@ from workers.trainer.encode import Row
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.null_space import NullSpace, null_space
 from workers.trainer.prepare import Lesson
+from workers.trainer.replay import REPLAY_FOLDER
 from workers.trainer.replay_targets import with_replay_targets
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
@@ -34,7 +35,6 @@ from workers.trainer.write import PASSAGES, QUESTIONS, Candidate, scratch, write
 Progress = dict[str, Any]
 Tell = Callable[[Progress], Awaitable[None]]
 REPORT_S = 0.5
-REPLAY_FOLDER = "replay"
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,11 @@ class Training:
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.course.rows).to_dict())
 
-    def _space(self, model: Any, recipe: Recipe) -> NullSpace | None:
+    def _space(self, model: Any, recipe: Recipe) -> NullSpace:
         """Return what the LoRA is kept out of; found once for all memories on a base model."""
-        if not recipe.protect:
-            return None
-        path = self.ground.settings.home / REPLAY_FOLDER / f"null-space-{self.ground.base_digest[:16]}"
-        return null_space(model, load_tokenizer(str(self.ground.base)), recipe.protect, path, self._note_read)
+        ground, tokenizer = self.ground, load_tokenizer(str(self.ground.base))
+        home, digest = ground.settings.home, ground.base_digest
+        return null_space(model, tokenizer, recipe.protect, home, digest, on_read=self._note_read)
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total
