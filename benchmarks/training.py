@@ -80,6 +80,7 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]
 
 def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
     """Train with TRL's trainer on the same ids; return seconds and the last loss."""
+    import pyarrow as pa  # noqa: PLC0415 - the bench extra
     from datasets import Dataset  # noqa: PLC0415 - the bench extra
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - the bench extra
 
@@ -112,7 +113,9 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
             seed=recipe.seed,
         )
         tokenizer = load_tokenizer(load_settings().model)
-        trainer = SFTTrainer(model, args=config, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer)
+        # with a name of its own: `from_dict` hashes the table's reducer, which fails with pyarrow's newest versions
+        data = Dataset(pa.Table.from_pydict(columns), fingerprint=f"rows-{len(rows)}")
+        trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began

@@ -1,7 +1,7 @@
 """SFT, DPO and ORPO on the answers that TLPO would have explored: the same prompts, budget, LoRA and steps.
 
 SFT learns the clean answers; DPO and ORPO prefer a clean answer to a confused one to the same prompt. DPO and ORPO are
-TRL's (extra `bench`): written by its documentation, where ORPO stands under `trl.experimental`, and not run here.
+TRL's (extra `bench`), where ORPO stands under `trl.experimental`.
 """
 
 import tempfile
@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from app.core.guard_recipe import GuardRecipe
 from app.core.recipe import Recipe
@@ -79,6 +81,7 @@ def orpo(sampled: Sampled, recipe: GuardRecipe) -> Any:
 
 
 def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 - the extra `bench` alone has it
     from datasets import Dataset  # noqa: PLC0415 - the extra `bench` alone has it
 
     def text(ids: Ids) -> str:
@@ -86,6 +89,9 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
 
     pairs = [{"prompt": text(p), "chosen": text(good), "rejected": text(bad)} for p, good, bad in sampled.pairs()]
     model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()  # TRL's optimizer keeps no float32 copies, as ours does
     with tempfile.TemporaryDirectory() as folder:
         how = config(
             output_dir=folder,
@@ -94,13 +100,16 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
             max_steps=recipe.iterations * recipe.steps,
             per_device_train_batch_size=recipe.points_per_step,
             lr_scheduler_type="cosine",
-            warmup_ratio=recipe.warmup_ratio,
+            warmup_steps=recipe.warmup_ratio,  # below 1: a share
             weight_decay=recipe.weight_decay,
             seed=recipe.seed,
+            gradient_checkpointing=False,
+            use_cpu=not torch.cuda.is_available(),
             report_to=[],
             save_strategy="no",
         )
-        data = Dataset.from_list(pairs)
+        # with a name of its own: `from_list` hashes the table's reducer, which fails with pyarrow's newest versions
+        data = Dataset(pa.Table.from_pylist(pairs), fingerprint=f"sampled-{len(pairs)}")
         trainer(model=model, args=how, train_dataset=data, processing_class=sampled.tokenizer).train()
     return model
 

@@ -1,6 +1,7 @@
 """`python -m workers.trainer`: describe the base model, then take training jobs until told to stop."""
 
 import asyncio
+import os
 import sys
 
 import redis
@@ -22,6 +23,7 @@ __all__ = ["job", "main"]  # `job` is imported here so that the forked processes
 
 def main() -> int:
     """Run the worker; returns the exit code."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # else asking for CUDA here spoils it for the forks
     settings = load_settings()
     set_up_logs(settings.log_level, part="trainer")
     asyncio.run(tell_base(settings))
