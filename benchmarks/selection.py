@@ -2,13 +2,15 @@
 
     python benchmarks/selection.py [--memories 1000]           speed, on synthetic memories in a registry of its own
     python benchmarks/selection.py --texts FOLDER              PaperQA by its texts alone: no model, no gateway
-    python benchmarks/selection.py --paperqa FOLDER [--generalist NAME]
+    python benchmarks/selection.py --paperqa FOLDER
+    python benchmarks/selection.py --generalist FOLDER
     python benchmarks/selection.py --phonebook FILE [--rank 4]
     python benchmarks/selection.py --latency FOLDER [--paper 0] [--several 3]
 
 `--paperqa` makes one memory a paper (its introduction and its 40 training questions), unless `paperqa 00` and so on are
-there, and asks the 30 evaluation questions of each, which do not name it: whose memory comes first, how many control
-questions abstain, and ROUGE-L by mode. A question counts as one that a reader could assign if one of its words of
+there, in a tenant that should hold nothing else, and asks the 30 evaluation questions of each, which do not name it:
+whose memory comes first, how many control questions abstain, and ROUGE-L by mode. `--generalist` asks them of one
+memory of all papers, in a tenant of its own or it is chosen as well. A question counts as one that a reader could assign if one of its words of
 meaning occurs in the introduction or title of exactly its own paper, among all that are there.
 `--phonebook` cuts pairs into four memories and asks all of them: the right memory named, chosen, and one memory of four
 times the rank. `--latency` asks the questions about one document one after the other: the paper's Q15.
@@ -233,10 +235,11 @@ async def several(tasks: list[Callable[[], Awaitable[dict[str, Any]]]]) -> list[
     return list(await asyncio.gather(*map(one, tasks)))
 
 
-async def paperqa(http: httpx.AsyncClient, folder: Path, generalist: str, table: Table) -> None:
+async def paperqa(http: httpx.AsyncClient, folder: Path, table: Table) -> None:
     """Choose among the papers' memories, and compare the modes."""
     papers = read_papers(folder)
-    ids = {paper.number: await make(http, paper.name, _files(paper), {}) for paper in papers}
+    made = await asyncio.gather(*(make(http, paper.name, _files(paper), {}) for paper in papers))
+    ids = dict(zip([paper.number for paper in papers], made, strict=True))
     asked = [(paper, question, answer) for paper in papers for question, answer in paper.asked]
     could = assignable(papers)
     chosen = await several([partial(query, http, q, "auto", "adapter", explain=True) for _, q, _ in asked])
@@ -256,13 +259,21 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, generalist: str, table:
         **{mode: _named(http, ids, mode) for mode in ("adapter", "context", "both", "auto")},
         "chosen memory, auto": lambda p, q: query(http, q, "auto", "auto"),
     }
-    if generalist:
-        ways["generalist"] = lambda p, q: query(http, q, generalist, "adapter")
     for way, ask in ways.items():
         got = await several([partial(ask, p, q) for p, q, _ in asked])
         modes = {name: sum(one["memory"].get("mode") == name for one in got) for name in ("adapter", "context", "both")}
         note = ", ".join(f"{name} {count}" for name, count in modes.items() if count) if "auto" in way else ""
         table.add_row(f"ROUGE-L {way}", f"{_rouge(got, [answer for *_, answer in asked]):.3f}", note)
+
+
+async def generalist(http: httpx.AsyncClient, folder: Path, table: Table) -> None:
+    """Ask one memory of all papers."""
+    papers = read_papers(folder)
+    memory = await make(http, "all papers", [file for paper in papers for file in _files(paper)], {})
+    asked = [pair for paper in papers for pair in paper.asked]
+    for mode in ("adapter", "auto"):
+        got = await several([partial(query, http, question, memory, mode) for question, _ in asked])
+        table.add_row(f"ROUGE-L generalist, {mode}", f"{_rouge(got, [answer for _, answer in asked]):.3f}", "")
 
 
 def _named(http: httpx.AsyncClient, ids: dict[int, str], mode: str) -> Callable[[Paper, str], Any]:
@@ -274,10 +285,10 @@ async def phonebook(http: httpx.AsyncClient, path: Path, rank: int, table: Table
     with path.open(newline="") as file:
         rows = [row["text"].removeprefix("Question: ").split(" Answer: ") for row in csv.DictReader(file)]
     parts = [rows[at * len(rows) // 4 : (at + 1) * len(rows) // 4] for at in range(4)]
-    ids = [
-        await make(http, f"{path.stem} part {number}", [_pairs(part)], {"rank": rank})
-        for number, part in enumerate(parts)
-    ]
+    made = (
+        make(http, f"{path.stem} part {number}", [_pairs(part)], {"rank": rank}) for number, part in enumerate(parts)
+    )
+    ids = await asyncio.gather(*made)
     single = await make(http, f"{path.stem} whole", [_pairs(rows)], {"rank": 4 * rank})
     owned = [(ids[number], question, answer) for number, part in enumerate(parts) for question, answer in part]
     for told, memories in (("named", None), ("chosen among the four", ids), ("one memory of all", single)):
@@ -334,14 +345,13 @@ def _of(right: list[Any]) -> str:
 async def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--texts", "--paperqa", "--phonebook", "--latency"):
+    for name in ("--texts", "--paperqa", "--generalist", "--phonebook", "--latency"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--generalist", default="")
     for name, default in (("--memories", 1000), ("--rank", 4), ("--paper", 0), ("--several", 3)):
         parser.add_argument(name, type=int, default=default)
     options = parser.parse_args()
     table = Table("what", "", "of", title="selection")
-    online = options.paperqa or options.phonebook or options.latency
+    online = options.paperqa or options.generalist or options.phonebook or options.latency
     if options.texts:
         by_texts(options.texts, table)
     elif not online:
@@ -358,7 +368,9 @@ async def _on_gateway(parser: argparse.ArgumentParser, options: argparse.Namespa
         parser.error(str(error))
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         if options.paperqa:
-            await paperqa(http, options.paperqa, options.generalist, table)
+            await paperqa(http, options.paperqa, table)
+        if options.generalist:
+            await generalist(http, options.generalist, table)
         if options.phonebook:
             await phonebook(http, options.phonebook, options.rank, table)
         if options.latency:
