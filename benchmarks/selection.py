@@ -9,9 +9,9 @@
 
 `--paperqa` makes one memory a paper (its introduction and its 40 training questions), unless `paperqa 00` and so on are
 there, in a tenant that should hold nothing else, and asks the 30 evaluation questions of each, which do not name it:
-whose memory comes first, how many control questions abstain, and ROUGE-L by mode. `--generalist` asks them of one
-memory of all papers, in a tenant of its own or it is chosen as well. A question counts as one that a reader could assign if one of its words of
-meaning occurs in the introduction or title of exactly its own paper, among all that are there.
+whose memory comes first, how many control questions abstain, and ROUGE-L by mode. A question counts as one that a
+reader could assign if one of its words of meaning occurs in the introduction or title of exactly its own paper, among
+all that are there. `--generalist` asks them of one memory of all papers, in a tenant of its own or it is chosen too.
 `--phonebook` cuts pairs into four memories and asks all of them: the right memory named, chosen, and one memory of four
 times the rank. `--latency` asks the questions about one document one after the other: the paper's Q15.
 The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
