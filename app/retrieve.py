@@ -1,13 +1,17 @@
 """BM25 over a version's passages, in any script: what serving finds and what the gate finds are the same."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import bm25s
+# Where JAX is installed bm25s tries it out at import, and JAX then takes three quarters of a GPU's memory.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from app.core.grounding import STOP_WORDS
+import bm25s  # noqa: E402
+
+from app.core.grounding import STOP_WORDS  # noqa: E402
 
 PASSAGES = 3
 _WORD = re.compile(r"[^\W_]+")

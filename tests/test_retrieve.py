@@ -1,8 +1,12 @@
 """Finding passages: by meaning-bearing words, in any script, from any thread."""
 
+import os
 import random
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +81,16 @@ def test_the_part_that_holds_the_best_passage_is_picked_and_the_first_where_ther
         0,
     ]
     assert [hit.index for hit in index.search("東京タワー", 1)] == [3]
+
+
+def test_an_installed_jax_is_kept_off_the_gpu(tmp_path: Path) -> None:
+    (tmp_path / "jax").mkdir()
+    (tmp_path / "jax" / "__init__.py").write_text("")
+    (tmp_path / "jax" / "lax.py").write_text("import os; print(os.environ.get('JAX_PLATFORMS'))\n")
+    env = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+
+    command = [sys.executable, "-c", "import app.retrieve"]
+    said = subprocess.run(command, env=env | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
+
+    assert said.stdout.split() == ["cpu"]

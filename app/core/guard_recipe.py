@@ -39,6 +39,7 @@ class GuardRecipe:
         points_per_step: confusion points in one step.
         iterations: how often answers are sampled anew from the current policy.
         steps: at most, in one iteration.
+        passes: over the points of one iteration, at most; more of them teach a few points by heart.
         answers: how many answers are sampled in one iteration, at most.
         points: how many confusion points are enough for one iteration.
         stop_mass: stop when the mean probability of confused candidates is below this, 0-1.
@@ -72,10 +73,11 @@ class GuardRecipe:
     points_per_step: int = 8
     iterations: int = 3
     steps: int = 24
+    passes: int = 5
     answers: int = 384
     points: int = 64
     stop_mass: float = 0.02
-    stop_rate: float = 0.0
+    stop_rate: float = 0.01
     draws: int = 4
     max_clean_rise: float = 0.03
     max_english_rise: float = 0.05
@@ -134,6 +136,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_grad_norm": (0.01, 1000.0),
     "points_per_step": (1, 256),
     "iterations": (1, 100),
+    "passes": (1, 1000),
     "steps": (1, 10_000),
     "answers": (1, 100_000),
     "points": (1, 100_000),

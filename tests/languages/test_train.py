@@ -214,6 +214,16 @@ async def test_training_ends_when_hardly_anything_is_confused() -> None:
     assert list(GuardLoop(model, RECIPE).learn([], 1)) == []
 
 
+async def test_training_passes_over_the_points_so_often_at_most() -> None:
+    model = guarded()
+    groups = await groups_of(model)
+    recipe = replace(RECIPE, passes=2, steps=100, points_per_step=1, stop_mass=0.0)
+
+    steps = list(GuardLoop(model, recipe).learn(groups, 1))
+
+    assert [step.epoch for step in steps] == [1] * len(groups) + [2] * len(groups)
+
+
 async def test_a_group_with_fewer_candidates_is_filled_up_with_neutral_ones() -> None:
     model = guarded()
     long, other, *_ = await groups_of(model)

@@ -82,8 +82,9 @@ class GuardLoop:
     def learn(self, groups: Sequence[Group], iteration: int) -> Iterator[GuardStep]:
         """Train on what one exploration found, yielding after each step that is still to be done.
 
-        Ends before `recipe.steps` after a pass that finds the confused candidates' mean probability below
-        `recipe.stop_mass`. Of a loop taken up again, the first call must be for the iteration it was left in.
+        Ends before `recipe.steps` after `recipe.passes`, or after a pass that finds the confused candidates' mean
+        probability below `recipe.stop_mass`. Of a loop taken up again, the first call must be for the iteration it was
+        left in.
 
         Args:
             groups: all of them can teach.
@@ -95,7 +96,8 @@ class GuardLoop:
         batches = math.ceil(len(groups) / self._recipe.points_per_step)
         if batches:
             self._pack_tokens = PACK_TOKENS if packs_exactly(self._model, [_row(group) for group in groups]) else 0
-        while batches and self._within < self._recipe.steps:
+        most = min(self._recipe.steps, self._recipe.passes * batches)
+        while self._within < most:
             epoch, place = divmod(self._within, batches)
             order = self._order(groups, iteration, epoch)
             if not self._old:
