@@ -9,9 +9,9 @@ from dataclasses import dataclass
 # Where JAX is installed bm25s tries it out at import, and JAX then takes three quarters of a GPU's memory.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import bm25s  # noqa: E402
+import bm25s
 
-from app.core.grounding import STOP_WORDS  # noqa: E402
+from app.core.grounding import STOP_WORDS
 
 PASSAGES = 3
 _WORD = re.compile(r"[^\W_]+")

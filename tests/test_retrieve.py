@@ -86,7 +86,7 @@ def test_the_part_that_holds_the_best_passage_is_picked_and_the_first_where_ther
 def test_an_installed_jax_is_kept_off_the_gpu(tmp_path: Path) -> None:
     (tmp_path / "jax").mkdir()
     (tmp_path / "jax" / "__init__.py").write_text("")
-    (tmp_path / "jax" / "lax.py").write_text("import os; print(os.environ.get('JAX_PLATFORMS'))\n")
+    (tmp_path / "jax" / "lax.py").write_text("import os\ndef top_k(*_):\n    print(os.environ.get('JAX_PLATFORMS'))\n")
     env = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
 
