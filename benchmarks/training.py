@@ -113,7 +113,7 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
             seed=recipe.seed,
         )
         tokenizer = load_tokenizer(load_settings().model)
-        # with a name of its own: `from_dict` hashes the table's reducer, which fails with pyarrow's newest versions
+        # named here: `from_dict` hashes how the table is pickled, and dill fails at that with pyarrow 25 and 26
         data = Dataset(pa.Table.from_pydict(columns), fingerprint=f"rows-{len(rows)}")
         trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
         began = time.perf_counter()

@@ -194,7 +194,7 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
         found = asyncio.run(_last(explorer, bench.train, iteration))
         explored.append({"answers": found.answers, "confused": found.confused, "points": len(found.groups)})
         console.print(f"iteration {iteration}: {explored[-1]}, {policy.seconds}")
-        if not found.groups or found.rate < recipe.stop_rate:
+        if found.ends_training(recipe):
             break
         began = time.monotonic()
         for step in loop.learn(found.groups, iteration):

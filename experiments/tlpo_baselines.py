@@ -108,7 +108,7 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
             report_to=[],
             save_strategy="no",
         )
-        # with a name of its own: `from_list` hashes the table's reducer, which fails with pyarrow's newest versions
+        # named here: `from_list` hashes how the table is pickled, and dill fails at that with pyarrow 25 and 26
         data = Dataset(pa.Table.from_pylist(pairs), fingerprint=f"sampled-{len(pairs)}")
         trainer(model=model, args=how, train_dataset=data, processing_class=sampled.tokenizer).train()
     return model

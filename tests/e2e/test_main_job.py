@@ -97,7 +97,7 @@ def test_prose_is_asked_about_in_words_it_was_not_trained_on(stack: Stack) -> No
 
     assert memory["status"] == "ready", memory["error"]
     assert right_of["base"] <= 1
-    assert right_of["kestrel"] >= 5
+    assert right_of["kestrel"] >= 6
 
 
 def test_every_path_of_the_engines_port_is_refused_without_its_key(stack: Stack, small: dict[str, str]) -> None:

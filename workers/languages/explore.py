@@ -73,6 +73,10 @@ class Found:
         """The share of the answers that left the language, 0-1."""
         return self.confused / self.answers if self.answers else 0.0
 
+    def ends_training(self, recipe: GuardRecipe) -> bool:
+        """Say whether too little is left to mend: no point that can teach, or a rate below `recipe.stop_rate`."""
+        return not self.groups or self.rate < recipe.stop_rate
+
     def __add__(self, other: "Found") -> "Found":
         return Found(
             self.groups + other.groups,

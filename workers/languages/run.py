@@ -109,7 +109,7 @@ class GuardRun:
                     f"The model leaves {self.recipe.language} in {found.confused} of {found.answers} answers, and at "
                     "no place that could be mended: try more answers, other prompts, or strict."
                 )
-            if not found.groups or found.rate < self.recipe.stop_rate:
+            if found.ends_training(self.recipe):
                 break
             self.groups, self.iteration = found.groups, self.iteration + 1
             await asyncio.to_thread(self._save)
