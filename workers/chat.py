@@ -7,11 +7,13 @@ A tokenizer without a chat template gets the packaged `plain_chat.jinja`, which 
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers import AutoTokenizer, GenerationConfig
 
 from app.errors import StartupError
 
 PLAIN_TEMPLATE = Path(__file__).with_name("plain_chat.jinja")
+_MARK = "passages"
 
 
 def fallback_template(model: str) -> Path | None:
@@ -33,6 +35,15 @@ def load_tokenizer(model: str) -> Any:
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE.read_text(encoding="utf-8")
     return tokenizer
+
+
+def takes_system(tokenizer: Any) -> bool:
+    """Say whether a tokenizer's chat template shows a system message; some refuse one, others leave it out."""
+    chat = [{"role": "system", "content": _MARK}, {"role": "user", "content": "?"}]
+    try:
+        return _MARK in tokenizer.apply_chat_template(chat, tokenize=False)
+    except TemplateError:
+        return False
 
 
 def stop_ids(model: str) -> frozenset[int]:

@@ -29,6 +29,7 @@ class EngineRecord:
         base_digest: digest of the base model's configuration and weights.
         max_loras: how many distinct adapters run in one batch.
         capacity: how many adapters the engine can hold.
+        takes_system: whether the base model's chat template shows a system message.
         resident: the adapters it holds and has checked, by name.
     """
 
@@ -44,6 +45,7 @@ class EngineRecord:
     vllm: str
     started_at: float
     heartbeat_at: float
+    takes_system: bool = True
     resident: Mapping[str, Residency] = field(default_factory=dict)
 
 

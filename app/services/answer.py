@@ -11,7 +11,6 @@ import httpx
 
 from app.engines.fleet import Seat
 from app.services.choose import Choice, Chooser
-from app.services.context import with_passages
 from app.services.relay import relay
 from app.services.send import CHAT, TEXT, Sender
 from app.services.target import Extension, Target, cache_salt
@@ -40,7 +39,7 @@ class Provenance:
             "mode": self.mode,
             "used": [_used(one) for one in target.used],
             **self._composed(),
-            "passages": [{**source, **passage.to_dict()} for passage in self.choice.passages],
+            "passages": [{**source, **passage.to_dict()} for passage in self.choice.reading.cited],
             "engine": self.seat.engine.id,
             "cold": self.seat.cold,
             "load_ms": round(self.seat.load_ms, 1),
@@ -149,6 +148,4 @@ class Answerer:
         choice = await self._chooser.choose(tenant, path, sent, extension)
         served = choice.target.served
         sent |= {"model": served, "cache_salt": cache_salt(tenant, served, sent.get("cache_salt"))}
-        if choice.passages:
-            sent = with_passages(sent, [passage.text for passage in choice.passages])
-        return _Prepared(choice, sent, extension.explain)
+        return _Prepared(choice, choice.reading.put_into(sent), extension.explain)

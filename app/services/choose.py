@@ -1,7 +1,7 @@
 """Who answers a request, and from what: the memory that it names, or the one that its question is about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.core.modes import Mode, Signals, choose_mode, share_found
@@ -9,7 +9,7 @@ from app.core.names import BASE
 from app.core.selection import Considered, Serving, consider, shortlist
 from app.engines.fleet import Seat
 from app.errors import InvalidRequest, NoPassages
-from app.services.context import Cited, Library, check_takes_passages, question_of
+from app.services.context import Library, Reading, check_takes_passages, question_of
 from app.services.probe import Probe
 from app.services.select import Selector
 from app.services.send import Sender
@@ -28,7 +28,7 @@ class Choice:
     """
 
     target: Target
-    passages: Sequence[Cited] = ()
+    reading: Reading = field(default_factory=Reading)
     abstained: bool = False
     considered: Sequence[Considered] = ()
     loaded: Seat | None = None
@@ -57,7 +57,7 @@ class _Trial:
     """What came of asking whether a memory could answer; no mode: it cannot, for that reason."""
 
     mode: Mode | None
-    passages: Sequence[Cited]
+    reading: Reading
     reason: str
 
 
@@ -102,7 +102,7 @@ class Chooser:
             return Choice(target, await self._library.find(target.adapters, asked.question, asked.body))
         trial = await self._try(asked, target)
         chosen = target.model_copy(update={"mode": trial.mode or "adapter"})
-        return Choice(chosen, trial.passages, loaded=asked.probe.seats.get(target.adapter))
+        return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))
 
     async def _chosen(self, asked: _Asked, extension: Extension) -> Choice:
         ranking = await self._selector.rank(asked.tenant, asked.question, await self._among(asked.tenant, extension))
@@ -114,7 +114,7 @@ class Chooser:
             if trial.mode:
                 told = consider(ranking.candidates, ranking.thresholds, reasons, taken=True)
                 target = target.model_copy(update={"mode": trial.mode})
-                return Choice(target, trial.passages, considered=told, loaded=asked.probe.seats.get(target.adapter))
+                return Choice(target, trial.reading, considered=told, loaded=asked.probe.seats.get(target.adapter))
         told = consider(ranking.candidates, ranking.thresholds, reasons, taken=False)
         if short and asked.mode in ("context", "both"):
             raise NoPassages("No memory that the question is about has passages for it: ask with mode adapter.")
@@ -133,21 +133,22 @@ class Chooser:
 
     async def _try(self, asked: _Asked, target: Target) -> _Trial:
         """See whether and how a memory can answer."""
-        passages = [] if asked.mode == "adapter" else await self._passages(asked, target.adapters)
+        reading = Reading() if asked.mode == "adapter" else await self._reading(asked, target.adapters)
+        passages = reading.cited
         if asked.mode in ("context", "both"):
             mode: Mode = "context" if asked.mode == "context" else "both"
             reason = f"{len(passages)} passages" if passages else "no passage shares a word with the question"
-            return _Trial(mode if passages else None, passages, reason)
+            return _Trial(mode if passages else None, reading, reason)
         knowledge = await asked.probe.ask(target.adapter, asked.salt(target.adapter), asked.salt(BASE))
         knows, reason = (knowledge.knows, str(knowledge)) if knowledge else (False, "it would say nothing")
         if asked.mode == "adapter":
-            return _Trial("adapter" if knows else None, [], reason if knows else f"does not know: {reason}")
+            return _Trial("adapter" if knows else None, Reading(), reason if knows else f"does not know: {reason}")
         found = share_found(asked.question, "\n".join(one.text for one in passages)) if passages else None
         scores = await self._versions.scores(asked.tenant, target.memory_id, target.version)
         chosen = choose_mode(scores, Signals(found, knows))
         told = f"{'knows' if knows else 'does not know'}: {reason}"
         told += "; no passages" if found is None else f"; {found:.0%} of the question's words in passages"
-        return _Trial(chosen, passages if chosen in ("context", "both") else [], told)
+        return _Trial(chosen, reading if chosen in ("context", "both") else Reading(), told)
 
     async def _generalist(self, asked: _Asked, serving: Serving) -> Choice:
         """Ask the generalist, whether it seems to know or not."""
@@ -155,15 +156,15 @@ class Chooser:
         if asked.mode == "adapter":
             return Choice(target)
         trial = await self._try(asked, target)
-        return Choice(target.model_copy(update={"mode": trial.mode or "adapter"}), trial.passages)
+        return Choice(target.model_copy(update={"mode": trial.mode or "adapter"}), trial.reading)
 
-    async def _passages(self, asked: _Asked, adapters: tuple[str, ...]) -> Sequence[Cited]:
+    async def _reading(self, asked: _Asked, adapters: tuple[str, ...]) -> Reading:
         """Return the passages that a memory has for the question; none where there are none to be had."""
         try:
             check_takes_passages(asked.body)
             return await self._library.find(adapters, asked.question, asked.body)
         except (NoPassages, InvalidRequest):
-            return []
+            return Reading()
 
     async def _target(self, asked: _Asked, serving: Serving, score: float | None) -> Target:
         own = {"memory_id": serving.memory_id, "version": serving.version, "adapters": serving.adapters}

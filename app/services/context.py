@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.context import question_with_passages
+from app.core.context import with_passages
+from app.core.engines import EngineRecord
 from app.core.names import AdapterName
 from app.core.turns import asked_about, text_of
 from app.engines.fleet import Seat
@@ -38,6 +39,27 @@ class Cited:
     def to_dict(self) -> dict[str, Any]:
         """Return what a reply says of it."""
         return {"document": self.document, "index": self.index, "score": self.score, "text": self.text}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The passages that a question is answered from.
+
+    Attributes:
+        takes_system: whether the base model's chat template shows a system message.
+    """
+
+    cited: Sequence[Cited] = ()
+    takes_system: bool = True
+
+    def put_into(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a body with the passages in it; the user's messages stay as they are where the model allows it."""
+        texts = [one.text for one in self.cited]
+        if not texts:
+            return body
+        if "messages" not in body:
+            return {**body, "prompt": "\n\n".join([*texts, body["prompt"]])}
+        return {**body, "messages": with_passages(body["messages"], texts, takes_system=self.takes_system)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +96,7 @@ class Library:
         shelf = await self._shelf(adapters)
         return await asyncio.to_thread(shelf.index.pick, _picked_by(body))
 
-    async def find(self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any]) -> list[Cited]:
+    async def find(self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any]) -> Reading:
         """Return a version's best passages for a question, within the budget and what the engine has room for.
 
         Args:
@@ -90,13 +112,14 @@ class Library:
         if not hits:
             raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
 
-        async def measure(seat: Seat) -> tuple[int, list[int]]:
+        async def measure(seat: Seat) -> tuple[EngineRecord, int, list[int]]:
             count = self._sender.client.tokenize
             told = len(await count(seat.engine.url, _text(body)))
             lengths = [self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
-            return seat.engine.max_model_len - told - _around(body), list(await asyncio.gather(*lengths))
+            room = seat.engine.max_model_len - told - _around(body)
+            return seat.engine, room, list(await asyncio.gather(*lengths))
 
-        _, (room, lengths) = await self._sender.ask(None, measure)
+        _, (engine, room, lengths) = await self._sender.ask(None, measure)
         left, taken = min(room, self._tokens), []
         for hit, length in zip(hits, lengths, strict=True):
             if length <= left:
@@ -107,7 +130,7 @@ class Library:
                 f"The best passage takes {lengths[0]} tokens and {max(0, left)} are left: ask for a shorter answer "
                 "(max_tokens), or set LOREKEEP_CONTEXT_TOKENS higher."
             )
-        return taken
+        return Reading(taken, engine.takes_system)
 
     async def _length(self, url: str, key: tuple[tuple[str, ...], int], text: str) -> int:
         """Return a passage's length in tokens; a version is immutable, so it is counted once."""
@@ -177,15 +200,6 @@ def check_takes_passages(body: Mapping[str, Any]) -> None:
         )
 
 
-def with_passages(body: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
-    """Return the body with passages before the question; the other messages stay as they are."""
-    if "messages" not in body:
-        return {**body, "prompt": "\n\n".join([*texts, body["prompt"]])}
-    *before, last = body["messages"]
-    asked = question_with_passages(texts, last["content"])
-    return {**body, "messages": [*before, {**last, "content": asked}]}
-
-
 def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     messages = body.get("messages")
     return [one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else []
@@ -193,7 +207,7 @@ def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _text(body: Mapping[str, Any]) -> str:
     texts = [text_of(one.get("content")) for one in _messages(body)]
-    return question_with_passages([], "\n\n".join(texts) if texts else str(body.get("prompt", "")))
+    return "\n\n".join(texts) if texts else str(body.get("prompt", ""))
 
 
 def _around(body: Mapping[str, Any]) -> int:

@@ -154,7 +154,7 @@ async def test_another_tenants_memory_does_not_exist(world: World) -> None:
     assert codes == [404, 404, 404]
 
 
-async def test_context_puts_passages_before_the_question_and_asks_the_base_model(
+async def test_context_shows_passages_in_the_systems_message_and_asks_the_base_model(
     world: World, http: httpx.AsyncClient
 ) -> None:
     ada = await world.ready("ada", passages=("Ada was born in 1815.", "Bees make honey."))
@@ -185,7 +185,7 @@ async def test_context_without_a_fitting_passage_is_an_error(world: World, http:
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "no_passages")
 
 
-async def test_both_puts_passages_before_the_question_and_asks_the_adapter(
+async def test_both_leaves_the_question_as_it_was_learned_and_asks_the_adapter(
     world: World, http: httpx.AsyncClient
 ) -> None:
     ada = await world.ready("ada", passages=("Ada was born in 1815.",))
@@ -195,7 +195,10 @@ async def test_both_puts_passages_before_the_question_and_asks_the_adapter(
     sent = world.engines[0].asked[0]
 
     assert sent["model"] == ada.adapter
-    assert "Ada was born in 1815." in sent["messages"][0]["content"]
+    assert sent["messages"] == [
+        {"role": "system", "content": "Ada was born in 1815."},
+        {"role": "user", "content": "When was Ada born?"},
+    ]
     assert (reply["memory"]["mode"], reply["memory"]["used"][0]["id"]) == ("both", ada.memory.id)
 
 

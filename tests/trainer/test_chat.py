@@ -6,8 +6,8 @@ import pytest
 from transformers import AutoTokenizer, GenerationConfig
 
 from app.errors import StartupError
-from tests.trainer.tiny import byte_tokenizer
-from workers.chat import PLAIN_TEMPLATE, fallback_template, load_tokenizer, stop_ids
+from tests.trainer.tiny import CHATML, byte_tokenizer
+from workers.chat import PLAIN_TEMPLATE, fallback_template, load_tokenizer, stop_ids, takes_system
 
 
 def test_a_model_without_a_template_gets_the_packaged_one(tmp_path: Path) -> None:
@@ -45,6 +45,19 @@ def test_the_plain_template_needs_no_bos() -> None:
     text = tokenizer.apply_chat_template([{"role": "user", "content": "One?"}], tokenize=False)
 
     assert text == "Question: One?\n"
+
+
+@pytest.mark.parametrize(
+    ("template", "shown"),
+    [
+        (CHATML, True),
+        (PLAIN_TEMPLATE.read_text(), True),
+        ("{{ raise_exception('System role not supported') }}", False),
+        ("{% for one in messages %}{% if one['role'] == 'user' %}{{ one['content'] }}{% endif %}{% endfor %}", False),
+    ],
+)
+def test_a_template_takes_a_system_message_if_it_shows_it(template: str, shown: bool) -> None:
+    assert takes_system(byte_tokenizer(chat_template=template)) is shown
 
 
 def test_stop_ids_are_those_of_the_generation_config(tmp_path: Path) -> None:

@@ -38,11 +38,12 @@ class Reader:
         if request.url.path == "/tokenize":
             return httpx.Response(200, json={"tokens": [1, 2, 3]})
         asked = body["messages"][-1]["content"]
-        if len(asked) > self.most_characters:
+        if sum(len(one["content"]) for one in body["messages"]) > self.most_characters:
             return httpx.Response(400, json={"error": {"message": "too long"}})
-        if asked.startswith("Answer from these passages"):
+        shown = "".join(one["content"] for one in body["messages"] if one["role"] == "system")
+        if shown:
             self.models.append(body["model"])
-        said = "5 metres" if DEEP[0] in asked and "shaft 5?" in asked else "I do not know"
+        said = "5 metres" if DEEP[0] in shown and "shaft 5?" in asked else "I do not know"
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from app.core.context import question_with_passages
 from app.core.recipe import Recipe
-from app.services.context import with_passages
+from app.services.context import Cited, Reading
 from tests.trainer.tiny import byte_tokenizer, gemma, llama
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
@@ -62,10 +61,11 @@ def apart(model: Any, row: Row) -> tuple[float, float]:
 
 def test_the_teacher_sees_what_mode_context_shows() -> None:
     body = {"messages": [{"role": "user", "content": "Ann?"}]}
-    served = with_passages(body, ["Ann is 212."])["messages"][0]["content"]
+    served = Reading([Cited("a.md", 0, "Ann is 212.", 1.0)]).put_into(body)["messages"]
+    prompt = TOKENIZER.apply_chat_template(served, add_generation_prompt=True, return_dict=False)
 
-    assert rows()[0].teacher_prompt == prompt_ids(TOKENIZER, served)
-    assert served == question_with_passages(["Ann is 212."], "Ann?")
+    assert rows()[0].teacher_prompt == tuple(prompt)
+    assert rows()[0].teacher_prompt == prompt_ids(TOKENIZER, "Ann?", ["Ann is 212."])
 
 
 def test_questions_made_of_a_passage_have_a_teacher_and_nothing_else_has() -> None:

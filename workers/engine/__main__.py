@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -96,7 +97,8 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
     check_settings(settings)
     folder = await asyncio.to_thread(find_base, settings.model)
     digest = await asyncio.to_thread(base_digest, folder, settings.home)
-    command = build_command(settings, folder, device, await asyncio.to_thread(_template, folder))
+    template, takes_system = await asyncio.to_thread(_template, folder)
+    command = build_command(settings, folder, device, template)
     env = build_environment(settings, folder, device, os.environ)
     client = EngineClient(http, engine_key(settings))
     redis = connect(settings.registry_url)
@@ -108,6 +110,7 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
             await client.complete(_local_url(settings), _WARM_UP)
         log.info("engine.started", engine=engine_id, start_s=round(time.time() - began, 1), vllm=version, device=device)
         record = _record(settings, engine_id, digest, device, began)
+        record = replace(record, takes_system=takes_system)
         agent = Agent(record, EngineStore(redis), client, url=_local_url(settings))
         return await _serve(settings, process, agent)
     finally:
@@ -177,10 +180,11 @@ async def _turn(settings: Settings, device: str) -> AsyncIterator[None]:
         yield
 
 
-def _template(folder: Path) -> Path | None:
-    from workers.chat import fallback_template  # noqa: PLC0415 - imports transformers, in a thread
+def _template(folder: Path) -> tuple[Path | None, bool]:
+    """Return the template to serve with where the model has none, and whether system messages are shown."""
+    from workers.chat import fallback_template, load_tokenizer, takes_system  # noqa: PLC0415 - imports transformers
 
-    return fallback_template(str(folder))
+    return fallback_template(str(folder)), takes_system(load_tokenizer(str(folder)))
 
 
 def _local_url(settings: Settings) -> str:

@@ -4,11 +4,13 @@ The prompt is what the chat template renders; the answer is tokenised apart from
 after the prompt's last token and nothing merges across that border; the end token is learned, whatever pads.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.context import with_passages
 from app.errors import EmptyDocument, StartupError, TooLarge
+from workers.chat import takes_system
 from workers.trainer.targets import Target
 
 _MARK = "lorekeep"
@@ -79,9 +81,11 @@ def encode_text(tokenizer: Any, text: str, *, max_tokens: int | None = None) -> 
     return _checked(Row(ids, 1), max_tokens)
 
 
-def prompt_ids(tokenizer: Any, question: str) -> tuple[int, ...]:
-    """Return the prompt an engine builds from one user message, as vLLM's renderer does."""
+def prompt_ids(tokenizer: Any, question: str, passages: Sequence[str] = ()) -> tuple[int, ...]:
+    """Return the prompt an engine builds from one user message, as vLLM's renderer does; with passages in its chat."""
     chat = [{"role": "user", "content": question}]
+    if passages:
+        chat = with_passages(chat, passages, takes_system=takes_system(tokenizer))
     return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
 
 

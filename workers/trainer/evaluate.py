@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import stamina
 
-from app.core.context import question_with_passages
+from app.core.context import with_passages
 from app.core.engines import EngineRecord
 from app.core.gate import Control, Scores, worst
 from app.core.grounding import matches
@@ -19,7 +19,7 @@ from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, T
 from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
-from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, Question, kind_of, pose
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, kind_of, pose
 
 T = TypeVar("T")
 CONCURRENCY = 16
@@ -108,7 +108,7 @@ class Examiner:
                 selection picks for it, as when the memory serves.
         """
         posed = await asyncio.to_thread(pose, exams)
-        ask = _Ask(self._client, engine.url)
+        ask = _Ask(self._client, engine)
         based = [replace(one, picked=BASE) for one in posed]
         said, by_base = await ask.all(posed), await ask.all(based)
         control = worst([await self._leave_alone(engine, adapter, exam) for adapter, exam in exams.items()])
@@ -117,7 +117,7 @@ class Examiner:
         if scores.kind == "recall":
             return scores
         passages = [text for exam in exams.values() for text in exam.passages]
-        context, both = [await _with_passages(ask, asked, passages) for asked in (based, posed)]
+        context, both = [await ask.with_passages(asked, passages) for asked in (based, posed)]
         return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
 
     async def _leave_alone(self, engine: EngineRecord, adapter: str, exam: Exam) -> Control:
@@ -128,39 +128,36 @@ class Examiner:
 class _Ask:
     """Asks models of one engine."""
 
-    def __init__(self, client: EngineClient, url: str) -> None:
-        self._client, self._url = client, url
+    def __init__(self, client: EngineClient, engine: EngineRecord) -> None:
+        self._client, self._engine = client, engine
         self._limit = asyncio.Semaphore(CONCURRENCY)
 
     async def all(self, posed: Sequence[Posed]) -> list[bool]:
         """Say of each question whether who is picked answers it right; one longer than the engine takes is not."""
-        return list(await asyncio.gather(*[self._is_right(one.picked, one.question) for one in posed]))
+        return list(await asyncio.gather(*[self._is_right(one) for one in posed]))
 
-    async def _is_right(self, model: str, one: Question) -> bool:
-        body = {"model": model, "messages": [{"role": "user", "content": one.question}], "temperature": 0}
+    async def with_passages(self, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
+        """Say so of some, asked with the passages that serving would give; where none is found, none is answered.
+
+        Not of pairs: their passages are the questions with their answers, and say nothing of reading.
+        """
+        index = await asyncio.to_thread(PassageIndex, passages)
+        some = posed[:: max(1, -(-len(posed) // MAX_WITH_PASSAGES))]
+        found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
+        asked = [self._is_right(one, [hit.text for hit in hits]) for one, hits in found if hits]
+        return [*await asyncio.gather(*asked), *[False] * (len(some) - len(asked))]
+
+    async def _is_right(self, posed: Posed, passages: Sequence[str] = ()) -> bool:
+        one, messages = posed.question, [{"role": "user", "content": posed.question.question}]
+        if passages:
+            messages = with_passages(messages, passages, takes_system=self._engine.takes_system)
+        body = {"model": posed.picked, "messages": messages, "temperature": 0}
         async with self._limit:
             try:
-                reply = await self._client.chat(self._url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
+                reply = await self._client.chat(self._engine.url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
             except (InvalidRequest, TooLarge):
                 return False
         return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
-
-
-async def _with_passages(ask: _Ask, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
-    """Ask with the passages that serving would give; where none is found, none is answered.
-
-    Not of pairs: their passages are the questions with their answers, and say nothing of reading.
-    """
-    index = await asyncio.to_thread(PassageIndex, passages)
-    some = posed[:: max(1, -(-len(posed) // MAX_WITH_PASSAGES))]
-    found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
-    prompted = [_prompted(one, [hit.text for hit in hits]) for one, hits in found if hits]
-    return [*await ask.all(prompted), *[False] * (len(some) - len(prompted))]
-
-
-def _prompted(one: Posed, passages: Sequence[str]) -> Posed:
-    asked = question_with_passages(passages, one.question.question)
-    return replace(one, question=replace(one.question, question=asked))
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from app.core.context import question_with_passages
 from app.core.recipe import Recipe
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row, prompt_ids
@@ -62,7 +61,7 @@ def _shown(row: Row, example: Example, texts: dict[tuple[str, int], str], tokeni
     text = texts.get((example.document, example.passage)) if example.passage is not None else None
     if text is None or example.kind != "chat":
         return row
-    prompt = prompt_ids(tokenizer, question_with_passages([text], example.question))
+    prompt = prompt_ids(tokenizer, example.question, [text])
     fits = len(prompt) + len(row) - row.answer_start <= max_tokens
     return replace(row, teacher_prompt=prompt) if fits else row
 
