@@ -83,7 +83,7 @@ def install() -> None:
     """Install the pinned packages. On CPUs from a full list without dependencies: see tools/lock.py."""
     kind = "cuda" if has_gpu() else "cpu"
     pins = ROOT / f"constraints-{kind}.txt"
-    pip = [str(PYTHON), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    pip = [str(PYTHON), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check"]
     if pins.is_file():
         total = sum(not line.startswith("#") for line in pins.read_text().splitlines())
         run([*pip, "--no-deps", "-r", str(pins)], total=total)

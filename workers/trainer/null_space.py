@@ -102,8 +102,8 @@ def _covariances(
     sums = {name: torch.zeros(one.in_features, one.in_features) for name, one in listened.items()}
 
     def add(name: str, given: torch.Tensor) -> None:
-        tokens = functional.normalize(given.flatten(0, -2).float(), dim=1)  # (T, in_features)
-        sums[name] = torch.addmm(sums[name].to(tokens.device), tokens.T, tokens)
+        tokens = functional.normalize(given.flatten(0, -2).float(), dim=1).to(given.dtype)  # (T, in_features)
+        sums[name] = sums[name].to(tokens.device).add_(tokens.T @ tokens)  # of a pack in the model's own precision
 
     def listener(name: str) -> Callable[..., None]:
         return lambda _layer, given: add(name, given[0])
