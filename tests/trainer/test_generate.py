@@ -229,13 +229,20 @@ async def test_a_gap_round_asks_for_what_is_missing_and_shows_the_questions_so_f
     assert all("Sentence: The lamp" in str(body["messages"][-1]["content"]) for body in late)  # type: ignore[index]
 
 
-async def test_rounds_go_on_only_for_as_long_as_something_is_missing() -> None:
-    patient, content = Broken("no question"), Endpoint()
-    await questions(patient, gap_rounds=2)
-    await questions(content, gap_rounds=2)
+async def test_rounds_go_on_while_something_is_missing_and_something_can_be_shown() -> None:
+    class Halting(Endpoint):
+        """Words no question about the lamp."""
 
-    assert {round(float(str(body["temperature"])), 1) for body in patient.bodies} == {0.7, 0.9, 1.1}
+        def reply(self, task: str) -> str | int:
+            return "" if "Sentence: The lamp" in task else super().reply(task)
+
+    patient, content, lost = Halting(), Endpoint(), Broken("no question")
+    for endpoint in (patient, content, lost):
+        await questions(endpoint, gap_rounds=2)
+
+    assert {round(float(str(body["temperature"])), 1) for body in patient.bodies} == {0.0, 0.7, 0.9, 1.1}
     assert {body["temperature"] for body in content.bodies} == {0.0, 0.7}
+    assert {body["temperature"] for body in lost.bodies} == {0.7}
 
 
 async def test_what_each_filter_drops_is_counted() -> None:

@@ -29,7 +29,8 @@ class Questions:
 
     Attributes:
         count: at most so many are kept of a passage, spread over its facts; only twice so many facts are asked for.
-        gap_rounds: further rounds, hotter, for the facts without a question; they show the questions found so far.
+        gap_rounds: further rounds, hotter, for the facts without a question; they show the questions found so far, and
+            are spared a passage without any.
     """
 
     count: int
@@ -52,6 +53,8 @@ class Questions:
 
         for turn in range(1 + self.gap_rounds):
             shots = [Shot(fact.told, fact.span, asked[0]) for fact, asked in found.items() if asked]
+            if turn and not shots:  # nothing to show: it would be as lost again
+                break
             await all_of(seek(fact, turn, shots) for fact, asked in list(found.items()) if not asked)
         examples, most = _spread(found), self.count
         dropped["over_limit"] += max(0, len(examples) - most)
