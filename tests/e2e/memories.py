@@ -1,6 +1,5 @@
 """What a user does with a memory, over HTTP."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,6 +7,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.e2e.facts import to_csv
+from tests.e2e.waiting import wait_until
 
 OVER = {"ready", "failed", "rejected", "cancelled"}
 
@@ -21,19 +21,15 @@ def remember(http: httpx.Client, name: str, pairs: dict[str, str], **options: An
 
 def wait_over(http: httpx.Client, memory_id: str, timeout_s: float = 900) -> dict[str, Any]:
     """Wait until a memory's latest version is over, whatever dies meanwhile; return the memory."""
-    began = time.monotonic()
     memory: dict[str, Any] = {}
-    while time.monotonic() - began < timeout_s:
-        try:
-            reply = http.get(f"/v1/memories/{memory_id}")
-        except httpx.TransportError:
-            time.sleep(0.5)
-            continue
-        memory = reply.json()
-        if reply.status_code == 200 and memory["status"] in OVER:
-            return memory
-        time.sleep(0.5)
-    raise AssertionError(f"not over after {timeout_s} s: {memory}")
+
+    def is_over() -> bool:
+        reply = http.get(f"/v1/memories/{memory_id}")
+        memory.update(reply.json())
+        return reply.status_code == httpx.codes.OK and memory["status"] in OVER
+
+    wait_until(is_over, timeout_s, lambda: f"not over: {memory}")
+    return memory
 
 
 def answer(client: OpenAI, model: str, question: str, max_tokens: int = 32) -> str:

@@ -16,6 +16,8 @@ import httpx
 import psutil
 from openai import OpenAI
 
+from tests.e2e.waiting import wait_until
+
 START_S = 300
 
 
@@ -61,24 +63,23 @@ class Stack:
         self._wait_part(name, other_than=killed.pid)
 
     def _wait_part(self, name: str, other_than: int, timeout_s: float = 120) -> psutil.Process:
-        began = time.monotonic()
-        while time.monotonic() - began < timeout_s:
+        def successor() -> psutil.Process | None:
             with contextlib.suppress(AssertionError):
-                if (part := self.part(name)).pid != other_than:
-                    return part
-            time.sleep(0.2)
-        raise AssertionError(f"no new process took the place of {name}: {self.logs()}")
+                return part if (part := self.part(name)).pid != other_than else None
+            return None
+
+        return wait_until(successor, timeout_s, lambda: f"no new process took the place of {name}: {self.logs()}")
 
     def wait_ready(self, timeout_s: float = START_S) -> float:
         """Wait until /readyz answers 200; return how long that took, in seconds."""
         began = time.monotonic()
-        while time.monotonic() - began < timeout_s:
+
+        def is_ready() -> bool:
             assert self.process.poll() is None, f"`lorekeep up` ended with {self.process.returncode}: {self.logs()}"
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
-                    return time.monotonic() - began
-            time.sleep(0.5)
-        raise AssertionError(f"not ready after {timeout_s} s: {self.logs()}")
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK
+
+        wait_until(is_ready, timeout_s, lambda: f"not ready: {self.logs()}")
+        return time.monotonic() - began
 
     def logs(self) -> str:
         """Return the last lines of every part's log."""

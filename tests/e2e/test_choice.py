@@ -1,6 +1,5 @@
 """Many memories at once: the question finds its memory, several answer as one, and general questions are left alone."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,6 +7,7 @@ import pytest
 
 from tests.e2e.facts import SMALL
 from tests.e2e.stack import Stack
+from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -24,12 +24,11 @@ def query(http: httpx.Client, question: str, **fields: Any) -> dict[str, Any]:
 
 def wait_for_a_composite(http: httpx.Client) -> None:
     """Wait until the engine has reported that it holds a composite: its next heartbeat does."""
-    began = time.monotonic()
-    while time.monotonic() - began < 30:
-        if any(".cmp_" in one["id"] for one in http.get("/v1/adapters").json()["data"]):
-            return
-        time.sleep(0.2)
-    raise AssertionError("no engine says that it holds a composite")
+    wait_until(
+        lambda: any(".cmp_" in one["id"] for one in http.get("/v1/adapters").json()["data"]),
+        30,
+        lambda: "no engine says that it holds a composite",
+    )
 
 
 def test_a_question_finds_its_memory_and_a_general_one_is_the_base_models(stack: Stack, small: dict[str, str]) -> None:

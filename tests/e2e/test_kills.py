@@ -1,8 +1,6 @@
 """`kill -9` of each part in turn: what was accepted becomes ready and nothing answers from a wrong adapter."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import openai
@@ -11,6 +9,7 @@ import pytest
 from tests.e2e.facts import SMALL, phone_book
 from tests.e2e.memories import answer, remember, wait_over
 from tests.e2e.stack import Stack
+from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -18,15 +17,14 @@ KNOWN, PAIRS = next(iter(SMALL.items()))  # a memory that is ready before anythi
 PARTS = ["rq:worker", "valkey", "workers.engine", "vllm.entrypoints", "app.main"]
 
 
-def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> dict[str, Any]:
+def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> None:
     """Wait until a memory is in the middle of training."""
-    began = time.monotonic()
-    while time.monotonic() - began < 240:
-        memory: dict[str, Any] = http.get(f"/v1/memories/{memory_id}").json()
-        if memory["status"] == "training" and memory["progress"].get("step", 0) >= step:
-            return memory
-        time.sleep(0.1)
-    raise AssertionError("training never began")
+
+    def is_there() -> bool:
+        memory = http.get(f"/v1/memories/{memory_id}").json()
+        return bool(memory["status"] == "training" and memory["progress"].get("step", 0) >= step)
+
+    wait_until(is_there, 240, lambda: "training never began")
 
 
 def test_everything_accepted_before_a_kill_becomes_ready_and_answers_stay_right(

@@ -15,6 +15,7 @@ from tests.e2e.exports import Export
 from tests.e2e.facts import SMALL
 from tests.e2e.memories import answer, right, wait_over
 from tests.e2e.stack import Stack
+from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -141,11 +142,13 @@ def _delete(http: httpx.Client, memory_id: str) -> dict[str, Any]:
     assert http.delete(f"/v1/memories/{memory_id}").status_code == 202
     ask = {"model": memory_id, "messages": [{"role": "user", "content": "?"}]}
     assert http.post("/v1/chat/completions", json=ask).status_code == 404
-    began = time.monotonic()
     receipt: dict[str, Any] = {}
-    while receipt.get("status") != "erased" and time.monotonic() - began < 60:
-        receipt = http.get(f"/v1/memories/{memory_id}/receipt").json()
-        time.sleep(0.2)
+
+    def is_erased() -> bool:
+        receipt.update(http.get(f"/v1/memories/{memory_id}/receipt").json())
+        return bool(receipt["status"] == "erased")
+
+    wait_until(is_erased, 60, lambda: f"not erased: {receipt}")
     return receipt
 
 

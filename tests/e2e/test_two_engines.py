@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ from app.settings import Settings
 from tests.e2e.facts import SMALL
 from tests.e2e.memories import answer
 from tests.e2e.stack import Stack, free_port
+from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -47,16 +47,14 @@ def second(stack: Stack, model: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def wait_for_engines(stack: Stack, count: int, process: subprocess.Popen[bytes] | None = None) -> set[str]:
     """Wait until the gateway knows so many live engines; return their ids."""
-    began = time.monotonic()
-    ids: set[str] = set()
+
+    def so_many() -> set[str] | None:
+        assert process is None or process.poll() is None, (stack.home / "second.out").read_text()[-3000:]
+        ids = {engine["id"] for engine in http.get("/v1/engines").json()["data"]}
+        return ids if len(ids) == count else None
+
     with stack.http() as http:
-        while time.monotonic() - began < 240:
-            ids = {engine["id"] for engine in http.get("/v1/engines").json()["data"]}
-            if len(ids) == count:
-                return ids
-            assert process is None or process.poll() is None, (stack.home / "second.out").read_text()[-3000:]
-            time.sleep(0.5)
-    raise AssertionError(f"{ids} are live, not {count} engines")
+        return wait_until(so_many, 240, lambda: f"there are not {count} live engines: {stack.logs()}")
 
 
 def holders_of(stack: Stack, memory_id: str) -> set[str]:
