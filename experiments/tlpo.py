@@ -32,7 +32,6 @@ from app.languages.detector import find_confusion
 from app.languages.metrics import Answer, bootstrap, summarise
 from app.languages.policies import policy_for
 from experiments.tlpo_baselines import BASELINES, Sampled
-from experiments.tlpo_plot import plot
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.explore import Explorer, Found
 from workers.languages.judge import PolicyJudge, judge_of
@@ -330,7 +329,9 @@ def main() -> None:
     args = _arguments()
     console = Console(width=180)
     if args.plot:
-        plot([json.loads(line) for line in args.out.read_text().splitlines()], args.plot)
+        from experiments.plots import kept_against_clean  # noqa: PLC0415 - matplotlib is needed for a figure alone
+
+        kept_against_clean([json.loads(line) for line in args.out.read_text().splitlines()], args.plot)
         return
     torch.set_num_threads(args.threads)
     bench = open_bench(args)
