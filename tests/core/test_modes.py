@@ -42,6 +42,11 @@ def test_weights_that_do_not_seem_to_know_count_less() -> None:
     assert choose_mode({"adapter": 0.7}, Signals(1.0, False)) == "context"
 
 
+@pytest.mark.parametrize(("found", "mode"), [(1.0, "adapter"), (0.8, "both"), (0.5, "both"), (0.3, "adapter")])
+def test_pairs_are_shown_for_a_question_that_is_like_theirs_and_none_of_them(found: float, mode: str) -> None:
+    assert choose_mode({"adapter": 0.9}, Signals(found, True)) == mode
+
+
 def test_the_share_found_is_that_of_words_of_meaning() -> None:
     assert share_found("How long does the ferry take?", "The ferry takes long.") == pytest.approx(2 / 3)
     assert share_found("What is the?", "The ferry.") == 0
