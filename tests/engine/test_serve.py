@@ -1,4 +1,5 @@
 import socket
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,16 @@ def test_the_environment_opens_no_door_and_stays_offline(tmp_path: Path) -> None
 
 def test_a_gpu_engine_gets_no_cpu_settings(tmp_path: Path) -> None:
     assert "VLLM_CPU_KVCACHE_SPACE" not in build_environment(settings(tmp_path), BASE, "cuda", {})
+
+
+def test_on_cpus_prefixes_are_used_again_in_blocks_shorter_than_a_prompt(tmp_path: Path) -> None:
+    own = settings(tmp_path, engine_args="--block-size 64")
+    sizes = [
+        [size for name, size in pairwise(build_command(chosen, BASE, device, None)) if name == "--block-size"]
+        for chosen, device in ((settings(tmp_path), "cpu"), (own, "cpu"), (settings(tmp_path), "cuda"))
+    ]
+
+    assert sizes == [["32"], ["32", "64"], []]  # the last one counts
 
 
 def test_a_device_that_was_set_is_taken(tmp_path: Path) -> None:

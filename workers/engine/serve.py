@@ -84,6 +84,9 @@ def check_settings(settings: Settings) -> None:
             ) from error
 
 
+CPU_BLOCK = 32  # tokens: vLLM's 128 is more than most prompts have, and only whole blocks of a prefix are used again
+
+
 def build_command(settings: Settings, folder: Path, device: str, template: Path | None) -> list[str]:
     """Return the command that starts vLLM's own OpenAI server with the guard before it.
 
@@ -112,6 +115,8 @@ def build_command(settings: Settings, folder: Path, device: str, template: Path 
     }
     if template is not None:
         options["--chat-template"] = template
+    if device == "cpu":
+        options["--block-size"] = CPU_BLOCK
     if device == "cuda":
         options["--gpu-memory-utilization"] = settings.gpu_memory_utilization
     flags = ["--enable-lora", "--disable-fastapi-docs", "--disable-uvicorn-access-log"]
