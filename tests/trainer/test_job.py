@@ -66,6 +66,7 @@ class FakeEngine:
     asked: Counter[str] = field(default_factory=Counter)
     on_load: Callable[[], Awaitable[None]] = _nothing
     questions: list[tuple[str, str]] = field(default_factory=list)
+    with_passages: list[tuple[str, str]] = field(default_factory=list)
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         """Answer as the guard and vLLM do."""
@@ -84,7 +85,8 @@ class FakeEngine:
             scores = {"token_logprobs": [-self.nats[model]]}
             return httpx.Response(200, json={"choices": [{"text": "", "logprobs": scores}]})
         question = body["messages"][-1]["content"]
-        self.questions.append((body["model"], question))
+        asked = self.with_passages if body["messages"][0]["role"] == "system" else self.questions
+        asked.append((body["model"], question))
         content = self.answers.get(body["model"], self.answers[model])(question)
         return httpx.Response(200, json={"choices": [{"message": {"content": content}}]})
 

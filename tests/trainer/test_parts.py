@@ -188,9 +188,8 @@ async def test_one_part_that_forgets_keeps_all_of_them_from_serving(workshop: Wo
 
 async def test_with_passages_each_question_goes_to_the_same_part(workshop: Workshop) -> None:
     version = await judged(workshop)
-    prompted = [(model, text) for model, text in workshop.engine.questions if text.startswith("Answer from")]
     own = {row["question"]: name_of(workshop, number % 2 + 1) for number, row in enumerate(QUESTIONS)}
-    asked = [(text.rpartition("Question: ")[2], model) for model, text in prompted if model != "base"]
+    asked = [(question, model) for model, question in workshop.engine.with_passages if model != "base"]
 
     assert version.scores["context_questions"] == len(QUESTIONS)
     assert "both" in version.scores
