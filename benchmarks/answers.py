@@ -33,9 +33,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from app.cli.gateway import GatewayError, whereabouts
 from app.control import control_questions
+from app.core.lifecycle import TERMINAL
 
 MODES = ("base", "adapter", "context", "both", "auto")
-OVER = {"ready", "failed", "rejected", "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ async def remember(http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any]) 
     )
     reply.raise_for_status()
     memory: dict[str, Any] = reply.json()
-    while memory["status"] not in OVER:
+    while memory["status"] not in TERMINAL:
         await asyncio.sleep(1)
         memory = (await http.get(f"/v1/memories/{memory['id']}")).json()
     return memory

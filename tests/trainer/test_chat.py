@@ -7,20 +7,20 @@ from transformers import AutoTokenizer, GenerationConfig
 
 from app.errors import StartupError
 from tests.trainer.tiny import CHATML, byte_tokenizer
-from workers.chat import PLAIN_TEMPLATE, fallback_template, load_tokenizer, stop_ids, takes_system
+from workers.chat import PLAIN_TEMPLATE, load_tokenizer, serving_template, stop_ids, takes_system
 
 
 def test_a_model_without_a_template_gets_the_packaged_one(tmp_path: Path) -> None:
     byte_tokenizer(chat_template=None).save_pretrained(tmp_path)
 
-    assert fallback_template(str(tmp_path)) == PLAIN_TEMPLATE
+    assert serving_template(str(tmp_path)) == (PLAIN_TEMPLATE, True)
     assert load_tokenizer(str(tmp_path)).chat_template == PLAIN_TEMPLATE.read_text()
 
 
 def test_a_model_keeps_its_own_template(tmp_path: Path) -> None:
     byte_tokenizer().save_pretrained(tmp_path)
 
-    assert fallback_template(str(tmp_path)) is None
+    assert serving_template(str(tmp_path)) == (None, True)
     assert load_tokenizer(str(tmp_path)).chat_template == AutoTokenizer.from_pretrained(tmp_path).chat_template
 
 

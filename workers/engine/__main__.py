@@ -181,10 +181,9 @@ async def _turn(settings: Settings, device: str) -> AsyncIterator[None]:
 
 
 def _template(folder: Path) -> tuple[Path | None, bool]:
-    """Return the template to serve with where the model has none, and whether system messages are shown."""
-    from workers.chat import fallback_template, load_tokenizer, takes_system  # noqa: PLC0415 - imports transformers
+    from workers.chat import serving_template  # noqa: PLC0415 - imports transformers, in a thread
 
-    return fallback_template(str(folder)), takes_system(load_tokenizer(str(folder)))
+    return serving_template(str(folder))
 
 
 def _local_url(settings: Settings) -> str:

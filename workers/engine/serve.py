@@ -19,6 +19,7 @@ from app.settings import Settings
 
 OLDEST = Version("0.32.0")  # before it, add_lora could change the weights of a request in flight (vLLM 47724)
 GUARD = "workers.engine.guard.Guard"
+CPU_BLOCK = 32  # tokens: vLLM's 128 is more than most prompts have, and only whole blocks of a prefix are used again
 _OURS = frozenset(
     {"--model", "--served-model-name", "--host", "--port", "--uds", "--middleware", "--api-key", "--root-path"}
     | {"--api-server-count", "--enable-lora", "--lora-modules", "--max-loras", "--max-cpu-loras", "--max-lora-rank"}
@@ -82,9 +83,6 @@ def check_settings(settings: Settings) -> None:
             raise StartupError(
                 f"The engine cannot listen on {place} ({error.strerror}): set LOREKEEP_ENGINE_PORT."
             ) from error
-
-
-CPU_BLOCK = 32  # tokens: vLLM's 128 is more than most prompts have, and only whole blocks of a prefix are used again
 
 
 def build_command(settings: Settings, folder: Path, device: str, template: Path | None) -> list[str]:
