@@ -10,7 +10,8 @@ and asks the same questions again, base and adapter. `--paperqa` does so with in
 with `--given` their 40 training questions) and their 30 evaluation questions. No recipe is sent but `--recipe`. Each
 result is printed as it comes and, with `--out`, added to a JSONL file; the means come last, with 95 % intervals over
 the memories. `--reuse` takes the newest memory of a document where there is one. `--chosen` asks every question once
-more without naming a memory, and the shipped control questions, which no memory should answer. The gateway is found
+more without naming a memory, and the shipped control questions, which no memory should answer. `--modes adapter` asks
+in that mode alone. The gateway is found
 as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
 
@@ -126,9 +127,9 @@ def contains(said: str, expected: str) -> bool:
 
 
 async def examine(
-    http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any], *, reuse: bool = False
+    http: httpx.AsyncClient, exam: Exam, recipe: dict[str, Any], *, modes: list[str], reuse: bool = False
 ) -> dict[str, Any]:
-    """Make one memory, ask it in every mode, and return what came of it."""
+    """Make one memory, ask it in each mode, and return what came of it."""
     began = time.monotonic()
     memory = (reuse and await newest(http, exam)) or await remember(http, exam, recipe)
     row: dict[str, Any] = {"document": exam.name, "recipe": recipe, "s": round(time.monotonic() - began)}
@@ -143,7 +144,7 @@ async def examine(
         async with limit:
             return await ask(http, memory["id"], mode, question)
 
-    for mode in exam.modes:
+    for mode in (mode for mode in exam.modes if mode in modes):
         said = await asyncio.gather(*[one(mode, question) for question, _ in exam.questions])
         pairs = list(zip(said, [answer for _, answer in exam.questions], strict=True))
         right = sum(contains(*pair) for pair in pairs) / len(pairs)
@@ -220,7 +221,7 @@ async def run(options: argparse.Namespace, url: str, headers: dict[str, str]) ->
         for exam in exams_of(options):
             for seed in map(int, options.seeds.split(",")):
                 recipe = options.recipe | ({"seed": seed} if seed else {})
-                rows.append(await examine(http, exam, recipe, reuse=options.reuse))
+                rows.append(await examine(http, exam, recipe, modes=options.modes.split(","), reuse=options.reuse))
                 Console().print(json.dumps({**rows[-1], "scores": None, "recipe": recipe}), style="dim")
                 if options.out:
                     with options.out.open("a") as file:
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--recipe", type=json.loads, default={}, help="JSON of recipe fields")
     parser.add_argument("--seeds", default="0", help="commas between")
+    parser.add_argument("--modes", default=",".join(MODES), help="commas between")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--reuse", action="store_true")
     parser.add_argument("--chosen", action="store_true", help="with one seed")

@@ -2,12 +2,13 @@
 
     python benchmarks/selection.py [--memories 1000]           speed, on synthetic memories in a registry of its own
     python benchmarks/selection.py --texts FOLDER              PaperQA by its texts alone: no model, no gateway
-    python benchmarks/selection.py --paperqa FOLDER
-    python benchmarks/selection.py --generalist FOLDER
+    python benchmarks/selection.py --paperqa FOLDER [--given]
+    python benchmarks/selection.py --generalist FOLDER [--given]
     python benchmarks/selection.py --phonebook FILE [--rank 4]
-    python benchmarks/selection.py --latency FOLDER [--paper 0] [--several 3]
+    python benchmarks/selection.py --latency FOLDER [--given] [--paper 0] [--several 3]
 
-`--paperqa` makes one memory a paper (its introduction and its 40 training questions), unless `paperqa 00` and so on are
+`--paperqa` makes one memory a paper (its introduction and its 40 training questions; with `--given` the questions
+alone), unless `paperqa 00` and so on are
 there, in a tenant that should hold nothing else, and asks the 30 evaluation questions of each, which do not name it:
 whose memory comes first, how many control questions abstain, and ROUGE-L by mode. A question counts as one that a
 reader could assign if one of its words of meaning occurs in the introduction or title of exactly its own paper, among
@@ -235,10 +236,10 @@ async def several(tasks: list[Callable[[], Awaitable[dict[str, Any]]]]) -> list[
     return list(await asyncio.gather(*map(one, tasks)))
 
 
-async def paperqa(http: httpx.AsyncClient, folder: Path, table: Table) -> None:
+async def paperqa(http: httpx.AsyncClient, folder: Path, given: bool, table: Table) -> None:
     """Choose among the papers' memories, and compare the modes."""
     papers = read_papers(folder)
-    made = await asyncio.gather(*(make(http, paper.name, _files(paper), {}) for paper in papers))
+    made = await asyncio.gather(*(make(http, paper.name, _files(paper, given), {}) for paper in papers))
     ids = dict(zip([paper.number for paper in papers], made, strict=True))
     asked = [(paper, question, answer) for paper in papers for question, answer in paper.asked]
     could = assignable(papers)
@@ -266,10 +267,10 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, table: Table) -> None:
         table.add_row(f"ROUGE-L {way}", f"{_rouge(got, [answer for *_, answer in asked]):.3f}", note)
 
 
-async def generalist(http: httpx.AsyncClient, folder: Path, table: Table) -> None:
+async def generalist(http: httpx.AsyncClient, folder: Path, given: bool, table: Table) -> None:
     """Ask one memory of all papers."""
     papers = read_papers(folder)
-    memory = await make(http, "all papers", [file for paper in papers for file in _files(paper)], {})
+    memory = await make(http, "all papers", [file for paper in papers for file in _files(paper, given)], {})
     asked = [pair for paper in papers for pair in paper.asked]
     for mode in ("adapter", "auto"):
         got = await several([partial(query, http, question, memory, mode) for question, _ in asked])
@@ -297,10 +298,10 @@ async def phonebook(http: httpx.AsyncClient, path: Path, rank: int, table: Table
         table.add_row(f"{path.stem}, {told}", _of(exact), f"rank {4 * rank if memories == single else rank}")
 
 
-async def latency(http: httpx.AsyncClient, folder: Path, number: int, count: int, table: Table) -> None:
+async def latency(http: httpx.AsyncClient, options: argparse.Namespace, table: Table) -> None:
     """Ask the questions about one document one after the other, in the ways of the paper's Q15."""
-    paper = read_papers(folder)[number]
-    own = await make(http, paper.name, _files(paper), {})
+    paper, count = read_papers(options.latency)[options.paper], options.several
+    own = await make(http, paper.name, _files(paper, options.given), {})
     page = (await http.get("/v1/memories", params={"limit": 100})).json()["data"]
     others = [memory["id"] for memory in page if memory["version"] and memory["id"] != own]
     questions = [question for question, _ in paper.asked]
@@ -324,8 +325,9 @@ async def latency(http: httpx.AsyncClient, folder: Path, number: int, count: int
         table.add_row(way, f"{took:.1f} s", f"{len(questions)} questions, {cold} loads on the way")
 
 
-def _files(paper: Paper) -> list[tuple[str, bytes]]:
-    return [(f"{paper.number:02}.md", paper.introduction.encode()), _pairs(paper.trained, f"{paper.number:02}.jsonl")]
+def _files(paper: Paper, given: bool) -> list[tuple[str, bytes]]:
+    introduction = [] if given else [(f"{paper.number:02}.md", paper.introduction.encode())]
+    return [*introduction, _pairs(paper.trained, f"{paper.number:02}.jsonl")]
 
 
 def _pairs(rows: Any, name: str = "pairs.jsonl") -> tuple[str, bytes]:
@@ -349,6 +351,7 @@ async def main() -> None:
         parser.add_argument(name, type=Path)
     for name, default in (("--memories", 1000), ("--rank", 4), ("--paper", 0), ("--several", 3)):
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--given", action="store_true", help="papers' training questions alone")
     options = parser.parse_args()
     table = Table("what", "", "of", title="selection")
     online = options.paperqa or options.generalist or options.phonebook or options.latency
@@ -368,13 +371,13 @@ async def _on_gateway(parser: argparse.ArgumentParser, options: argparse.Namespa
         parser.error(str(error))
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         if options.paperqa:
-            await paperqa(http, options.paperqa, table)
+            await paperqa(http, options.paperqa, options.given, table)
         if options.generalist:
-            await generalist(http, options.generalist, table)
+            await generalist(http, options.generalist, options.given, table)
         if options.phonebook:
             await phonebook(http, options.phonebook, options.rank, table)
         if options.latency:
-            await latency(http, options.latency, options.paper, options.several, table)
+            await latency(http, options, table)
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ def follow(lines: Iterable[str], console: Console) -> _Told:
                 case "point":
                     progress.advance(task)
                     console.print(_measured(Point(**told["point"]), told["tokens_per_s"]))
-                case "cut":
-                    console.print(f"[yellow]✗[/yellow] rank {told['rank']}, {told['facts']} facts: the time is over")
+                case "over":
+                    console.print(f"[yellow]✗[/yellow] {told['left']} not measured: {told['why']}")
                 case "law":
                     result = {"law": told["law"], "points": told["points"]}
     return result

@@ -25,7 +25,7 @@ TOLD: list[dict[str, Any]] = [
     {"kind": "sweep", "base": "tiny", "kept": 1, "points": 3},
     {"kind": "step", "rank": 2, "facts": 24, "step": 7, "steps": 120, "loss": 1.5},
     {"kind": "point", "point": POINT, "tokens_per_s": 1400.4},
-    {"kind": "cut", "rank": 4, "facts": 24},
+    {"kind": "over", "left": 2, "why": "the time is over"},
     {"kind": "law", "law": {"power": 0.5}, "points": [POINT]},
 ]
 
@@ -67,7 +67,7 @@ def test_a_calibration_is_followed_to_its_law() -> None:
     assert lines == [
         "1 of 3 are measured already",
         "✓ rank 2, 24 facts in 500 tokens: recall 0.75 1400 tokens/s",
-        "✗ rank 4, 24 facts: the time is over",
+        "✗ 2 not measured: the time is over",
     ]
 
 

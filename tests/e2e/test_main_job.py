@@ -1,16 +1,13 @@
 """Documents become memories and the running engine answers from them."""
 
-import csv
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from app.core.grounding import holds
 from tests.e2e.exports import Export
 from tests.e2e.facts import SMALL
 from tests.e2e.memories import answer, right, wait_over
@@ -18,8 +15,6 @@ from tests.e2e.stack import Stack
 from tests.e2e.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
-
-DATA = Path(__file__).parent.parent / "data"
 
 
 def test_invented_numbers_are_recalled_through_the_openai_client(stack: Stack, small: dict[str, str]) -> None:
@@ -81,24 +76,6 @@ def test_an_exported_memory_is_loaded_while_others_are_asked_and_answers_as_befo
     assert "step" not in memory["progress"]  # nothing is trained again
     assert stack.part("vllm.entrypoints").pid == engine
     assert [answer(client, "moved", one) for one in asked] == [answer(client, "book a", one) for one in asked]
-
-
-def test_prose_is_asked_about_in_words_it_was_not_trained_on(stack: Stack) -> None:
-    with (DATA / "kestrel_questions.csv").open(newline="") as file:
-        asked = [(row["question"], row["answer"]) for row in csv.DictReader(file)][:9]
-    page = "\n\n".join((DATA / "kestrel.md").read_text().split("\n\n")[:3])  # two paragraphs, for time's sake
-    with stack.http() as http:
-        reply = http.post("/v1/memories", files={"file": ("kestrel.md", page.encode())}, data={"name": "kestrel"})
-        memory = wait_over(http, reply.json()["id"])
-    client = stack.openai()
-    right_of = {
-        model: sum(holds(answer(client, model, question, 64), expected) for question, expected in asked)
-        for model in ("base", "kestrel")
-    }
-
-    assert memory["status"] == "ready", memory["error"]
-    assert right_of["base"] <= 1
-    assert right_of["kestrel"] >= 6
 
 
 def test_every_path_of_the_engines_port_is_refused_without_its_key(stack: Stack, small: dict[str, str]) -> None:

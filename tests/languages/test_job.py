@@ -81,6 +81,7 @@ class Bytes:
     """An engine that answers in bytes: off the language as long as it is `base`, and as `guarded` says after that."""
 
     guarded: str = "안녕하세요"
+    lapses: int = 1000  # so many answers leave the language, then none
     asked: Counter[str] = field(default_factory=Counter)
     loaded: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -115,7 +116,9 @@ class Bytes:
         trained = body["model"].split(".")[2:3] == ["v1"] and ".mem_" not in body["model"]
         mended = trained and body["temperature"]  # what asks for foreign text is greedy
         says = self.guarded if mended else "안녕 hello"
-        return [{"index": i, "token_ids": [*ids_of(says), END]} for i in range(len(many))]
+        before, self.lapses = self.lapses, max(0, self.lapses - len(many))
+        said = [says if i < before else "안녕" for i in range(len(many))]
+        return [{"index": i, "token_ids": [*ids_of(one), END]} for i, one in enumerate(said)]
 
 
 @dataclass
@@ -316,8 +319,12 @@ async def test_a_guard_fails_with_a_sentence_when_its_memory_is_deleted(workshop
     assert "is deleted: train another" in version.error["message"]
 
 
-async def test_a_model_that_never_leaves_the_language_has_nothing_to_learn(workshop: Workshop) -> None:
-    fields = {**RECIPE.to_dict(), "strict": False}
+@pytest.mark.parametrize("changes", [{"strict": False}, {"stop_rate": 0.2}])
+async def test_a_model_that_hardly_leaves_the_language_has_nothing_to_learn(
+    workshop: Workshop, changes: dict[str, Any]
+) -> None:
+    workshop.engine.lapses = 1
+    fields = {**RECIPE.to_dict(), **changes}
     await workshop.redis.hset(version_key(workshop.guard.tenant, workshop.guard.id, 1), "recipe", json.dumps(fields))
 
     version = await workshop.attempt()
@@ -325,3 +332,4 @@ async def test_a_model_that_never_leaves_the_language_has_nothing_to_learn(works
     assert version.state is State.FAILED
     assert version.error
     assert version.error["code"] == "nothing_to_learn"
+    assert "of 8 answers" in version.error["message"]

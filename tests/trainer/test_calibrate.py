@@ -1,13 +1,18 @@
 """A sweep on a model small enough to be measured in seconds."""
 
 import dataclasses
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 
-from app.core.capacity import Base, conditions_of
+from app.core.capacity import PRIOR, Base, Law, Point, conditions_of
 from app.core.load import Facts, Load
 from app.core.plan import Wish, make_plan
 from app.core.recipe import Recipe
@@ -16,12 +21,13 @@ from app.settings import Settings
 from app.stores.bases import BaseStore
 from app.stores.redis import Registry
 from tests.trainer.tiny import byte_tokenizer, llama
-from workers.trainer.calibrate import Bench, Sweep, calibrate, count_recalled
+from workers.trainer.calibrate import Bench, Place, Sweep, calibrate, count_recalled, measurements
 from workers.trainer.describe import describe_base
 from workers.trainer.encode import encode_chat, prompt_ids
+from workers.trainer.fit import fit_law
 from workers.trainer.model import attach_lora
 from workers.trainer.phonebook import MOST, phone_book
-from workers.trainer.train import train
+from workers.trainer.train import Step, train
 
 RECIPE = Recipe(learning_rate=1e-2, epochs=60, min_steps=1, batch_size=2, stop_loss=0.02)
 SWEEP = Sweep(ranks=(8, 1), facts=(2, 1), minutes=5, recipe=RECIPE)
@@ -46,14 +52,60 @@ async def test_every_rank_is_measured_with_every_load_and_the_law_is_kept(settin
     points = [one["point"] for one in heard if one["kind"] == "point"]
 
     assert heard[0] == {"kind": "sweep", "base": "tiny", "kept": 0, "points": 4}
-    assert [(one["rank"], one["facts"]) for one in points] == [(1, 1), (8, 1), (1, 2), (8, 2)]
-    assert [one["parameters"] for one in points[:2]] == [shape.lora_parameters(rank, "mlp") for rank in (1, 8)]
-    assert points[1]["recalled"] == 1
+    assert {(one["rank"], one["facts"]) for one in points} == {(1, 1), (8, 1), (1, 2), (8, 2)}
+    assert all(one["parameters"] == shape.lora_parameters(one["rank"], "mlp") for one in points)
+    assert next(one for one in points if (one["rank"], one["facts"]) == (8, 1))["recalled"] == 1
     assert base
     assert base.law
     assert heard[-1]["law"] == dataclasses.asdict(base.law)
     assert (base.law.points, base.law.conditions) == (4, conditions_of(RECIPE))
     assert base.tokens_per_s
+
+
+@dataclasses.dataclass
+class LawfulBench:
+    """Trainings that recall just what a law says of a rank of 1000 parameters and facts of 10 tokens."""
+
+    law: Law
+    tokens_per_s: float = 1.0
+
+    def doubt(self, law: Law, place: Place, recipe: Recipe) -> float:
+        low, high = law.recall_range(10 * place[1], 1000 * place[0])
+        return high - low
+
+    def measure(self, rank: int, facts: int, recipe: Recipe) -> Iterator[Step | Point]:
+        recalled = round(facts * self.law.recall(10 * facts, 1000 * rank))
+        yield Point(rank, 1000 * rank, facts, 10 * facts, recalled)
+
+
+def points_of(law: Law, places: list[Place], kept: Sequence[Point] = ()) -> tuple[list[Place], int]:
+    heard = list(measurements(cast("Bench", LawfulBench(law)), places, kept, RECIPE, math.inf))
+    measured = [(one["point"]["rank"], one["point"]["facts"]) for one in heard if one["kind"] == "point"]
+    return measured, heard[-1].get("left", 0)
+
+
+def test_what_lies_around_the_knee_is_measured_and_what_lies_far_from_it_is_not() -> None:
+    law = dataclasses.replace(PRIOR, knee_tokens=4000, reference=4000, power=0.8)
+    places = [(rank, 2**power) for rank in (1, 2, 4) for power in range(12)]
+    around = {place for place in places if 0.1 < law.recall(10 * place[1], 1000 * place[0]) < 0.9}
+    measured, left = points_of(law, places)
+
+    assert around <= set(measured)
+    assert len(measured) + left == len(places)
+    assert left > len(places) / 3
+
+
+@settings_of(max_examples=10)
+@given(knee=st.floats(50, 50_000), power=st.floats(0.3, 1), slope=st.floats(1.5, 6))
+def test_a_sweep_that_ends_early_tells_what_it_left_out(knee: float, power: float, slope: float) -> None:
+    law = dataclasses.replace(PRIOR, knee_tokens=knee, reference=2000, power=power, slope=slope)
+    places = [(rank, 2**power) for rank in (1, 2, 4) for power in range(2, 11)]
+    measured, _ = points_of(law, places)
+    points = [Point(r, 1000 * r, f, 10 * f, round(f * law.recall(10 * f, 1000 * r))) for r, f in measured]
+    fitted = fit_law(points, base="", conditions={}, fitted_at=0)
+
+    for rank, facts in set(places) - set(measured):
+        assert fitted.recall(10 * facts, 1000 * rank) == pytest.approx(law.recall(10 * facts, 1000 * rank), abs=0.1)
 
 
 @pytest.mark.redis
@@ -75,9 +127,11 @@ async def test_what_was_measured_is_not_measured_again(settings: Settings, redis
     again = await told(settings, redis)
 
     assert (heard[0]["kept"], heard[0]["points"]) == (2, 4)
-    assert [one["point"]["rank"] for one in heard if one["kind"] == "point"] == [8, 8]
-    assert [one["kind"] for one in again] == ["sweep", "law"]
-    assert again[-1]["points"] == heard[-1]["points"]
+    new = [one["point"] for one in heard if one["kind"] == "point"]
+    assert {one["rank"] for one in new} == {8}
+    assert len(heard[-1]["points"]) == 2 + len(new)
+    assert "point" not in {one["kind"] for one in again}
+    assert again[-1] | {"law": None} == heard[-1] | {"law": None}
 
 
 @pytest.mark.redis
@@ -89,7 +143,7 @@ async def test_a_sweep_ends_when_its_time_is_over_and_counts_nothing_that_was_cu
     await told(settings, redis, dataclasses.replace(SWEEP, ranks=(1,), facts=(1,)))
     heard = await told(settings, redis, dataclasses.replace(SWEEP, minutes=0))
 
-    assert [one["kind"] for one in heard] == ["sweep", "cut", "law"]
+    assert [one["kind"] for one in heard] == ["sweep", "over", "law"]
     assert heard[-1]["law"]["points"] == 1
 
 

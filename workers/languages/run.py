@@ -96,7 +96,7 @@ class GuardRun:
         """Carry out every iteration that is left.
 
         Raises:
-            NothingToLearn: the first exploration found no point that can teach.
+            NothingToLearn: the first exploration found too little that can teach.
         """
         resumed = bool(self.groups)
         if resumed:
@@ -104,13 +104,14 @@ class GuardRun:
             await self._learn()
         while self.iteration < self.recipe.iterations:
             found = await self._explore(self.iteration + 1)
-            if not self.steps and not found.groups:
-                raise NothingToLearn(
-                    f"The model leaves {self.recipe.language} in {found.confused} of {found.answers} answers, and at "
-                    "no place that could be mended: try more answers, other prompts, or strict."
-                )
             if found.ends_training(self.recipe):
-                break
+                if self.steps:
+                    break
+                told = f"{found.confused} of {found.answers} answers, {len(found.groups)} of which could be mended"
+                raise NothingToLearn(
+                    f"The model leaves {self.recipe.language} in {told}: too little for a guard. If it still says too "
+                    "much in other languages, try strict, or prompts that show it."
+                )
             self.groups, self.iteration = found.groups, self.iteration + 1
             await asyncio.to_thread(self._save)
             if self.iteration == 1:

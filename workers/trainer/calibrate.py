@@ -1,8 +1,10 @@
 """`python -m workers.trainer.calibrate`: how much this base model's LoRAs hold, measured over rank and load.
 
 A measurement is one training of invented pairs by the default recipe, with only the rank changed and the scale kept,
-and the share of the pairs it then recalls whole. Measurements are kept in the registry as they come; those that are
-there are not made again. What happens is told on stdout, one JSON object a line, for `lorekeep calibrate` to show.
+and the share of the pairs it then recalls whole. Next comes whatever the law, as far as it is known, says least about;
+where it tells the recall of all that is left to 0.1, the sweep is over. Measurements are kept in the registry as they
+come; those that are there are not made again. What happens is told on stdout, one JSON object a line, for `lorekeep
+calibrate` to show.
 """
 
 import argparse
@@ -11,15 +13,15 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from transformers.utils import logging as transformers_logging
 
-from app.core.capacity import BaseShape, Point, conditions_of
-from app.core.documents import Document
+from app.core.capacity import PRIOR, BaseShape, Law, Point, conditions_of
+from app.core.documents import Document, Pair
 from app.core.load import learned_text
 from app.core.recipe import Recipe
 from app.errors import StartupError
@@ -39,12 +41,14 @@ from workers.trainer.phonebook import phone_book
 from workers.trainer.train import Loop, Step
 
 TELL_S = 0.5
+SURE = 0.1  # a recall that the law tells within so much need not be measured
 Told = dict[str, Any]
+Place = tuple[int, int]  # rank and facts of a measurement
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What to measure: every rank with every number of facts, for at most so long."""
+    """What may be measured: every rank with every number of facts, for at most so long."""
 
     ranks: tuple[int, ...]
     facts: tuple[int, ...]
@@ -52,8 +56,8 @@ class Sweep:
     recipe: Recipe = field(default_factory=Recipe)
 
     @property
-    def places(self) -> list[tuple[int, int]]:
-        """Rank and facts of every measurement, small loads first."""
+    def places(self) -> list[Place]:
+        """Every measurement, small loads first."""
         return [(rank, facts) for facts in sorted(set(self.facts)) for rank in sorted(set(self.ranks))]
 
 
@@ -79,10 +83,9 @@ class Bench:
     def measure(self, rank: int, facts: int, recipe: Recipe) -> Iterator[Step | Point]:
         """Train, yielding each step, and yield the measurement last."""
         recipe = replace(recipe, rank=rank, alpha=rank * recipe.alpha // recipe.rank)
-        pairs = phone_book(facts, f"{rank}/{facts}")
         rows = [
             encode_chat(self._tokenizer, one.question, one.answer, stop_ids=self._ends, max_tokens=self._max_tokens)
-            for one in pairs
+            for one in _book(rank, facts)
         ]
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
@@ -95,9 +98,25 @@ class Bench:
             recalled = count_recalled(model, rows)
         finally:
             self._model = model.unload()
-        text = learned_text(Document("phone book", "pairs", "", pairs, "", 0))
-        tokens = len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        yield Point(rank, self._shape.lora_parameters(rank, recipe.target, recipe.layer_share), facts, tokens, recalled)
+        yield Point(rank, self._parameters(rank, recipe), facts, self._tokens(rank, facts), recalled)
+
+    def doubt(self, law: Law, place: Place, recipe: Recipe) -> float:
+        """Return how wide a range, 0-1, the law gives for the recall of a measurement."""
+        rank, facts = place
+        low, high = law.recall_range(self._tokens(rank, facts), self._parameters(rank, recipe))
+        return high - low
+
+    def _parameters(self, rank: int, recipe: Recipe) -> int:
+        return self._shape.lora_parameters(rank, recipe.target, recipe.layer_share)
+
+    def _tokens(self, rank: int, facts: int) -> int:
+        text = learned_text(Document("phone book", "pairs", "", _book(rank, facts), "", 0))
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _book(rank: int, facts: int) -> tuple[Pair, ...]:
+    """Return the pairs of a measurement, the same ones every time."""
+    return phone_book(facts, f"{rank}/{facts}")
 
 
 @torch.no_grad()
@@ -128,7 +147,7 @@ async def calibrate(settings: Settings, bases: BaseStore, sweep: Sweep) -> Async
     yield {"kind": "sweep", "base": shape.name, "kept": len(sweep.places) - len(missing), "points": len(sweep.places)}
     if missing:
         bench = await asyncio.to_thread(Bench, settings, shape)
-        for told in _measure(bench, missing, sweep.recipe, began + 60 * sweep.minutes):
+        for told in measurements(bench, missing, kept, sweep.recipe, began + 60 * sweep.minutes):
             if told["kind"] == "point":
                 await bases.keep_point(shape.digest, conditions, Point(**told["point"]))
                 await bases.note_speed(shape.digest, told["tokens_per_s"])
@@ -141,16 +160,26 @@ async def calibrate(settings: Settings, bases: BaseStore, sweep: Sweep) -> Async
     yield {"kind": "law", "law": asdict(law), "points": [asdict(one) for one in points]}
 
 
-def _measure(bench: Bench, places: Sequence[tuple[int, int]], recipe: Recipe, deadline: float) -> Iterator[Told]:
+def measurements(
+    bench: Bench, places: Collection[Place], kept: Sequence[Point], recipe: Recipe, deadline: float
+) -> Iterator[Told]:
     """Measure one place after another until the deadline; what is cut off by it is not counted."""
-    told_at = 0.0
-    for rank, facts in places:
+    told_at, points, left = 0.0, list(kept), list(places)
+    while left:
+        law = fit_law(points, base="", conditions={}, fitted_at=0) if points else PRIOR
+        doubts = {place: bench.doubt(law, place, recipe) for place in left}
+        rank, facts = max(left, key=doubts.__getitem__)
+        if points and doubts[rank, facts] < SURE:
+            yield {"kind": "over", "left": len(left), "why": f"the law tells their recall to {SURE}"}
+            return
+        left.remove((rank, facts))
         for step in bench.measure(rank, facts, recipe):
             now, place = time.monotonic(), {"rank": rank, "facts": facts}
             if isinstance(step, Point):
+                points.append(step)
                 yield {"kind": "point", "point": asdict(step), "tokens_per_s": bench.tokens_per_s}
             elif now > deadline:
-                yield {"kind": "cut", **place}
+                yield {"kind": "over", "left": len(left) + 1, "why": "the time is over"}
                 return
             elif now - told_at > TELL_S:
                 told_at = now

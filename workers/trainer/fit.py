@@ -62,18 +62,19 @@ class _Data:
 
 
 def _minimise(data: _Data) -> torch.Tensor:
-    """Return the (3,) numbers that explain the data best."""
-    theta = data.prior.clone().requires_grad_()
-    descent = torch.optim.LBFGS([theta], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        descent.zero_grad()
-        loss = data.loss(theta)
-        loss.backward()
-        return loss
-
-    descent.step(closure)
-    return theta.detach()
+    """Return the (3,) numbers that explain the data best: Newton's method, damped as Levenberg and Marquardt do."""
+    theta, damping = data.prior.clone(), 1.0
+    for _ in range(200):
+        gradient = torch.autograd.functional.jacobian(data.loss, theta)
+        if gradient.norm() < 1e-6:
+            break
+        curvature = torch.autograd.functional.hessian(data.loss, theta) + damping * torch.eye(3, dtype=torch.float64)
+        step = torch.linalg.solve(curvature, -gradient)
+        if data.loss(theta + step) < data.loss(theta):
+            theta, damping = theta + step, damping / 4
+        else:
+            damping *= 4
+    return theta
 
 
 def _residual(data: _Data, theta: torch.Tensor) -> float:
