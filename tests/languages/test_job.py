@@ -82,6 +82,7 @@ class Bytes:
 
     guarded: str = "안녕하세요"
     lapses: int = 1000  # so many answers leave the language, then none
+    lost: float = 0.0  # what the compression of a composite costs
     asked: Counter[str] = field(default_factory=Counter)
     loaded: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -95,7 +96,9 @@ class Bytes:
                 return httpx.Response(200, json={"name": "", "removed": True})
             name = body["name"] if "name" in body else str(Composition.from_dict(body).name)
             self.loaded.append(name)
-            return httpx.Response(200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {}})
+            return httpx.Response(
+                200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {"compression_error": self.lost}}
+            )
         if request.url.path == "/tokenize":
             return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         if request.url.path == "/v1/chat/completions":
@@ -110,7 +113,7 @@ class Bytes:
             scores = {f"token_id:{one}": -float(rank) for rank, one in enumerate([*ids_of("he"), first, END])}
             return [{"index": 0, "token_ids": [first], "logprobs": {"top_logprobs": [scores]}}]
         many = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
-        self.asked["base" if body["model"] == "base" else "adapter"] += len(many)
+        self.asked[body["model"]] += len(many)
         if body["max_tokens"] == RECIPE.look_ahead:
             return [{"index": i, "token_ids": ids_of("안")[1:]} for i in range(len(many))]
         trained = body["model"].split(".")[2:3] == ["v1"] and ".mem_" not in body["model"]
@@ -284,6 +287,23 @@ async def test_a_guard_is_trained_on_the_version_that_serves_when_its_turn_comes
     assert workshop.trainer.artifacts.read_manifest(written)["memory"] == str(adapter)
     assert workshop.trainer.artifacts.read_memory(version.tenant, version.memory_id)["memory"]["metadata"] == bound
     assert str(adapter) in workshop.engine.loaded
+
+
+@pytest.mark.parametrize(("lost", "asked"), [(0.0, True), (0.2, False)])
+async def test_a_guard_and_its_memory_are_explored_on_an_engine_only_as_their_exact_sum(
+    workshop: Workshop, lost: float, asked: bool
+) -> None:
+    memory = await waiting_for(workshop)
+    adapter = await becomes_ready(workshop, memory)
+    workshop.engine.lost = lost
+    version = await workshop.attempt()
+    [interim] = [AdapterName.parse(name) for name in workshop.engine.loaded if f".v{INTERIM + 2}." in name]
+    both = str(Composition.sum_of([adapter, interim]).name)
+
+    assert version.state is State.READY
+    assert both in workshop.engine.loaded
+    assert (workshop.engine.asked[both] > 0) == asked
+    assert workshop.engine.removed == [both, str(interim)]
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.CANCELLED])

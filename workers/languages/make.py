@@ -2,13 +2,11 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.gate import Decision
 from app.core.guard_gate import decide_guard
@@ -118,12 +116,7 @@ class GuardMaker:
         memory = await self.memory_of(version)
         after = version.adapter
         if memory:
-            both = Composition.sum_of([memory, AdapterName.parse(after)])
-            await self.shop.engines.desire(engine.id, str(memory), time.time())
-            await self.shop.client.load(engine.url, str(memory))
-            await self.shop.engines.desire(engine.id, str(both.name), time.time())
-            await self.shop.client.compose(engine.url, both)
-            after = str(both.name)
+            after, _ = await self.shop.add_up(engine, memory, AdapterName.parse(after))
         scores = await self.exam.compare(engine.url, str(memory or BASE), after, lesson.paper)
         return scores.to_dict(), decide_guard(scores, lesson.paper.recipe)
 

@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 import torch
 
+from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.guard_recipe import GuardRecipe
 from app.core.memory import Version
 from app.core.names import BASE, AdapterName
-from app.engines.client import EngineClient
-from app.errors import AdapterRejected, LeaseLost, NothingToLearn
+from app.engines.client import EngineClient, Loaded
+from app.errors import AdapterRejected, CompositeRejected, LeaseLost, NothingToLearn
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.engines import EngineStore
@@ -49,6 +50,14 @@ class Shop:
     engines: EngineStore
     examiner: Examiner
     client: EngineClient
+
+    async def add_up(self, engine: EngineRecord, memory: AdapterName, guard: AdapterName) -> tuple[str, Loaded]:
+        """Make an engine hold a memory, and the exact sum of it and a guard; return the sum's name, and how it went."""
+        both = Composition.sum_of([memory, guard])
+        await self.engines.desire(engine.id, str(memory), time.time())
+        await self.client.load(engine.url, str(memory))
+        await self.engines.desire(engine.id, str(both.name), time.time())
+        return str(both.name), await self.client.compose(engine.url, both)
 
 
 @dataclass
@@ -154,22 +163,37 @@ class GuardRun:
         if iteration == 1:
             name, interim = str(self.memory or BASE), None
             engine = await self.shop.examiner.load(name) if self.memory else await self.shop.examiner.any_engine()
-        else:
-            if self.memory:
-                return TorchPolicy(self.model, self.recipe, ends=ends), None
-            candidate = await asyncio.to_thread(self.write, INTERIM + iteration)
-            name = str(candidate.name)
-            try:
-                engine = await self.shop.examiner.load(name)
-            except AdapterRejected as error:  # it differs too little from the base model to be told from it
-                log.info("guard.explored_here", reason=error.detail)
-                return TorchPolicy(self.model, self.recipe, ends=ends), None
-            interim = (engine, candidate.name)
-        return EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends), interim
+            return EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends), interim
+        candidate = await asyncio.to_thread(self.write, INTERIM + iteration)
+        try:
+            engine, name = await self._hold(candidate.name)
+        except (AdapterRejected, CompositeRejected) as error:  # differs too little from the base, or is too large
+            log.info("guard.explored_here", reason=error.detail)
+            return TorchPolicy(self.model, self.recipe, ends=ends), None
+        policy = EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends)
+        return policy, (engine, candidate.name)
 
-    async def _drop(self, engine: EngineRecord, name: AdapterName) -> None:
-        await self.shop.engines.forget(str(name))
-        await self.shop.client.remove(engine.url, str(name))
+    async def _hold(self, guard: AdapterName) -> tuple[EngineRecord, str]:
+        """Have an engine hold the guard as it is now, with the memory below it; return by what name.
+
+        Raises:
+            AdapterRejected: it differs too little from the base model to be told from it.
+            CompositeRejected: only an approximation of both would fit.
+        """
+        engine = await self.shop.examiner.load(str(guard))
+        if not self.memory:
+            return engine, str(guard)
+        name, loaded = await self.shop.add_up(engine, self.memory, guard)
+        if error := loaded.facts.get("compression_error"):
+            await self._drop(engine, guard)
+            raise CompositeRejected(f"the sum with the memory was compressed, {error:.3f} of it is lost")
+        return engine, name
+
+    async def _drop(self, engine: EngineRecord, guard: AdapterName) -> None:
+        held = [guard, *([Composition.sum_of([self.memory, guard]).name] if self.memory else ())]
+        for name in reversed(held):  # the sum's files go with those of the guard
+            await self.shop.engines.forget(str(name))
+            await self.shop.client.remove(engine.url, str(name))
 
     async def _learn(self) -> None:
         work = asyncio.create_task(asyncio.to_thread(self._train))
