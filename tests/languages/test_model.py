@@ -74,4 +74,16 @@ def test_the_canary_is_the_guard_alone_as_an_engine_loads_it(tmp_path: Path) -> 
     [token] = canary.answer_ids
     assert abs(canary.base_logprobs[0] - said(bilingual())[token].item()) < 1e-5
     assert abs(canary.adapter_logprobs[0] - said(alone)[token].item()) < 1e-5
-    assert abs(canary.gain) > 0.05
+    assert canary.gain > 0.05
+
+
+def test_the_canary_is_likelier_with_the_guard_even_where_another_token_fell_further() -> None:
+    model = attach_guard(bilingual(), RECIPE)
+    off = said(model)
+    list(GuardLoop(model, RECIPE).learn(GROUPS, 1))
+    moved = said(model) - off
+    candidates = list(GROUPS[0].candidates)
+    canary = guard_canary(model, GROUPS)
+
+    assert -moved[candidates].min() > moved[candidates].max()  # else this shows nothing
+    assert canary.gain > 0

@@ -1,4 +1,4 @@
-"""The canary of a guard: the candidate whose probability it has moved most, after the prefix where it did."""
+"""The canary of a guard: the candidate that it has made likelier by most, after the prefix where it did."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,13 +19,15 @@ LEAST_LOGPROB = -7.0  # of what is compared: far below, two kernels differ more 
 def guard_canary(model: Any, groups: Sequence[Group]) -> Canary:
     """Score candidates with the guard on and off, without the memory it was trained on top of: as engines load it.
 
+    One that became less likely would not do: composites must take each member's canary for likelier than the base does.
+
     Args:
         model: from `attach_guard`, in the dtype that serves.
         groups: what it was trained on; at least one. Of many, `MOST_GROUPS` evenly spread ones are scored.
     """
     every = -(-len(groups) // MOST_GROUPS)
     with without(model, MEMORY):
-        return max((one for group in groups[::every] for one in _scored(model, group)), key=_moved)
+        return max((one for group in groups[::every] for one in _scored(model, group)), key=_gained)
 
 
 @torch.no_grad()
@@ -46,6 +48,6 @@ def _logprobs(model: Any, group: Group) -> list[float]:
     return found
 
 
-def _moved(canary: Canary) -> float:
+def _gained(canary: Canary) -> float:
     likely = min(*canary.adapter_logprobs, *canary.base_logprobs) > LEAST_LOGPROB
-    return abs(canary.gain) if likely else 0.0
+    return canary.gain if likely else 0.0
