@@ -9,6 +9,7 @@ from app.core.guard_recipe import GuardRecipe
 Figures = dict[str, Any]  # of `app.languages.metrics.Consistency`, or of the Language Confusion Benchmark
 _SILENT = {"empty": "are empty", "unscorable": "hold no word of the language", "english": "are wholly English"}
 _KEPT = {"mean_characters": "length", "distinct": "diversity", "ended": "share of answers that come to an end"}
+_SHARES = {"ended"}  # of a few answers these move by chance: their interval counts
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,10 @@ def _of_answers(scores: GuardScores, recipe: GuardRecipe) -> list[str]:
     ]
     for name, told in _KEPT.items():
         was, now = before[name], after[name]
-        if was and now is not None and abs(now / was - 1) > recipe.max_drift:
+        if not was or now is None:
+            continue
+        low, high = interval(now, after["answers"]) if name in _SHARES else (now, now)
+        if max(low / was - 1, 1 - high / was) > recipe.max_drift:
             reasons.append(f"The {told} went from {was:.2f} to {now:.2f}; {recipe.max_drift:.0%} is allowed.")
     return reasons
 

@@ -36,7 +36,7 @@ class GuardRecipe:
         rank, alpha, target: the LoRA; the paper trains all weights.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps and followed by a cosine; far above
             the paper's 5e-7, which is for full fine-tuning.
-        points_per_step: confusion points in one step.
+        points_per_step: confusion points in one step; training ends where an exploration finds fewer.
         iterations: how often answers are sampled anew from the current policy.
         steps: at most, in one iteration.
         passes: over the points of one iteration, at most; more of them teach a few points by heart.

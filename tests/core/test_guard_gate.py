@@ -15,7 +15,7 @@ BENCHMARK = {"lpr": 0.9, "wpr": 0.8, "lcpr": 0.847, "answers": 100, "scorable": 
 
 def figures(rpr: float | None, **more: Any) -> dict[str, Any]:
     plain = {"empty": 0.0, "unscorable": 0.0, "english": 0.0, "mean_characters": 100.0, "distinct": 0.8, "ended": 0.5}
-    return {"rpr": rpr, "scorable": 100, **plain, **more}
+    return {"rpr": rpr, "scorable": 100, "answers": 100, **plain, **more}
 
 
 def scores(after: dict[str, Any], **more: Any) -> GuardScores:
@@ -38,6 +38,8 @@ def test_a_guard_that_lowers_confusion_and_moves_nothing_else_serves() -> None:
         (scores(figures(0.9, english=0.1)), "wholly English"),
         (scores(figures(0.9, mean_characters=60.0)), "length went from 100.00 to 60.00"),
         (scores(figures(0.9, distinct=0.4)), "diversity"),
+        (scores(figures(0.9, ended=0.2)), "come to an end went from 0.50 to 0.20"),
+        (scores(figures(0.9, ended=0.8)), "come to an end went from 0.50 to 0.80"),
         (scores(figures(0.9), clean_rise=0.2), "plain text in ko 0.200 nats"),
         (scores(figures(0.9), english_rise=0.2), "plain text in English"),
         (scores(figures(0.9), requested_after=0.0), "ask for foreign text"),
@@ -50,6 +52,13 @@ def test_a_guard_that_harms_is_refused_with_its_figures(made: GuardScores, text:
 
     assert not decision.passed
     assert text in decision.reason
+
+
+def test_a_share_of_few_answers_may_move_by_chance() -> None:
+    few = Side(figures(0.8, ended=7 / 108, answers=108), figures(0.6), BENCHMARK)
+
+    assert decide_guard(scores(figures(0.9, ended=5 / 108, answers=108), before=few), RECIPE).passed
+    assert not decide_guard(scores(figures(0.9, ended=50 / 108, answers=108), before=few), RECIPE).passed
 
 
 def test_shares_are_told_with_their_intervals() -> None:

@@ -339,7 +339,7 @@ async def test_a_guard_fails_with_a_sentence_when_its_memory_is_deleted(workshop
     assert "is deleted: train another" in version.error["message"]
 
 
-@pytest.mark.parametrize("changes", [{"strict": False}, {"stop_rate": 0.2}])
+@pytest.mark.parametrize("changes", [{"strict": False}, {"stop_rate": 0.2}, {"points_per_step": 2}])
 async def test_a_model_that_hardly_leaves_the_language_has_nothing_to_learn(
     workshop: Workshop, changes: dict[str, Any]
 ) -> None:

@@ -74,8 +74,11 @@ class Found:
         return self.confused / self.answers if self.answers else 0.0
 
     def ends_training(self, recipe: GuardRecipe) -> bool:
-        """Say whether too little is left to mend: no point that can teach, or a rate below `recipe.stop_rate`."""
-        return not self.groups or self.rate < recipe.stop_rate
+        """Say whether too little is left to mend: points for less than one step, or a rate below `recipe.stop_rate`.
+
+        A few points are learned by heart, and what else the model says there goes with them.
+        """
+        return len(self.groups) < recipe.points_per_step or self.rate < recipe.stop_rate
 
     def __add__(self, other: "Found") -> "Found":
         return Found(
