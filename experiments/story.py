@@ -2,11 +2,11 @@
 
     python -m experiments.story --document tests/data/kestrel.md --language ko --out story.jsonl --plot story.svg
 
-On a running gateway: makes a memory of the document that names the language, waits for both, and asks the base model,
-the memory, and the memory with its guard: prompts in the language on which no guard was trained (`--draws` answers
-each at temperature 0.6; clean by `/v1/languages/check`), and the questions of `<document>_questions.csv`, greedily. The
-base of the gateway should answer in that language, Gemma 3 say. Intervals are of 95 %, by bootstrap over the prompts.
-`--memory` takes one that is there. The gateway is found as the command line finds it.
+On a running gateway: makes a memory of the document and a guard on top of it, and asks the base model, the memory, and
+the memory with its guard: prompts in the language on which no guard was trained (`--draws` answers each at temperature
+0.6; clean by `/v1/languages/check`), and the questions of `<document>_questions.csv`, greedily. The base of the gateway
+should answer in that language, Gemma 3 say. Intervals are of 95 %, by bootstrap over the prompts. `--memory` takes one
+that is there, with its guard if it has one. The gateway is found as the command line finds it.
 """
 
 import argparse
@@ -54,25 +54,33 @@ class Asker:
             reply = await self.call("/v1/chat/completions", body)
         return str(reply["choices"][0]["message"]["content"] or "")
 
-    async def remembered(self, name: str, content: bytes, language: str) -> str:
-        """Make a memory that names the language; return its id."""
-        options = json.dumps({"languages": [language], "allow_duplicate": True})
-        data = {"name": Path(name).stem, "options": options}
+    async def remembered(self, name: str, content: bytes) -> str:
+        """Make a memory; return its id when it serves."""
+        data = {"name": Path(name).stem, "options": json.dumps({"allow_duplicate": True})}
         made = await self.call("/v1/memories", files={"file": (name, content)}, data=data)
+        await self.ready(f"/v1/memories/{made['id']}")
         return str(made["id"])
 
-    async def ready(self, memory_id: str) -> None:
-        """Wait until a memory and its guards are ready."""
+    async def guarded(self, memory_id: str, language: str, strict: bool) -> None:
+        """Have a guard on top of a memory that serves: one that is there, or a new one."""
+        memory = await self.call(f"/v1/memories/{memory_id}")
+        for guard in memory["languages"]:
+            if (guard["language"], guard["status"]) == (language, "ready"):
+                return
+        body = {"language": language, "memory": memory["id"], "recipe": {"strict": strict}}
+        made = await self.call("/v1/languages", body)
+        print(json.dumps(await self.ready(f"/v1/languages/{made['id']}")), flush=True)
+
+    async def ready(self, path: str) -> dict[str, Any]:
+        """Wait until a memory or a guard is ready; return it."""
         while True:
-            memory = await self.call(f"/v1/memories/{memory_id}")
-            states = [memory["status"], *(guard["status"] for guard in memory["languages"])]
-            if all(one in TERMINAL for one in states):
+            one = await self.call(path)
+            if one["status"] in TERMINAL:
                 break
             await asyncio.sleep(2)
-        for guard in memory["languages"]:
-            print(json.dumps(await self.call(f"/v1/languages/{guard['id']}")), flush=True)
-        if set(states) != {"ready"}:
-            raise SystemExit(f"The memory and its guards are {', '.join(states)}: see `lorekeep memories show`.")
+        if one["status"] != "ready":
+            raise SystemExit(f"{path} is {one['status']}: {one['error']['message']}")
+        return one
 
 
 def interval(groups: Sequence[Sequence[bool]]) -> dict[str, float]:
@@ -119,8 +127,8 @@ async def run(options: argparse.Namespace, url: str, headers: dict[str, str]) ->
     prompts = split_prompts(own, options.language)[0]
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         asker = Asker(http)
-        memory_id = options.memory or await asker.remembered(options.document.name, content, options.language)
-        await asker.ready(memory_id)
+        memory_id = options.memory or await asker.remembered(options.document.name, content)
+        await asker.guarded(memory_id, options.language, options.strict)
         ways = {
             "base model": {"model": BASE},
             "with the memory": {"model": memory_id},
