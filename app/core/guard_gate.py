@@ -133,9 +133,10 @@ def _of_others(scores: GuardScores, recipe: GuardRecipe) -> list[str]:
             f"Of {control.known} general questions that were answered right without it, it answers {control.kept}, and "
             f"{recipe.min_kept:.0%} is asked for."
         )
-    if scores.requested and interval(scores.requested_after, scores.requested)[1] < scores.requested_before:
+    least = recipe.min_kept * scores.requested_before
+    if scores.requested and interval(scores.requested_after, scores.requested)[1] < least:
         reasons.append(
-            f"It answers {scores.requested_after:.0%} of the prompts that ask for foreign text with some, and "
-            f"{scores.requested_before:.0%} are without it."
+            f"It answers {scores.requested_after:.0%} of {scores.requested} prompts that ask for foreign text with some, "
+            f"and {scores.requested_before:.0%} are without it: {recipe.min_kept:.0%} of that is asked for."
         )
     return reasons

@@ -42,7 +42,7 @@ def test_a_guard_that_lowers_confusion_and_moves_nothing_else_serves() -> None:
         (scores(figures(0.9, ended=0.8)), "come to an end went from 0.50 to 0.80"),
         (scores(figures(0.9), clean_rise=0.2), "plain text in ko 0.200 nats"),
         (scores(figures(0.9), english_rise=0.2), "plain text in English"),
-        (scores(figures(0.9), requested_after=0.0), "ask for foreign text"),
+        (scores(figures(0.9), requested_after=0.0), "0% of 16 prompts that ask for foreign text"),
         (scores(figures(0.9), control=Control(40, 0.5, 0.1, 20, 4, 0, 0, 0.0, 0.0, 0.0)), "it answers 4"),
         (scores(figures(0.9), is_strict=True), "60% of 100 answers"),
     ],
@@ -59,6 +59,13 @@ def test_a_share_of_few_answers_may_move_by_chance() -> None:
 
     assert decide_guard(scores(figures(0.9, ended=5 / 108, answers=108), before=few), RECIPE).passed
     assert not decide_guard(scores(figures(0.9, ended=50 / 108, answers=108), before=few), RECIPE).passed
+
+
+def test_foreign_text_that_is_asked_for_is_kept_to_the_recipes_share() -> None:
+    fewer = scores(figures(0.9), requested_before=10 / 17, requested_after=4 / 17, requested=17)
+
+    assert decide_guard(fewer, RECIPE).passed
+    assert not decide_guard(fewer, replace(RECIPE, min_kept=1.0)).passed
 
 
 def test_shares_are_told_with_their_intervals() -> None:
