@@ -16,6 +16,7 @@ from app.core.names import is_guard_id
 from app.errors import InvalidRequest
 from app.languages.policies import policy_for
 from app.languages.report import check
+from app.services.drafts import Ask
 from app.services.guard_drafts import Wish
 from app.stores.layout import GUARD
 
@@ -88,6 +89,13 @@ async def follow_events(
 async def cancel(guard: WritableGuard, gateway: GatewayDep) -> GuardView:
     """Stop a guard's training."""
     await gateway.rememberer.cancel(await gateway.versions.get(guard.tenant, guard.id, guard.latest))
+    return (await _views(gateway, [guard]))[0]
+
+
+@router.post("/{guard_id}/retry", status_code=202, response_model=GuardView)
+async def retry(guard: WritableGuard, gateway: GatewayDep) -> GuardView:
+    """Queue a guard again that failed, was rejected or was cancelled; weights that are there are only asked again."""
+    await gateway.rememberer.retry(await gateway.versions.get(guard.tenant, guard.id, guard.latest), Ask())
     return (await _views(gateway, [guard]))[0]
 
 

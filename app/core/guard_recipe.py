@@ -48,8 +48,8 @@ class GuardRecipe:
         max_clean_rise, max_english_rise: of plain text in the language and in English, in nats per token.
         max_drift: how far length, diversity and the share of finished answers may move, relative to before.
         max_silent_rise: of the shares of answers that are empty, say nothing in the language or are wholly English.
-        min_kept: what a guard must keep of the general questions that are answered right without it, and of the share of
-            prompts for foreign text that get some, 0-1.
+        min_kept: what a guard must keep of the general questions that are answered right without it, and of the share
+            of prompts for foreign text that get some, 0-1.
         seed: of initialisation and shuffling; engines sample without one.
     """
 

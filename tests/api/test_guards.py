@@ -120,6 +120,18 @@ async def test_a_cancelled_guard_tells_so_to_whoever_follows(http: httpx.AsyncCl
     assert events.count("event: state") == 2
 
 
+async def test_a_guard_that_is_over_is_queued_again_by_retry_and_one_that_serves_is_not(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    body = await trained(http)
+    await http.post(f"/v1/languages/{body['id']}/cancel")
+    again = await http.post(f"/v1/languages/{body['id']}/retry")
+    serving = await http.post(f"/v1/languages/{(await ready_guard(world)).id}/retry")
+
+    assert (again.status_code, again.json()["status"], again.json()["recipe"]) == (202, "queued", body["recipe"])
+    assert (serving.status_code, serving.json()["error"]["code"]) == (409, "state_conflict")
+
+
 async def test_a_deleted_guard_is_gone_at_once_and_its_erasure_is_owed(world: World, http: httpx.AsyncClient) -> None:
     guard = await ready_guard(world)
     deleted = await http.delete(f"/v1/languages/{guard.id}")
