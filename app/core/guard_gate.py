@@ -136,7 +136,7 @@ def _of_others(scores: GuardScores, recipe: GuardRecipe) -> list[str]:
     least = recipe.min_kept * scores.requested_before
     if scores.requested and interval(scores.requested_after, scores.requested)[1] < least:
         reasons.append(
-            f"Of {scores.requested} prompts that ask for foreign text {scores.requested_after:.0%} are answered with some, "
+            f"Of {scores.requested} prompts for foreign text {scores.requested_after:.0%} are answered with some, "
             f"and {scores.requested_before:.0%} are without it: {recipe.min_kept:.0%} of that is asked for."
         )
     return reasons
