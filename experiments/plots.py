@@ -37,8 +37,9 @@ def story(rows: Sequence[dict[str, Any]], told: str, target: Path) -> None:
         at = [number + 0.4 * place for number in range(len(rows))]
         heights = [100 * row[name]["share"] for row in rows]
         around = [[100 * abs(row[name]["share"] - row[name][end]) for row in rows] for end in ("low", "high")]
-        bars = axes.bar(at, heights, 0.38, yerr=around, color=COLOURS[place], label=label, error_kw={"lw": 1})
-        axes.bar_label(bars, fmt="%.0f", label_type="center", color="white")
+        axes.bar(at, heights, 0.38, yerr=around, color=COLOURS[2 * place], label=label, error_kw={"lw": 1})
+        for x, height in zip(at, heights, strict=True):
+            axes.annotate(f"{height:.0f}", (x, 2), ha="center", color="white" if height > 10 else "black")
     axes.set_xticks([number + 0.2 for number in range(len(rows))], [row["who"] for row in rows])
     axes.set(ylabel="per cent", ylim=(0, 105))
     axes.spines[["top", "right"]].set_visible(False)

@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=Path("tests/data/kestrel.md"))
     parser.add_argument("--language", default="ko")
     parser.add_argument("--strict", action="store_true", help="count Latin letters as a fault")
-    parser.add_argument("--memory", help="id or name of one that is there")
+    parser.add_argument("--memory", help="id of one that is there")
     parser.add_argument("--prompts", type=Path, help="in place of the shipped ones that are held out")
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--out", type=Path)

@@ -193,7 +193,7 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
         found = asyncio.run(_last(explorer, bench.train, iteration))
         explored.append({"answers": found.answers, "confused": found.confused, "points": len(found.groups)})
         console.print(f"iteration {iteration}: {explored[-1]}, {policy.seconds}")
-        if found.ends_training(recipe):
+        if (steps and found.ends_training(recipe)) or not found.can_teach(recipe):
             break
         began = time.monotonic()
         for step in loop.learn(found.groups, iteration):

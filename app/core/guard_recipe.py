@@ -43,7 +43,7 @@ class GuardRecipe:
         answers: how many answers are sampled in one iteration, at most.
         points: how many confusion points are enough for one iteration.
         stop_mass: stop when the mean probability of confused candidates is below this, 0-1.
-        stop_rate: stop when a smaller share of the sampled answers is confused, 0-1.
+        stop_rate: stop when a smaller share of the answers that are sampled after a training is confused, 0-1.
         draws: answers to each held-out prompt at the gate.
         max_clean_rise, max_english_rise: of plain text in the language and in English, in nats per token.
         max_drift: how far length, diversity and the share of finished answers may move, relative to before.
@@ -78,7 +78,7 @@ class GuardRecipe:
     answers: int = 384
     points: int = 64
     stop_mass: float = 0.02
-    stop_rate: float = 0.01
+    stop_rate: float = 0.05
     draws: int = 4
     max_clean_rise: float = 0.03
     max_english_rise: float = 0.05

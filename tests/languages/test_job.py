@@ -222,6 +222,23 @@ async def test_every_exploration_and_step_is_told(workshop: Workshop) -> None:
     assert {"objective", "kl", "clipped", "valid", "confused", "tokens_per_s"} <= set(last)
 
 
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [({"stop_rate": 0.3}, 3), ({"points_per_step": 3}, 3), ({"stop_rate": 0.1, "points_per_step": 2}, 6)],
+)
+async def test_training_ends_once_too_few_answers_are_confused_or_they_make_no_step(
+    workshop: Workshop, changes: dict[str, Any], steps: int
+) -> None:
+    workshop.engine.lapses = 10  # 8 of 8 in the first exploration, 2 of 8 in the second
+    fields = {**RECIPE.to_dict(), "points_per_step": 2, **changes}
+    await workshop.redis.hset(version_key(workshop.guard.tenant, workshop.guard.id, 1), "recipe", json.dumps(fields))
+    version = await workshop.attempt()
+    name = AdapterName.parse(version.adapter)
+
+    assert len(workshop.trainer.artifacts.read_lines(name, "steps.jsonl")) == steps
+    assert [row["points"] for row in workshop.trainer.artifacts.read_lines(name, "explorations.jsonl")] == [8, 2]
+
+
 async def test_a_guard_that_answers_nothing_is_rejected(workshop: Workshop) -> None:
     workshop.engine.guarded = ""
 
@@ -339,7 +356,7 @@ async def test_a_guard_fails_with_a_sentence_when_its_memory_is_deleted(workshop
     assert "is deleted: train another" in version.error["message"]
 
 
-@pytest.mark.parametrize("changes", [{"strict": False}, {"stop_rate": 0.2}, {"points_per_step": 2}])
+@pytest.mark.parametrize("changes", [{"strict": False}, {"points_per_step": 2}])
 async def test_a_model_that_hardly_leaves_the_language_has_nothing_to_learn(
     workshop: Workshop, changes: dict[str, Any]
 ) -> None:

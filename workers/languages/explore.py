@@ -73,12 +73,13 @@ class Found:
         """The share of the answers that left the language, 0-1."""
         return self.confused / self.answers if self.answers else 0.0
 
-    def ends_training(self, recipe: GuardRecipe) -> bool:
-        """Say whether too little is left to mend: points for less than one step, or a rate below `recipe.stop_rate`.
+    def can_teach(self, recipe: GuardRecipe) -> bool:
+        """Say whether there are points for one step; fewer are learned by heart."""
+        return len(self.groups) >= recipe.points_per_step
 
-        A few points are learned by heart, and what else the model says there goes with them.
-        """
-        return len(self.groups) < recipe.points_per_step or self.rate < recipe.stop_rate
+    def ends_training(self, recipe: GuardRecipe) -> bool:
+        """Say whether, after a training, too little is left to mend: see `recipe.stop_rate`."""
+        return not self.can_teach(recipe) or self.rate < recipe.stop_rate
 
     def __add__(self, other: "Found") -> "Found":
         return Found(

@@ -113,9 +113,9 @@ class GuardRun:
             await self._learn()
         while self.iteration < self.recipe.iterations:
             found = await self._explore(self.iteration + 1)
-            if found.ends_training(self.recipe):
-                if self.steps:
-                    break
+            if self.steps and found.ends_training(self.recipe):
+                break
+            if not found.can_teach(self.recipe):
                 told = f"{found.confused} of {found.answers} answers, {len(found.groups)} of which could be mended"
                 raise NothingToLearn(
                     f"The model leaves {self.recipe.language} in {told}: too little for a guard. If it still says too "
