@@ -37,16 +37,14 @@ def choose_mode(scores: Mapping[str, Any], signals: Signals) -> Mode | None:
     It goes by what the version's gate measured, lessened by what this question lacks: a share of weights that do not
     seem to know, one of passages that hold little of the question. Of pairs nothing was measured with passages, which
     are the pairs: a question all of whose words they hold was learned as it is and needs the weights alone, one that
-    shares about half or more is another and has both.
+    shares about half or more is another and has both, and so has one that the weights do not seem to know.
     """
     knowing = 1.0 if signals.knows else _UNKNOWING
     adapter, context = float(scores.get("adapter", 0.0)), scores.get("context")
     if signals.found is None:
         return "adapter" if signals.knows else None
     if context is None:
-        if not signals.knows:
-            return "context"
-        return "both" if _ENOUGH <= signals.found < 1 else "adapter"
+        return "both" if _ENOUGH <= signals.found < 1 or not signals.knows else "adapter"
     reading = min(1.0, signals.found / _ENOUGH)
     both = scores.get("both", (adapter + context) / 2 + _HYBRID)
     promised: dict[Mode, float] = {

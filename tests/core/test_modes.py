@@ -39,7 +39,7 @@ def test_weights_that_do_not_seem_to_know_count_less() -> None:
 
     assert choose_mode(scores, Signals(1.0, True)) == "both"
     assert choose_mode(scores, Signals(1.0, False)) == "context"
-    assert choose_mode({"adapter": 0.7}, Signals(1.0, False)) == "context"
+    assert choose_mode({"adapter": 0.7}, Signals(1.0, False)) == "both"
 
 
 @pytest.mark.parametrize(("found", "mode"), [(1.0, "adapter"), (0.8, "both"), (0.5, "both"), (0.3, "adapter")])
