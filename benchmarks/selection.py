@@ -5,16 +5,17 @@
     python benchmarks/selection.py --paperqa FOLDER [--given]
     python benchmarks/selection.py --generalist FOLDER [--given]
     python benchmarks/selection.py --phonebook FILE [--rank 4]
-    python benchmarks/selection.py --latency FOLDER [--given] [--paper 0] [--several 3]
+    python benchmarks/selection.py --latency FOLDER [--given] [--paper 0] [--several 3] [--only both]
 
 `--paperqa` makes one memory a paper (its introduction and its 40 training questions; with `--given` the questions
-alone), unless `paperqa 00` and so on are
-there, in a tenant that should hold nothing else, and asks the 30 evaluation questions of each, which do not name it:
-whose memory comes first, how many control questions abstain, and ROUGE-L by mode. A question counts as one that a
-reader could assign if one of its words of meaning occurs in the introduction or title of exactly its own paper, among
-all that are there. `--generalist` asks them of one memory of all papers, in a tenant of its own or it is chosen too.
-`--phonebook` cuts pairs into four memories and asks all of them: the right memory named, chosen, and one memory of four
-times the rank. `--latency` asks the questions about one document one after the other: the paper's Q15.
+alone), unless `paperqa 00` and so on are there, in a tenant that should hold nothing else, and asks the 30 evaluation
+questions of each, which do not name it: whose memory comes first, how many control questions abstain, and ROUGE-L by
+mode. A question counts as one that a reader could assign if one of its words of meaning occurs in the introduction or
+title of exactly its own paper, among all that are there. `--generalist` asks them of one memory of all papers, in a
+tenant of its own or it is chosen too. `--phonebook` cuts pairs into four memories and asks all of them: the right
+memory named, chosen, and one memory of four times the rank. `--latency` asks the questions about one document one after
+the other: the paper's Q15. Memories are loaded on the way where the engine holds fewer than there are
+(LOREKEEP_MAX_CPU_LORAS).
 The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
 
@@ -315,6 +316,8 @@ async def latency(http: httpx.AsyncClient, options: argparse.Namespace, table: T
         "all memories in turn": lambda n, q: query(http, q, [own, *others][n % (1 + len(others))], "adapter"),
     }
     for way, ask in ways.items():
+        if options.only not in way:
+            continue
         if not way.startswith("all"):
             for turn in range(count):
                 await ask(turn, questions[0])
@@ -351,6 +354,7 @@ async def main() -> None:
         parser.add_argument(name, type=Path)
     for name, default in (("--memories", 1000), ("--rank", 4), ("--paper", 0), ("--several", 3)):
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--only", default="", help="of --latency the rows with these words")
     parser.add_argument("--given", action="store_true", help="papers' training questions alone")
     options = parser.parse_args()
     table = Table("what", "", "of", title="selection")
