@@ -312,7 +312,7 @@ async def latency(http: httpx.AsyncClient, options: argparse.Namespace, table: T
         "context": lambda _, q: query(http, q, own, "context"),
         "both": lambda _, q: query(http, q, own, "both"),
         "chosen among all": lambda _, q: query(http, q, "auto", "adapter"),
-        f"{count} memories in turn, resident": lambda n, q: query(http, q, [own, *others][n % count], "adapter"),
+        f"{count} memories in turn": lambda n, q: query(http, q, [own, *others][n % count], "adapter"),
         "all memories in turn": lambda n, q: query(http, q, [own, *others][n % (1 + len(others))], "adapter"),
     }
     for way, ask in ways.items():
