@@ -11,8 +11,7 @@ with `--given` their 40 training questions) and their 30 evaluation questions. N
 result is printed as it comes and, with `--out`, added to a JSONL file; the means come last, with 95 % intervals over
 the memories. `--reuse` takes the newest memory of a document where there is one. `--chosen` asks every question once
 more without naming a memory, and the shipped control questions, which no memory should answer. `--modes adapter` asks
-in that mode alone. The gateway is found
-as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
+in that mode alone. The gateway is found as the command line finds it: LOREKEEP_URL and LOREKEEP_API_KEY.
 """
 
 import argparse

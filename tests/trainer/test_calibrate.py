@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -78,8 +78,8 @@ class LawfulBench:
         yield Point(rank, 1000 * rank, facts, 10 * facts, recalled)
 
 
-def points_of(law: Law, places: list[Place], kept: Sequence[Point] = ()) -> tuple[list[Place], int]:
-    heard = list(measurements(cast("Bench", LawfulBench(law)), places, kept, RECIPE, math.inf))
+def points_of(law: Law, places: list[Place]) -> tuple[list[Place], int]:
+    heard = list(measurements(cast("Bench", LawfulBench(law)), places, [], RECIPE, math.inf))
     measured = [(one["point"]["rank"], one["point"]["facts"]) for one in heard if one["kind"] == "point"]
     return measured, heard[-1].get("left", 0)
 

@@ -161,9 +161,9 @@ class GuardRun:
         """Return what decodes as the model is now: an engine; this process where no engine can hold that."""
         ends: Collection[int] = self.lesson.paper.ends
         if iteration == 1:
-            name, interim = str(self.memory or BASE), None
+            name = str(self.memory or BASE)
             engine = await self.shop.examiner.load(name) if self.memory else await self.shop.examiner.any_engine()
-            return EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends), interim
+            return EnginePolicy(self.shop.client, engine.url, name, self.recipe, ends=ends), None
         candidate = await asyncio.to_thread(self.write, INTERIM + iteration)
         try:
             engine, name = await self._hold(candidate.name)
