@@ -1,5 +1,6 @@
 """The figures of the experiments, as svg."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +16,13 @@ def kept_against_clean(runs: Sequence[dict[str, Any]], target: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     axes.scatter([0.0], [100 * runs[0]["gain"]["clean"][0]], color="black", marker="x", label="before")
-    for colour, method in zip(COLOURS, dict.fromkeys(run["method"] for run in runs), strict=False):
+    looks = itertools.product("osv", COLOURS)  # a marker with each colour, then the next marker
+    for (marker, colour), method in zip(looks, dict.fromkeys(run["method"] for run in runs), strict=False):
         own = [run for run in runs if run["method"] == method]
         rises = [100 * (math.exp(run["after"]["nats_clean"] - run["before"]["nats_clean"]) - 1) for run in own]
-        axes.scatter(rises, [100 * run["gain"]["clean"][1] for run in own], color=colour, label=method, alpha=0.8)
+        axes.scatter(
+            rises, [100 * run["gain"]["clean"][1] for run in own], color=colour, marker=marker, label=method, alpha=0.8
+        )
     axes.set(xlabel="perplexity of clean text, change in per cent", ylabel="clean answers, per cent")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(target)

@@ -7,7 +7,8 @@
 Offline: this process samples, trains and measures. Training prompts are the shipped ones; the Language Confusion
 Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are asked before and after, `--draws` times
 each, so that differences are paired by prompt. Prompts stand in a native
-question/answer frame behind `<bos>`; an answer ends where it asks the next question. DPO and ORPO need the extra
+question/answer frame behind `<bos>`; an answer ends where it asks the next question. The baselines have as many
+answers and steps as the run of TLPO before them with their seed. DPO and ORPO need the extra
 `bench` (TRL). Every run is a line of JSON in `--out`, `--plot` draws all lines of it.
 """
 
@@ -246,19 +247,31 @@ class Timed:
         return found
 
 
-def sample(bench: Bench, recipe: GuardRecipe) -> Sampled:
-    """Sample as many answers as TLPO explores, for the baselines: the same prompts and budget."""
+@dataclass(frozen=True)
+class Budget:
+    """What a training may use: sampled answers and steps."""
+
+    answers: int
+    steps: int
+
+    @classmethod
+    def of(cls, run: dict[str, Any]) -> "Budget":
+        """Return what a run of TLPO used."""
+        return cls(sum(one["answers"] for one in run["cost"]["explored"]), len(run["cost"]["steps"]))
+
+
+def sample(bench: Bench, recipe: GuardRecipe, budget: Budget) -> Sampled:
+    """Sample answers for the baselines."""
     model = load_base(bench.args.model, "auto", "bfloat16")
     torch.manual_seed(recipe.seed)
-    many = recipe.answers * recipe.iterations
-    asked = (bench.train * (many // len(bench.train) + 1))[:many]
+    asked = (bench.train * (budget.answers // len(bench.train) + 1))[: budget.answers]
     policy = TorchPolicy(_Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
     said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
     judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
     clean = [
         judge.find(decode(bench.tokenizer, ids), prompt.text) is None for prompt, ids in zip(asked, said, strict=True)
     ]
-    return Sampled(bench.args.model, bench.tokenizer, asked, said, clean)
+    return Sampled(bench.args.model, bench.tokenizer, asked, said, clean, budget.steps)
 
 
 class _Bare:
@@ -340,22 +353,30 @@ def main() -> None:
     recipe = GuardRecipe.from_dict(fields)
     before = measure(bench, _Bare(load_base(args.model, "auto", "bfloat16")), recipe)
     console.print({name: one for name, one in before.items() if name != "clean_by_prompt"})
-    runs = []
+    runs: list[dict[str, Any]] = []
+    used: dict[int, Budget] = {}
     for name, more in _plans(args):
         for seed in map(int, args.seeds.split(",")):
-            run = _run(bench, name, GuardRecipe.from_dict({**fields, **more, "seed": seed}), before, console)
+            recipe = GuardRecipe.from_dict({**fields, **more, "seed": seed})
+            most = Budget(recipe.answers * recipe.iterations, recipe.steps * recipe.iterations)
+            run = _run(bench, name, recipe, before, used.get(seed, most), console=console)
+            if name == "tlpo":
+                used[seed] = Budget.of(run)
             runs.append(run)
             with args.out.open("a") as file:
                 file.write(json.dumps(run, ensure_ascii=False) + "\n")
             report(console, runs)
 
 
-def _run(bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], console: Console) -> dict[str, Any]:
+def _run(
+    bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], budget: Budget, *, console: Console
+) -> dict[str, Any]:
+    """Train, as a baseline within the budget, and measure."""
     began = time.monotonic()
     if name in BASELINES:
-        sampled = sample(bench, recipe)
+        sampled = sample(bench, recipe, budget)
         model = BASELINES[name](sampled, recipe)
-        cost: dict[str, Any] = {"answers": len(sampled.said), "clean": sum(sampled.clean)}
+        cost: dict[str, Any] = {"answers": len(sampled.said), "clean": sum(sampled.clean), "steps": budget.steps}
     else:
         model, cost = train_tlpo(bench, recipe, console)
     cost["training_s"] = round(time.monotonic() - began, 1)

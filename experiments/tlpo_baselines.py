@@ -1,4 +1,4 @@
-"""SFT, DPO and ORPO on the answers that TLPO would have explored: the same prompts, budget, LoRA and steps.
+"""SFT, DPO and ORPO on as many answers as TLPO explored: the same prompts, LoRA and number of steps.
 
 SFT learns the clean answers; DPO and ORPO prefer a clean answer to a confused one to the same prompt. DPO and ORPO are
 TRL's (extra `bench`), where ORPO stands under `trl.experimental`.
@@ -25,13 +25,14 @@ PREFERENCE_BETA = 0.1
 
 @dataclass(frozen=True)
 class Sampled:
-    """Answers of the model before training; `clean` says which kept to the language."""
+    """Answers of the model before training, for at most so many steps; `clean` says which kept to the language."""
 
     model: str
     tokenizer: Any
     prompts: Sequence[Prompt]
     said: Sequence[Ids]
     clean: Sequence[bool]
+    steps: int
 
     def pairs(self) -> list[tuple[Ids, Ids, Ids]]:
         """Return (prompt, clean, confused) for every confused answer whose prompt has a clean one."""
@@ -50,7 +51,7 @@ def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
     rows = [Row((*prompt.ids, *ids), len(prompt.ids)) for prompt, ids, is_clean in answers if is_clean and ids]
     if not rows:
         raise SystemExit("No sampled answer is clean: there is nothing to learn by SFT.")
-    most = recipe.iterations * recipe.steps * recipe.points_per_step
+    most = sampled.steps * recipe.points_per_step
     how = Recipe(
         epochs=1,
         min_steps=1,
@@ -88,6 +89,8 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
         return str(sampled.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     pairs = [{"prompt": text(p), "chosen": text(good), "rejected": text(bad)} for p, good, bad in sampled.pairs()]
+    if not pairs:
+        raise SystemExit("No prompt has a clean and a confused answer: there is nothing to prefer.")
     model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
     for weight in model.parameters():
         if weight.requires_grad:
@@ -97,7 +100,7 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
             output_dir=folder,
             beta=PREFERENCE_BETA,
             learning_rate=recipe.learning_rate,
-            max_steps=recipe.iterations * recipe.steps,
+            max_steps=sampled.steps,
             per_device_train_batch_size=recipe.points_per_step,
             lr_scheduler_type="cosine",
             warmup_steps=recipe.warmup_ratio,  # below 1: a share
