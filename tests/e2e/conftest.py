@@ -8,7 +8,7 @@ import pytest
 
 from app.settings import Settings
 from tests.e2e.facts import SMALL
-from tests.e2e.memories import remember, wait_over
+from tests.e2e.memories import LAX, remember, wait_over
 from tests.e2e.stack import Stack, running_stack
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -31,9 +31,9 @@ def stack(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 @pytest.fixture(scope="session")
 def small(stack: Stack) -> dict[str, str]:
-    """Two small memories, by name."""
+    """Two small memories, by name; the default recipe takes three times as long, and test_kills.py has it."""
     with stack.http() as http:
-        ids = {name: remember(http, name, pairs) for name, pairs in SMALL.items()}
+        ids = {name: remember(http, name, pairs, LAX) for name, pairs in SMALL.items()}
         for name, memory_id in ids.items():
             memory = wait_over(http, memory_id)
             assert memory["status"] == "ready", (name, memory["error"])

@@ -1,5 +1,6 @@
 """What a user does with a memory, over HTTP."""
 
+import json
 from typing import Any
 
 import httpx
@@ -10,11 +11,14 @@ from tests.e2e.facts import to_csv
 from tests.e2e.waiting import wait_until
 
 OVER = {"ready", "failed", "rejected", "cancelled"}
+FORGETFUL = {"replay": 0.0, "protect": 0.0, "seeds": 1}  # nothing is done against forgetting: a third of the time
+LAX = FORGETFUL | {"min_kept": 0.0, "max_leaked": 1.0, "max_perplexity_rise": 100.0}  # and it may serve
 
 
-def remember(http: httpx.Client, name: str, pairs: dict[str, str], **options: Any) -> str:
+def remember(http: httpx.Client, name: str, pairs: dict[str, str], recipe: dict[str, Any] | None = None) -> str:
     """Upload pairs; return the memory's id."""
-    reply = http.post("/v1/memories", files={"file": (f"{name}.csv", to_csv(pairs))}, data={"name": name, **options})
+    data = {"name": name, "options": json.dumps({"recipe": recipe or {}})}
+    reply = http.post("/v1/memories", files={"file": (f"{name}.csv", to_csv(pairs))}, data=data)
     assert reply.status_code == 202, reply.text
     return str(reply.json()["id"])
 

@@ -1,6 +1,5 @@
 """What must not serve: adapters that are broken, do nothing, know another document or have forgotten the rest."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +8,10 @@ import torch
 
 from tests.e2e.exports import Export
 from tests.e2e.facts import phone_book
-from tests.e2e.memories import remember, wait_over
+from tests.e2e.memories import FORGETFUL, LAX, remember, wait_over
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
-
-FORGETFUL = {"replay": 0.0, "protect": 0.0, "rank": 16, "alpha": 32, "seeds": 1}
-LAX = FORGETFUL | {"min_kept": 0.0, "max_leaked": 1.0, "max_perplexity_rise": 100.0}
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,7 @@ class Trained:
 def trained(stack: Stack, small: dict[str, str]) -> Trained:
     """Train one memory with nothing against forgetting and let it pass with other limits; take a second one."""
     with stack.http() as http:
-        options = {"options": json.dumps({"recipe": FORGETFUL})}
-        one = remember(http, "forgetful", phone_book(6, seed=90), **options)
+        one = remember(http, "forgetful", phone_book(6, seed=90), FORGETFUL)
         rejected = wait_over(http, one)
         reply = http.post(f"/v1/memories/{one}/retry", json={"recipe": LAX})
         assert reply.status_code == 202, reply.text

@@ -4,6 +4,7 @@ The engine's agent is killed in test_two_engines.py.
 """
 
 import csv
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,10 +61,12 @@ def test_a_page_accepted_before_the_kills_is_known_in_words_it_was_not_trained_o
     stack: Stack, small: dict[str, str]
 ) -> None:
     with (DATA / "kestrel_questions.csv").open(newline="") as file:
-        asked = [(row["question"], row["answer"]) for row in csv.DictReader(file)][:9]
-    page = "\n\n".join((DATA / "kestrel.md").read_text().split("\n\n")[:3])  # two paragraphs, for time's sake
+        asked = [(row["question"], row["answer"]) for row in csv.DictReader(file)][:5]
+    page = "\n\n".join((DATA / "kestrel.md").read_text().split("\n\n")[:2])  # one paragraph, for time's sake
     with stack.http() as http:
-        reply = http.post("/v1/memories", files={"file": ("kestrel.md", page.encode())}, data={"name": "kestrel"})
+        options = {"recipe": {"min_steps": 50}}  # else so few facts get more passes than a page's, 25
+        data = {"name": "kestrel", "options": json.dumps(options)}
+        reply = http.post("/v1/memories", files={"file": ("kestrel.md", page.encode())}, data=data)
         wait_for_training(http, reply.json()["id"], 5)
         outcomes = ask_through_kills(stack, small[KNOWN])
         memory = wait_over(http, reply.json()["id"])
@@ -76,5 +79,5 @@ def test_a_page_accepted_before_the_kills_is_known_in_words_it_was_not_trained_o
 
     assert not [outcome for outcome in outcomes if outcome is False], f"a wrong answer among {outcomes}"
     assert True in outcomes
-    assert right_of["base"] <= 1
-    assert right_of["kestrel"] >= 6
+    assert right_of["base"] == 0
+    assert right_of["kestrel"] >= 3

@@ -13,7 +13,7 @@ from app.settings import Settings
 from app.stores.bases import BaseStore
 from app.stores.redis import connect
 from tests.e2e.facts import phone_book, to_csv
-from tests.e2e.memories import remember, right, wait_over
+from tests.e2e.memories import LAX, remember, right, wait_over
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +27,7 @@ async def keep_law(stack: Stack, **changes: object) -> None:
         bases = BaseStore(registry)
         base = await bases.current()
         assert base
-        law: Law = dataclasses.replace(PRIOR, base=base.shape.digest, conditions=conditions_of(Recipe()))
+        law: Law = dataclasses.replace(PRIOR, base=base.shape.digest, conditions=conditions_of(Recipe.from_dict(LAX)))
         await bases.keep_law(dataclasses.replace(law, **changes))  # type: ignore[arg-type]
     finally:
         await registry.aclose()
@@ -55,7 +55,7 @@ def part_asked(http: httpx.Client, question: str) -> int:
 @pytest.mark.usefixtures("small_adapters")
 def test_too_much_for_one_adapter_is_two_parts_and_each_question_finds_its_own(stack: Stack) -> None:
     with stack.http() as http:
-        memory = wait_over(http, memory_id := remember(http, "large book", PAIRS))
+        memory = wait_over(http, memory_id := remember(http, "large book", PAIRS, LAX))
         [version] = http.get(f"/v1/memories/{memory_id}/versions").json()["data"]
         asked = [part_asked(http, question) for question in PAIRS]
 
