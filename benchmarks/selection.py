@@ -61,6 +61,7 @@ from app.stores.serving import ServingStore
 
 CONCURRENCY = 8
 ANSWER_TOKENS = 96
+GENERALIST_RANK = 16
 
 
 # speed
@@ -269,9 +270,10 @@ async def paperqa(http: httpx.AsyncClient, folder: Path, given: bool, table: Tab
 
 
 async def generalist(http: httpx.AsyncClient, folder: Path, given: bool, table: Table) -> None:
-    """Ask one memory of all papers."""
+    """Ask one memory of all papers, in one adapter: a rank that is given is not split into parts."""
     papers = read_papers(folder)
-    memory = await make(http, "all papers", [file for paper in papers for file in _files(paper, given)], {})
+    files = [file for paper in papers for file in _files(paper, given)]
+    memory = await make(http, "all papers", files, {"rank": GENERALIST_RANK})
     asked = [pair for paper in papers for pair in paper.asked]
     for mode in ("adapter", "auto"):
         got = await several([partial(query, http, question, memory, mode) for question, _ in asked])
