@@ -43,7 +43,7 @@ def plan(
 def calibrate(
     minutes: Annotated[float, typer.Option(min=0.1, help="Stop after so long; what was measured is kept.")] = 60,
     ranks: Annotated[str, typer.Option(help="Which ranks to measure.")] = "1,2,4",
-    loads: Annotated[str, typer.Option(help="With how many facts to measure each.")] = "24,48,96,192",
+    loads: Annotated[str, typer.Option(help="With how many facts to measure each.")] = "96,192,384",
     json: Json = False,
 ) -> None:
     """Measure how much a memory holds on this base model, on this machine, so that plans can go by it."""
