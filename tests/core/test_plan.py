@@ -107,19 +107,19 @@ def test_the_time_is_that_of_the_rows_with_their_template() -> None:
 
 
 @pytest.mark.parametrize(
-    ("base", "recipe"),
+    ("tokens", "base", "recipe"),
     [
-        (Base(SHAPE), Recipe()),
-        (Base(dataclasses.replace(SHAPE, digest="c" * 64), LAW), Recipe()),
-        (CALIBRATED, Recipe(epochs=10)),
-        (CALIBRATED, Recipe(rank=4)),
+        (60_000, Base(SHAPE), Recipe()),
+        (3000, Base(dataclasses.replace(SHAPE, digest="c" * 64), LAW), Recipe()),
+        (3000, CALIBRATED, Recipe(epochs=10)),
+        (3000, CALIBRATED, Recipe(rank=4)),
     ],
     ids=["no law", "another base model", "another recipe", "another scale"],
 )
 def test_a_law_that_was_not_fitted_for_this_is_said_to_be_no_calibration_and_is_less_sure(
-    base: Base, recipe: Recipe
+    tokens: int, base: Base, recipe: Recipe
 ) -> None:
-    made = plan(3000, base, recipe=recipe, rank_given=True)
+    made = plan(tokens, base, recipe=recipe, rank_given=True)
 
     assert not made.calibrated
     assert made.recall_high - made.recall_low > 0.3
@@ -130,7 +130,7 @@ def test_fields_of_prose_and_the_seed_leave_a_law_as_it_is() -> None:
 
 
 def test_without_a_calibration_what_may_be_held_is_not_refused() -> None:
-    made = plan(4000, Base(SHAPE), max_rank=16)
+    made = plan(40_000, Base(SHAPE), max_rank=16)
 
     assert (made.rank, made.partitions) == (16, 1)
     assert made.recall < 0.95 < made.recall_high
