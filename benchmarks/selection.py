@@ -51,6 +51,7 @@ from app.core.lifecycle import TERMINAL, State
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
 from app.core.published import Excerpt
+from app.core.recipe import Recipe
 from app.core.selection import calibrate
 from app.rank import SELECTION, Counted, JointIndex, Published
 from app.services.select import Selector
@@ -61,7 +62,6 @@ from app.stores.serving import ServingStore
 
 CONCURRENCY = 8
 ANSWER_TOKENS = 96
-GENERALIST_RANK = 16
 
 
 # speed
@@ -273,7 +273,7 @@ async def generalist(http: httpx.AsyncClient, folder: Path, given: bool, table: 
     """Ask one memory of all papers, in one adapter: a rank that is given is not split into parts."""
     papers = read_papers(folder)
     files = [file for paper in papers for file in _files(paper, given)]
-    memory = await make(http, "all papers", files, {"rank": GENERALIST_RANK})
+    memory = await make(http, "all papers", files, {"rank": Recipe().rank})
     asked = [pair for paper in papers for pair in paper.asked]
     for mode in ("adapter", "auto"):
         got = await several([partial(query, http, question, memory, mode) for question, _ in asked])

@@ -6,10 +6,10 @@
 
 Offline: this process samples, trains and measures. Training prompts are the shipped ones; the Language Confusion
 Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are asked before and after, `--draws` times
-each, so that differences are paired by prompt. Prompts stand in a native
-question/answer frame behind `<bos>`; an answer ends where it asks the next question. The baselines have as many
-answers and steps as the run of TLPO before them with their seed. DPO and ORPO need the extra
-`bench` (TRL). Every run is a line of JSON in `--out`, `--plot` draws all lines of it.
+each, so that differences are paired by prompt. Prompts stand in a native question/answer frame behind `<bos>`; an
+answer ends where it asks the next question. The baselines have as many answers and steps as the run of TLPO before them
+with their seed. DPO and ORPO need the extra `bench` (TRL). Every run is a line of JSON in `--out`, `--plot` draws all
+lines of it.
 """
 
 import argparse

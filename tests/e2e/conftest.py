@@ -31,7 +31,7 @@ def stack(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sta
 
 @pytest.fixture(scope="session")
 def small(stack: Stack) -> dict[str, str]:
-    """Two small memories, by name; the default recipe takes three times as long, and test_kills.py has it."""
+    """Two small memories, by name; the default recipe takes more than twice as long, and test_kills.py has it."""
     with stack.http() as http:
         ids = {name: remember(http, name, pairs, LAX) for name, pairs in SMALL.items()}
         for name, memory_id in ids.items():

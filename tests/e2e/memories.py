@@ -11,7 +11,7 @@ from tests.e2e.facts import to_csv
 from tests.e2e.waiting import wait_until
 
 OVER = {"ready", "failed", "rejected", "cancelled"}
-FORGETFUL = {"replay": 0.0, "protect": 0.0, "seeds": 1}  # nothing is done against forgetting: a third of the time
+FORGETFUL = {"replay": 0.0, "protect": 0.0, "seeds": 1}  # nothing is done against forgetting: less than half the time
 LAX = FORGETFUL | {"min_kept": 0.0, "max_leaked": 1.0, "max_perplexity_rise": 100.0}  # and it may serve
 
 
