@@ -7,19 +7,18 @@
 Offline: this process samples, trains and measures. Training prompts are the shipped ones; the Language Confusion
 Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are asked before and after, `--draws` times
 each, so that differences are paired by prompt. Prompts stand in a native question/answer frame behind `<bos>`; an
-answer ends where it asks the next question. The baselines have as many answers and steps as the run of TLPO before them
-with their seed. DPO and ORPO need the extra `bench` (TRL). Every run is a line of JSON in `--out`, `--plot` draws all
-lines of it.
+answer ends where it asks the next question. The baselines have as many answers and steps as the run of TLPO with their
+seed, in this call or in `--out` already. DPO and ORPO need the extra `bench` (TRL). Every run is a line of JSON in
+`--out`, `--plot` draws all lines of it.
 """
 
 import argparse
 import asyncio
-import csv
 import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,15 @@ from rich.table import Table
 from app.control import control_questions
 from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import find_confusion
-from app.languages.metrics import Answer, bootstrap, summarise
+from app.languages.metrics import bootstrap, summarise
 from app.languages.policies import policy_for
-from experiments.tlpo_baselines import BASELINES, Sampled
-from workers.chat import load_tokenizer, stop_ids
+from experiments.tlpo_baselines import METHODS, Baselines, Budget
+from experiments.tlpo_bench import FRAMES, Bare, Bench, Framed, open_bench
 from workers.languages.explore import Explorer, Found
-from workers.languages.judge import PolicyJudge, judge_of
+from workers.languages.judge import judge_of
 from workers.languages.model import attach_guard
-from workers.languages.points import Ids, Kind, Prompt, decode
-from workers.languages.prompts import clean_texts, load_prompts, split_prompts
+from workers.languages.points import Ids, Prompt, decode
+from workers.languages.prompts import clean_texts
 from workers.languages.torch_policy import TorchPolicy
 from workers.languages.train import GuardLoop, GuardStep
 from workers.trainer.batches import pack
@@ -46,87 +45,6 @@ from workers.trainer.control import MAX_ANSWER_TOKENS
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
-
-FRAMES = {
-    "ar": ("سؤال: {}\nجواب:", "\nسؤال"),
-    "de": ("Frage: {}\nAntwort:", "\nFrage"),
-    "en": ("Question: {}\nAnswer:", "\nQuestion"),
-    "es": ("Pregunta: {}\nRespuesta:", "\nPregunta"),
-    "fr": ("Question : {}\nRéponse :", "\nQuestion"),
-    "hi": ("प्रश्न: {}\nउत्तर:", "\nप्रश्न"),
-    "ja": ("質問: {}\n回答:", "\n質問"),
-    "ko": ("질문: {}\n답변:", "\n질문"),
-    "ru": ("Вопрос: {}\nОтвет:", "\nВопрос"),
-    "zh": ("问题：{}\n回答：", "\n问题"),
-}
-MOST_PROMPT_TOKENS = 160
-
-
-@dataclass(frozen=True)
-class Framed:
-    """Judges an answer up to where it asks the next question."""
-
-    judge: PolicyJudge
-    stop: str
-
-    def find(self, text: str, prompt: str) -> int | None:
-        """See `Judge`."""
-        return self.judge.find(text.partition(self.stop)[0], prompt)
-
-    def classify(self, fragment: str) -> Kind:
-        """See `Judge`."""
-        return self.judge.classify(fragment)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A model's tokenizer, frame and prompts; the model itself is loaded anew for each run."""
-
-    args: argparse.Namespace
-    tokenizer: Any
-    ends: tuple[int, ...]
-    train: list[Prompt]
-    unseen: list[Prompt]
-
-    def framed(self, text: str, language: str) -> Prompt:
-        """Return a prompt in its frame."""
-        ids = self.tokenizer(FRAMES[language][0].format(text.strip()), add_special_tokens=False)["input_ids"]
-        bos = self.tokenizer.bos_token_id
-        return Prompt(text, tuple(ids) if bos is None else (bos, *ids))
-
-    def answers(self, prompts: Sequence[Prompt], said: Sequence[Ids], language: str) -> list[Answer]:
-        """Return answers as texts, each cut at the next question."""
-        made = []
-        for prompt, ids in zip(prompts, said, strict=True):
-            text, found, _ = decode(self.tokenizer, ids).partition(FRAMES[language][1])
-            made.append(Answer(text, prompt.text, bool(found) or ids[-1:] == self.ends[:1] or ids[-1] in self.ends))
-        return made
-
-
-def open_bench(args: argparse.Namespace) -> Bench:
-    """Read tokenizer and prompts."""
-    tokenizer = load_tokenizer(args.model)
-    ends = tuple(stop_ids(args.model) | {tokenizer.eos_token_id})
-    bench = Bench(args, tokenizer, ends, [], [])
-    texts = {row["prompt"]: None for path in _lcb_files(args.lcb, args.language) for row in _rows(path)}
-    unseen, _ = split_prompts(texts, args.language)
-    framed = [bench.framed(text, args.language) for text in unseen]
-    short = [prompt for prompt in framed if len(prompt.ids) <= MOST_PROMPT_TOKENS]
-    train = [bench.framed(text, args.language) for text in load_prompts(args.language) if text not in texts]
-    return replace(bench, train=train, unseen=short[: args.prompts])
-
-
-def _lcb_files(folder: Path, language: str) -> list[Path]:
-    found = sorted((folder / "test_sets" / "monolingual").glob(f"*/{language}.csv"))
-    if not found:
-        raise SystemExit(f"{folder} holds no monolingual prompts for {language}.")
-    return found
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
 
 # measuring
 
@@ -182,6 +100,7 @@ def control(bench: Bench, model: Any, recipe: GuardRecipe) -> float:
 
 def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any, dict[str, Any]]:
     """Train a guard; return the model with it, and where the time went."""
+    began = time.monotonic()
     model = attach_guard(load_base(bench.args.model, "auto", "bfloat16"), recipe)
     torch.manual_seed(recipe.seed)
     judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
@@ -196,14 +115,19 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
         console.print(f"iteration {iteration}: {explored[-1]}, {policy.seconds}")
         if (steps and found.ends_training(recipe)) or not found.can_teach(recipe):
             break
-        began = time.monotonic()
+        learning = time.monotonic()
         for step in loop.learn(found.groups, iteration):
             steps.append(step)
-        updates_s += time.monotonic() - began
+        updates_s += time.monotonic() - learning
         if steps:
             console.print(f"  {steps[-1]}", style="dim")
     spent = {name: round(one, 1) for name, one in policy.seconds.items()} | {"updates": round(updates_s, 1)}
-    cost = {"seconds": spent, "explored": explored, "lookahead_over_decode": policy.overhead()}
+    cost = {
+        "training_s": round(time.monotonic() - began, 1),
+        "seconds": spent,
+        "explored": explored,
+        "lookahead_over_decode": policy.overhead(),
+    }
     return model, {**cost, "steps": [asdict(step) for step in steps]}
 
 
@@ -245,50 +169,6 @@ class Timed:
         self.seconds[name] += time.monotonic() - began
         self.tokens[name] += sum(map(len, found))
         return found
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a training may use: sampled answers and steps."""
-
-    answers: int
-    steps: int
-
-    @classmethod
-    def of(cls, run: dict[str, Any]) -> "Budget":
-        """Return what a run of TLPO used."""
-        return cls(sum(one["answers"] for one in run["cost"]["explored"]), len(run["cost"]["steps"]))
-
-
-def sample(bench: Bench, recipe: GuardRecipe, budget: Budget) -> Sampled:
-    """Sample answers for the baselines."""
-    model = load_base(bench.args.model, "auto", "bfloat16")
-    torch.manual_seed(recipe.seed)
-    asked = (bench.train * (budget.answers // len(bench.train) + 1))[: budget.answers]
-    policy = TorchPolicy(_Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
-    said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
-    judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
-    clean = [
-        judge.find(decode(bench.tokenizer, ids), prompt.text) is None for prompt, ids in zip(asked, said, strict=True)
-    ]
-    return Sampled(bench.args.model, bench.tokenizer, asked, said, clean, budget.steps)
-
-
-class _Bare:
-    """A base model without a LoRA, where one with a LoRA is expected."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def __call__(self, *args: Any, **named: Any) -> Any:
-        return self._model(*args, **named)
-
-    def get_base_model(self) -> Any:
-        """Return the model, as PEFT does."""
-        return self._model
 
 
 # reporting
@@ -351,15 +231,20 @@ def main() -> None:
     fields = {"language": args.language, "strict": args.strict, **json.loads(args.recipe)}
     console.print(f"{len(bench.train)} prompts to train on, {len(bench.unseen)} unseen x {args.draws} draws")
     recipe = GuardRecipe.from_dict(fields)
-    before = measure(bench, _Bare(load_base(args.model, "auto", "bfloat16")), recipe)
+    before = measure(bench, Bare(load_base(args.model, "auto", "bfloat16")), recipe)
     console.print({name: one for name, one in before.items() if name != "clean_by_prompt"})
     runs: list[dict[str, Any]] = []
-    used: dict[int, Budget] = {}
+    used = budgets_of(args.out, args.language)
+    baselines = Baselines(bench)
     for name, more in _plans(args):
         for seed in map(int, args.seeds.split(",")):
             recipe = GuardRecipe.from_dict({**fields, **more, "seed": seed})
             most = Budget(recipe.answers * recipe.iterations, recipe.steps * recipe.iterations)
-            run = _run(bench, name, recipe, before, used.get(seed, most), console=console)
+            if name in METHODS:
+                trained = baselines.train(name, recipe, used.get(seed, most))
+            else:
+                trained = train_tlpo(bench, recipe, console)
+            run = _run(bench, name, recipe, before, trained)
             if name == "tlpo":
                 used[seed] = Budget.of(run)
             runs.append(run)
@@ -368,18 +253,18 @@ def main() -> None:
             report(console, runs)
 
 
+def budgets_of(out: Path, language: str) -> dict[int, Budget]:
+    """Return by seed what the runs of TLPO that are in a file used."""
+    runs = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    kept = [run for run in runs if run["method"] == "tlpo" and run["recipe"]["language"] == language]
+    return {run["seed"]: Budget.of(run) for run in kept}
+
+
 def _run(
-    bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], budget: Budget, *, console: Console
+    bench: Bench, name: str, recipe: GuardRecipe, before: dict[str, Any], trained: tuple[Any, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Train, as a baseline within the budget, and measure."""
-    began = time.monotonic()
-    if name in BASELINES:
-        sampled = sample(bench, recipe, budget)
-        model = BASELINES[name](sampled, recipe)
-        cost: dict[str, Any] = {"answers": len(sampled.said), "clean": sum(sampled.clean), "steps": budget.steps}
-    else:
-        model, cost = train_tlpo(bench, recipe, console)
-    cost["training_s"] = round(time.monotonic() - began, 1)
+    """Measure what was trained."""
+    model, cost = trained
     after = measure(bench, model.eval(), recipe)
     facts = {"method": name, "seed": recipe.seed, "recipe": recipe.to_dict(), "cost": cost}
     return {**facts, "before": before, "after": after, "gain": gain(before, after, recipe.seed)}
@@ -396,7 +281,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lcb", type=Path, help="the Language Confusion Benchmark's folder, with test_sets/")
     parser.add_argument("--language", default="ko", choices=sorted(set(FRAMES) - {"en"}))
     parser.add_argument("--strict", action="store_true", help="Latin letters are a fault too")
-    parser.add_argument("--methods", default="tlpo", help=f"tlpo, {', '.join(BASELINES)}")
+    parser.add_argument("--methods", default="tlpo", help=f"tlpo, {', '.join(METHODS)}")
     parser.add_argument("--vary", action="append", default=[], help="an ablation: NAME=JSON fields of the recipe")
     parser.add_argument("--recipe", default="{}", help="JSON fields of the recipe for all runs")
     parser.add_argument("--seeds", default="0", help="training seeds, with commas between")

@@ -1,10 +1,12 @@
 """SFT, DPO and ORPO on as many answers as TLPO explored: the same prompts, LoRA and number of steps.
 
-SFT learns the clean answers; DPO and ORPO prefer a clean answer to a confused one to the same prompt. DPO and ORPO are
-TRL's (extra `bench`), where ORPO stands under `trl.experimental`.
+They are sampled once for every baseline of a seed. SFT learns the clean answers; DPO and ORPO prefer a clean answer to
+a confused one to the same prompt. DPO and ORPO are TRL's (extra `bench`), where ORPO stands under `trl.experimental`.
 """
 
+import asyncio
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +16,11 @@ import torch
 
 from app.core.guard_recipe import GuardRecipe
 from app.core.recipe import Recipe
+from experiments.tlpo_bench import FRAMES, Bare, Bench, Framed
+from workers.languages.judge import judge_of
 from workers.languages.model import attach_guard
-from workers.languages.points import Ids, Prompt
+from workers.languages.points import Ids, Prompt, decode
+from workers.languages.torch_policy import TorchPolicy
 from workers.trainer.encode import Row
 from workers.trainer.model import load_base
 from workers.trainer.train import Loop
@@ -24,8 +29,24 @@ PREFERENCE_BETA = 0.1
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What a training may use: sampled answers and steps."""
+
+    answers: int
+    steps: int
+
+    @classmethod
+    def of(cls, run: dict[str, Any]) -> "Budget":
+        """Return what a run of TLPO used."""
+        return cls(sum(one["answers"] for one in run["cost"]["explored"]), len(run["cost"]["steps"]))
+
+
+@dataclass(frozen=True)
 class Sampled:
-    """Answers of the model before training, for at most so many steps; `clean` says which kept to the language."""
+    """Answers of the model before training, for at most so many steps; `clean` says which kept to the language.
+
+    `seconds` is how long it took to sample them.
+    """
 
     model: str
     tokenizer: Any
@@ -33,6 +54,7 @@ class Sampled:
     said: Sequence[Ids]
     clean: Sequence[bool]
     steps: int
+    seconds: float
 
     def pairs(self) -> list[tuple[Ids, Ids, Ids]]:
         """Return (prompt, clean, confused) for every confused answer whose prompt has a clean one."""
@@ -43,6 +65,21 @@ class Sampled:
         return [
             (prompt, good, bad) for prompt, ones in left.items() for good, bad in zip(kept[prompt], ones, strict=False)
         ]
+
+
+def sample(bench: Bench, recipe: GuardRecipe, budget: Budget) -> Sampled:
+    """Sample answers for the baselines."""
+    began = time.monotonic()
+    model = load_base(bench.args.model, "auto", "bfloat16")
+    torch.manual_seed(recipe.seed)
+    asked = (bench.train * (budget.answers // len(bench.train) + 1))[: budget.answers]
+    policy = TorchPolicy(Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
+    said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
+    judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
+    clean = [
+        judge.find(decode(bench.tokenizer, ids), prompt.text) is None for prompt, ids in zip(asked, said, strict=True)
+    ]
+    return Sampled(bench.args.model, bench.tokenizer, asked, said, clean, budget.steps, time.monotonic() - began)
 
 
 def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
@@ -117,4 +154,24 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
     return model
 
 
-BASELINES: dict[str, Callable[[Sampled, GuardRecipe], Any]] = {"sft": sft, "dpo": dpo, "orpo": orpo}
+METHODS: dict[str, Callable[[Sampled, GuardRecipe], Any]] = {"sft": sft, "dpo": dpo, "orpo": orpo}
+
+
+class Baselines:
+    """Trains baselines; the answers of a seed and budget are sampled once for all of them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._sampled: dict[tuple[int, Budget], Sampled] = {}
+
+    def train(self, name: str, recipe: GuardRecipe, budget: Budget) -> tuple[Any, dict[str, Any]]:
+        """Train one; return the model with it, and what it used."""
+        key = recipe.seed, budget
+        if key not in self._sampled:
+            self._sampled[key] = sample(self._bench, recipe, budget)
+        sampled = self._sampled[key]
+        began = time.monotonic()
+        model = METHODS[name](sampled, recipe)
+        seconds = round(sampled.seconds + time.monotonic() - began, 1)
+        used = {"answers": len(sampled.said), "clean": sum(sampled.clean), "steps": budget.steps}
+        return model, {**used, "training_s": seconds}
