@@ -31,6 +31,8 @@ class Recipe:
         prose_epochs: the same where no pairs are among them: each sentence is asked for several things in a pass.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
         stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
+        rest_above: an example whose every answer token was likelier than this, 0-1, is left out of the next pass and
+            looked at again in the one after; training ends once all were, each when last shown; 0 never leaves one out.
         loss_on: "answer", or "all": prompts are learned as well.
         focus_below: only tokens whose probability is below this are learned, 0-1; 0 learns all of them.
         distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
@@ -73,6 +75,7 @@ class Recipe:
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
+    rest_above: float = 0.9
     patience: int = 0
     loss_on: str = "answer"
     focus_below: float = 0.0
@@ -178,6 +181,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, 1024),
     "min_steps": (1, 100_000),
     "stop_loss": (0.0, 10.0),
+    "rest_above": (0.0, 0.999),
     "patience": (0, 1000),
     "focus_below": (0.0, 1.0),
     "distillation": (0.0, 1.0),

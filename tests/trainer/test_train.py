@@ -22,7 +22,9 @@ from workers.trainer.model import attach_lora
 from workers.trainer.train import label_count, lr_scale, train
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, min_steps=1, seed=3)
+RECIPE = Recipe(
+    rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, rest_above=0.0, min_steps=1, seed=3
+)
 TOKENIZER = byte_tokenizer()
 ROWS = [
     encode_chat(TOKENIZER, "Ann?", "212"),

@@ -27,6 +27,7 @@ class Pack:
         predict: (S,) indices into T of the tokens that predict a label; on the CPU, which indexes any device's tensors.
         labels: (S,) token ids.
         taught: (S,) whether a label is the documents', not replayed; on the CPU.
+        rows: what was packed, in the order of the labels.
         target: what a teacher says of some of the labels; None where it says nothing.
     """
 
@@ -36,6 +37,7 @@ class Pack:
     predict: torch.Tensor
     labels: torch.Tensor
     taught: torch.Tensor
+    rows: tuple[Row, ...]
     target: Target | None = None
 
 
@@ -74,6 +76,7 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
         predict=torch.tensor(draft.predict),
         labels=torch.tensor(draft.labels, device=device),
         taught=torch.tensor(draft.taught),
+        rows=tuple(draft.rows),
         target=join(draft.targets, draft.targets_at).to(device) if draft.targets else None,
     )
 
@@ -89,6 +92,7 @@ class _Draft:
         self.predict: list[int] = []
         self.labels: list[int] = []
         self.taught: list[bool] = []
+        self.rows: list[Row] = []
         self.targets: list[Target] = []
         self.targets_at: list[torch.Tensor] = []
 
@@ -104,6 +108,7 @@ class _Draft:
                 self.targets_at.append(row.target.at - row.answer_start + len(self.labels))
             self.predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
             self.labels += row.input_ids[row.answer_start :]
+            self.rows.append(row)
             self.taught += [not row.replayed] * (len(row) - row.answer_start)
             self._append(row.input_ids[shared:], shared, segment=len(self.ids), continues=prefix)
 

@@ -9,6 +9,7 @@ import operator
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from app.core.recipe import Recipe
 from app.errors import DivergedError
 from workers.trainer.batches import epoch_batches, pack, split_packs
 from workers.trainer.encode import Row
-from workers.trainer.forward import packs_exactly
+from workers.trainer.forward import label_logprobs, packs_exactly
 from workers.trainer.held_out import HeldOut
 from workers.trainer.losses import losses
 from workers.trainer.null_space import NullSpace
+from workers.trainer.rests import Rests
 
 PACK_TOKENS = 1024
 
@@ -55,10 +57,11 @@ def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
 class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
-    What a step does depends on the weights, the optimizer's state, the seed and the step's number alone. Stops after
-    an epoch whose mean loss, replay left out, is below `recipe.stop_loss`, that had nothing below `recipe.focus_below`
-    to learn, or after which held-out answers have not got better for `recipe.patience` epochs; then, and at the end,
-    the weights are those that knew the held-out answers best.
+    What a step does depends on the weights, the optimizer's state, which rows rest, the seed and the step's number
+    alone. Stops after an epoch whose mean loss, replay left out, is below `recipe.stop_loss`, that had nothing below
+    `recipe.focus_below` to learn, that left no row unknown (`recipe.rest_above`), or after which held-out answers have
+    not got better for `recipe.patience` epochs; then, and at the end, the weights are those that knew the held-out
+    answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
@@ -86,8 +89,10 @@ class Loop:
         )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
-        self._steps = sum(_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1))
-        self._done = 0
+        planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
+        self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
+        self._rests = Rests(rows, recipe.rest_above)
+        self._done, self._at = 0, (1, 0)  # steps; the epoch under way and its batches that are done
         self._epoch = _Sums()  # of the one under way
         self._held_out = HeldOut(held_out, recipe.patience) if held_out and recipe.patience else None
 
@@ -97,16 +102,11 @@ class Loop:
         Raises:
             DivergedError: the loss is no longer finite. Retrying with the same recipe will not help.
         """
-        index = 0
-        for epoch in range(1, self._epochs + 1):
-            shuffle = random.Random(f"{self._recipe.seed}/{epoch}")
-            rows = shown(self._rows, epoch)
-            for batch in epoch_batches(rows, self._recipe.batches(len(rows)), shuffle):
-                index += 1
-                if index > self._done:
-                    yield self._step(batch, index, epoch)
-            if index == self._done and self._ends_with_epoch():
+        for epoch in range(self._at[0], self._epochs + 1):
+            yield from self._pass(epoch)
+            if self._ends_with_epoch():
                 break
+            self._at = epoch + 1, 0
         if self._held_out:
             self._optimizer.put(self._held_out.weights)
 
@@ -114,6 +114,8 @@ class Loop:
         """Return what `resume` needs; its tensors are the loop's own, changed by the next step."""
         return {
             "done": self._done,
+            "at": self._at,
+            "rests": self._rests.state(),
             "epoch": asdict(self._epoch),
             "optimizer": self._optimizer.state(),
             "held_out": self._held_out.state() if self._held_out else None,
@@ -121,30 +123,52 @@ class Loop:
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken, in a loop over the same model, rows and recipe."""
-        self._done, self._epoch = state["done"], _Sums(**state["epoch"])
+        self._done, self._at, self._epoch = state["done"], tuple(state["at"]), _Sums(**state["epoch"])
+        self._rests.resume(state["rests"])
         self._optimizer.resume(state["optimizer"])
         if self._held_out:
             self._held_out.resume(state["held_out"])
 
+    def _pass(self, epoch: int) -> Iterator[Step]:
+        rows = self._rests.shown(shown(self._rows, epoch))
+        count = self._recipe.batches(len(rows)) if rows else 0
+        planned = self._ends[epoch] - self._ends[epoch - 1]
+        batches = epoch_batches(rows, count, random.Random(f"{self._recipe.seed}/{epoch}"))
+        for number, batch in enumerate(batches, start=1):
+            if number > self._at[1]:
+                yield self._step(batch, epoch, number, self._ends[epoch - 1] + number * planned / count)
+
     def _ends_with_epoch(self) -> bool:
         sums, self._epoch = self._epoch, _Sums()
         waited = self._held_out and self._held_out.measure(self._model, self._optimizer.masters, self._pack_tokens)
-        return sums.is_learned(self._recipe) or bool(waited)
+        is_known = self._rests.all_known and self._still_known()
+        self._rests.end_pass()
+        return sums.is_learned(self._recipe) or is_known or bool(waited)
 
-    def _scale(self, index: int) -> float:
-        return lr_scale(index, self._steps, self._recipe.warmup_ratio, self._recipe.decay_ratio)
+    @torch.no_grad()
+    def _still_known(self) -> bool:
+        """Look at every row with the weights as they are now: the last steps may have harmed some."""
+        was_training = self._model.training
+        self._model.eval()
+        for group in split_packs(self._rows, self._pack_tokens):
+            packed = pack(group, self._model.device, self._model.dtype)
+            self._rests.note(packed.rows, -label_logprobs(self._model, packed).cpu())
+        self._model.train(was_training)
+        return self._rests.all_known
 
-    def _step(self, batch: list[Row], index: int, epoch: int) -> Step:
-        torch.manual_seed(self._recipe.seed * 1_000_003 + index)  # dropout
-        lr = self._recipe.learning_rate * self._scale(index)
-        sums = _accumulate(self._model, split_packs(batch, self._pack_tokens), label_count(batch), self._recipe)
+    def _step(self, batch: list[Row], epoch: int, number: int, place: float) -> Step:
+        """Do one step, the `number`th of its epoch; the learning rate is that of its place among all planned ones."""
+        recipe, index = self._recipe, self._done + 1
+        torch.manual_seed(recipe.seed * 1_000_003 + index)  # dropout
+        lr = recipe.learning_rate * lr_scale(place, self._ends[-1], recipe.warmup_ratio, recipe.decay_ratio)
+        sums = _accumulate(self._model, split_packs(batch, self._pack_tokens), label_count(batch), recipe, self._rests)
         if not math.isfinite(sums.nats):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
         if sums.learned:
             self._optimizer.step(lr)
-        self._done = index
+        self._done, self._at = index, (epoch, number)
         self._epoch += sums
-        return Step(index, self._steps, epoch, sums.mean, sum(map(len, batch)), lr)
+        return Step(index, self._ends[-1], epoch, sums.mean, sum(map(len, batch)), lr)
 
 
 @dataclass(frozen=True)
@@ -179,8 +203,8 @@ def shown(rows: Sequence[Row], epoch: int) -> list[Row]:
     return [row for row in rows if (epoch - 1) % row.turns == row.turn]
 
 
-def lr_scale(index: int, steps: int, warmup_ratio: float, decay_ratio: float) -> float:
-    """Return the factor, in (0, 1], on the peak learning rate at step `index`, from 1.
+def lr_scale(index: float, steps: int, warmup_ratio: float, decay_ratio: float) -> float:
+    """Return the factor, in (0, 1], on the peak learning rate at step `index`, from 1, or between two.
 
     Rises for the first share of the steps, falls in a line for the last, and is 1 between: facts that are still
     mixed up late in a run come apart at the full rate only.
@@ -266,14 +290,15 @@ class MasterAdamW:
                 weight.copy_(master)
 
 
-def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int, recipe: Recipe) -> _Sums:
-    """Add up the gradients of the mean loss over those of `labels` tokens that are learned."""
+def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int, recipe: Recipe, rests: Rests) -> _Sums:
+    """Add up the gradients of the mean loss over those of `labels` tokens that are learned; note who is known."""
     sums = _Sums()
     for group in groups:
         packed = pack(group, model.device, model.dtype)
         scored = losses(model, packed, recipe)
         (scored.descend.sum() / labels).backward()
         nats, learned, taught = scored.nats, scored.learned, packed.taught
+        rests.note(packed.rows, nats)
         sums += _Sums(
             labels=len(nats),
             nats=nats.sum().item(),

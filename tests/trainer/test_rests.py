@@ -1,0 +1,130 @@
+"""A row that is known rests for one pass; training ends once all are known, with the weights as they are then."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.recipe import Recipe
+from tests.trainer.tiny import byte_tokenizer, llama
+from workers.trainer.encode import Row, encode_chat
+from workers.trainer.held_out import stand
+from workers.trainer.model import attach_lora
+from workers.trainer.rests import Rests
+from workers.trainer.train import PACK_TOKENS, Loop, Step
+
+RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=300, batch_size=2, stop_loss=0.0, min_steps=1)
+ROWS = [encode_chat(byte_tokenizer(), f"Who is {n}?", f"{n * 7}") for n in range(6)]
+KNOWN, UNKNOWN = 0.01, 3.0  # nats
+
+
+def seen(rests: Rests, rows: Sequence[Row], known: Sequence[bool]) -> None:
+    """Show rows, each with one answer token or more; the last token tells."""
+    nats = [
+        torch.tensor([0.0] * (len(row) - row.answer_start - 1) + [KNOWN if one else UNKNOWN])
+        for row, one in zip(rows, known, strict=True)
+    ]
+    rests.note(rows, torch.cat(nats) if nats else torch.empty(0))
+
+
+def test_a_known_row_rests_for_one_pass_and_is_looked_at_in_the_next() -> None:
+    rests = Rests(ROWS[:2], 0.9)
+    seen(rests, ROWS[:2], [True, False])
+    rests.end_pass()
+    second = rests.shown(ROWS[:2])
+    seen(rests, second, [False])
+    rests.end_pass()
+
+    assert second == [ROWS[1]]
+    assert rests.shown(ROWS[:2]) == ROWS[:2]
+
+
+def test_one_unlikely_token_keeps_a_row_awake() -> None:
+    rests = Rests(ROWS[5:], 0.9)
+    answer = len(ROWS[5]) - ROWS[5].answer_start
+    rests.note(ROWS[5:], torch.tensor([0.2, *[0.0] * (answer - 1)]))  # e^-0.2 is 0.82
+    rests.end_pass()
+
+    assert answer > 1
+    assert rests.shown(ROWS[5:]) == ROWS[5:]
+
+
+def test_a_row_forgotten_while_it_rested_keeps_training_from_ending() -> None:
+    rests = Rests(ROWS[:2], 0.9)
+    seen(rests, ROWS[:2], [True, True])
+    was_known = rests.all_known
+    rests.end_pass()
+    seen(rests, ROWS[:1], [False])
+
+    assert was_known
+    assert not rests.all_known
+
+
+def test_what_is_replayed_neither_rests_nor_has_to_be_known() -> None:
+    rows = [ROWS[0], replace(ROWS[1], replayed=True)]
+    rests = Rests(rows, 0.9)
+    seen(rests, rows, [True, True])
+    rests.end_pass()
+
+    assert rests.shown(rows) == rows[1:]
+    assert rests.all_known
+    assert not Rests(rows[1:], 0.9).all_known, "nothing is taught"
+
+
+def test_equal_rows_are_counted_apart() -> None:
+    twins = [ROWS[0], replace(ROWS[0])]
+    rests = Rests(twins, 0.9)
+    seen(rests, twins, [True, False])
+    rests.end_pass()
+
+    assert [row is twins[1] for row in rests.shown(twins)] == [True]
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), max_size=8), st.sampled_from([0.0, 0.5, 0.9]))
+def test_nobody_misses_two_passes_running_and_the_unknown_miss_none(passes: list[list[bool]], above: float) -> None:
+    rests = Rests(ROWS, above)
+    missed = [0] * len(ROWS)
+    knew = [False] * len(ROWS)
+    for known in passes:
+        shown = rests.shown(ROWS)
+        for place, row in enumerate(ROWS):
+            missed[place] = 0 if row in shown else missed[place] + 1
+            assert missed[place] <= (1 if knew[place] and above else 0)
+            if row in shown:
+                knew[place] = known[place]
+        seen(rests, shown, [known[ROWS.index(row)] for row in shown])
+        rests.end_pass()
+
+
+def trained(recipe: Recipe, rows: Sequence[Row] = ROWS) -> tuple[Any, list[Step]]:
+    model = attach_lora(llama(), recipe, recipe.seed)
+    return model, list(Loop(model, rows, recipe))
+
+
+def test_training_ends_when_all_are_known_and_they_are_known_then() -> None:
+    model, steps = trained(RECIPE)
+    _, tireless = trained(replace(RECIPE, rest_above=0.0, stop_loss=0.003))
+
+    assert steps[-1].index < len(tireless)
+    assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
+
+
+def test_the_learning_rate_goes_by_the_passes_not_by_how_many_rows_they_show() -> None:
+    _, steps = trained(replace(RECIPE, epochs=60, rest_above=0.5, stop_loss=0.0, decay_ratio=1.0, warmup_ratio=0.0))
+    _, full = trained(replace(RECIPE, epochs=60, rest_above=0.0, stop_loss=0.0, decay_ratio=1.0, warmup_ratio=0.0))
+
+    def at_the_end_of_each_epoch(found: list[Step]) -> dict[int, float]:
+        return {step.epoch: step.lr for step in found}
+
+    wanted = at_the_end_of_each_epoch(full)
+    assert len(steps) < steps[-1].epoch * 3, "some have rested"
+    assert at_the_end_of_each_epoch(steps).items() <= wanted.items()
+
+
+def test_a_learning_that_never_rests_shows_every_row_in_every_pass() -> None:
+    _, steps = trained(replace(RECIPE, epochs=20, rest_above=0.0))
+
+    assert sum(step.tokens for step in steps) == 20 * sum(map(len, ROWS))
