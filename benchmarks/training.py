@@ -6,7 +6,10 @@
 Both get the same token ids and loss masks, base model, LoRA layers, rank, batch size, schedule, epochs, dtype
 and threads; each runs in a process of its own, one after the other. Tokens are those of the rows, prompts included,
 padding not. Peak memory is the process's largest resident set on a CPU and the allocator's peak on CUDA. Recall is
-the share of answers that greedy decoding gives back exactly. Ours trains with the default `protect`. The limit is a
+the share of answers that greedy decoding gives back exactly. After each epoch, off the clock, it is looked whether
+every token of every answer is above 0.5; "s to whole recall" is when that was so first. Ours trains with the default
+`protect`, once with every row in every epoch, as TRL does, and once as the product does: known rows rest, and training
+ends when all are known. The limit is a
 bf16 matrix product of the model's own sizes; a step of a frozen base takes about 4 FLOPs a token for each weight of its
 layers and of its output head.
 """
@@ -21,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -33,23 +36,53 @@ from app.settings import load_settings
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.encode import Row, encode_chat, prompt_ids
+from workers.trainer.held_out import stand
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import null_space
-from workers.trainer.train import Loop
+from workers.trainer.train import PACK_TOKENS, Loop
 
 ROUNDS = 20
 
 
 @dataclass(frozen=True)
+class Run:
+    """A training: seconds and tokens of its steps, the last loss, and after how many seconds recall was whole."""
+
+    seconds: float
+    loss: float
+    tokens: int
+    whole: float | None
+
+
+@dataclass(frozen=True)
 class Result:
-    """What one run gave; seconds are those of the steps alone."""
+    """What one process gave."""
 
     name: str
-    seconds: float
-    tokens: int
     peak_gib: float
     recalled: int
-    loss: float
+    run: Run
+
+
+class Clock:
+    """Counts the seconds of training; stands still while recall is looked at, and notes when it was whole first."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows, self._began = rows, time.perf_counter()
+        self.whole: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training until now."""
+        return time.perf_counter() - self._began
+
+    def look(self, model: Any) -> None:
+        """Look at recall off the clock."""
+        if self.whole is not None:
+            return
+        at = self.seconds
+        self.whole = at if stand(model, self._rows, PACK_TOKENS).recalled == 1.0 else None
+        self._began = time.perf_counter() - at
 
 
 def pairs(count: int) -> list[tuple[str, str]]:
@@ -67,21 +100,33 @@ def _name(rng: random.Random, letters: str) -> str:
     return "".join(rng.choice(letters) + rng.choice("aeiou") for _ in range(3)).capitalize()
 
 
-def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
-    """Train with our loop; return seconds and the last loss. What is found once for a base model is not counted."""
+def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
+    """Train with our loop. What is found once for a base model is not counted."""
     settings = load_settings()
     base = find_base(settings.model)
     digest = base_digest(base, settings.home)
     space = null_space(model, load_tokenizer(settings.model), recipe.protect, settings.home, digest)
-    began = time.perf_counter()
-    steps = list(Loop(model, rows, recipe, space=space))
-    return time.perf_counter() - began, steps[-1].loss
+    clock, steps, batches = Clock(rows), [], recipe.batches(len(rows))
+    for step in Loop(model, rows, recipe, space=space):
+        steps.append(step)
+        if not recipe.rest_above and step.index % batches == 0:
+            clock.look(model)
+    seconds = clock.seconds
+    clock.look(model)
+    return Run(seconds, steps[-1].loss, sum(step.tokens for step in steps), clock.whole)
 
 
-def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
-    """Train with TRL's trainer on the same ids; return seconds and the last loss."""
+def run_resting(model: Any, rows: list[Row], recipe: Recipe) -> Run:
+    """Train with our loop as the product does; whole recall is looked at when it ends."""
+    default = Recipe()
+    return run_ours(model, rows, replace(recipe, rest_above=default.rest_above, stop_loss=default.stop_loss))
+
+
+def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> Run:
+    """Train with TRL's trainer on the same ids."""
     import pyarrow as pa  # noqa: PLC0415 - the bench extra
     from datasets import Dataset  # noqa: PLC0415 - the bench extra
+    from transformers import TrainerCallback  # noqa: PLC0415 - slow to import
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - the bench extra
 
     columns = {
@@ -116,14 +161,23 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> tuple[float, float]:
         # named here: `from_dict` hashes how the table is pickled, and dill fails at that with pyarrow 25 and 26
         data = Dataset(pa.Table.from_pydict(columns), fingerprint=f"rows-{len(rows)}")
         trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
-        began = time.perf_counter()
+        clock = Clock(rows)
+
+        class Look(TrainerCallback):  # type: ignore[misc]
+            def on_epoch_end(self, *_: Any, **__: Any) -> None:
+                clock.look(trainer.model)
+
+        trainer.add_callback(Look())
         trainer.train()
-        seconds = time.perf_counter() - began
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return seconds, float(losses[-1])
+    return Run(clock.seconds, float(losses[-1]), sum(map(len, rows)) * recipe.epochs, clock.whole)
 
 
-RUNS: dict[str, Callable[[Any, list[Row], Recipe], tuple[float, float]]] = {"lorekeep": run_ours, "trl": run_trl}
+RUNS: dict[str, Callable[[Any, list[Row], Recipe], Run]] = {
+    "lorekeep": run_ours,
+    "lorekeep, resting": run_resting,
+    "trl": run_trl,
+}
 
 
 def run_one(name: str, count: int, recipe: Recipe) -> Result:
@@ -133,13 +187,12 @@ def run_one(name: str, count: int, recipe: Recipe) -> Result:
     asked = pairs(count)
     rows = [encode_chat(tokenizer, question, answer, stop_ids=ends) for question, answer in asked]
     model = attach_lora(load_base(settings.model, settings.device, settings.dtype), recipe, recipe.seed)
-    seconds, loss = RUNS[name](model, rows, recipe)
+    run = RUNS[name](model, rows, recipe)
     on_cuda = next(model.parameters()).is_cuda
     peak = torch.cuda.max_memory_allocated() if on_cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     model.eval()
     recalled = sum(_answer(model, tokenizer, question, ends) == answer for question, answer in asked)
-    tokens = sum(map(len, rows)) * recipe.epochs
-    return Result(name, seconds, tokens, peak / 2**30, recalled, loss)
+    return Result(name, peak / 2**30, recalled, run)
 
 
 def _answer(model: Any, tokenizer: Any, question: str, ends: frozenset[int]) -> str:
@@ -180,17 +233,19 @@ def matmul_flops(tokens: int = 1024) -> tuple[float, float]:
 def show(results: list[Result], count: int) -> None:
     """Print one row a run."""
     flops, per_token = matmul_flops()
-    table = Table("loop", "tokens/s", "s", "peak GiB", "recalled", "last loss", "share of bf16 matmul rate")
+    columns = ("loop", "tokens/s", "s", "s to whole recall", "peak GiB", "recalled", "last loss")
+    table = Table(*columns, "share of bf16 matmul rate")
     for one in results:
-        rate = one.tokens / one.seconds
-        share = f"{rate * per_token / flops:.0%}"
+        run = one.run
+        rate = run.tokens / run.seconds
         row = [
             f"{rate:.0f}",
-            f"{one.seconds:.0f}",
+            f"{run.seconds:.0f}",
+            f"{run.whole:.0f}" if run.whole is not None else "-",
             f"{one.peak_gib:.2f}",
             f"{one.recalled}/{count}",
-            f"{one.loss:.4f}",
-            share,
+            f"{run.loss:.4f}",
+            f"{rate * per_token / flops:.0%}",
         ]
         table.add_row(one.name, *row)
     console = Console()
@@ -206,7 +261,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=RUNS, help="run one in this process and print it as JSON")
     options = parser.parse_args()
-    recipe = Recipe(epochs=options.epochs, min_steps=1, stop_loss=0.0, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, min_steps=1, stop_loss=0.0, rest_above=0.0, seed=options.seed)
     if options.only:
         print(json.dumps(asdict(run_one(options.only, options.pairs, recipe))))
         return
@@ -215,7 +270,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--only", name, "--pairs", str(options.pairs)]
         command += ["--epochs", str(options.epochs), "--seed", str(options.seed)]
         out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        results.append(Result(**json.loads(out.splitlines()[-1])))
+        fields = json.loads(out.splitlines()[-1])
+        results.append(Result(**{**fields, "run": Run(**fields["run"])}))
     show(results, options.pairs)
 
 

@@ -12,8 +12,9 @@ from workers.trainer.encode import Row
 class Rests:
     """Keeps of every taught row whether it was known when it was shown last. Replayed rows never rest.
 
-    Paper: Jiang et al. 2019 (Selective-Backprop), https://arxiv.org/abs/1910.00762, section 3, skips rows at random, those
-    more often that have a small loss; here one skips every other pass while its least likely token is above a bound.
+    Paper: Jiang et al. 2019 (Selective-Backprop), https://arxiv.org/abs/1910.00762, section 3, skips rows at random,
+    those more often that have a small loss; here one skips every other pass while its least likely token is above a
+    bound.
     """
 
     def __init__(self, rows: Sequence[Row], above: float) -> None:
