@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
+from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat
+from workers.trainer.forward import label_logprobs
 from workers.trainer.held_out import stand
 from workers.trainer.model import attach_lora
 from workers.trainer.rests import Rests
@@ -110,6 +112,16 @@ def test_training_ends_when_all_are_known_and_they_are_known_then() -> None:
 
     assert steps[-1].index < len(tireless)
     assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
+
+
+def test_a_small_loss_of_those_that_are_shown_does_not_end_training_while_others_rest() -> None:
+    recipe = replace(RECIPE, rest_above=0.5, stop_loss=0.7, epochs=200)
+    model, steps = trained(recipe)
+    model.eval()
+    least = [label_logprobs(model, pack([row], model.device, model.dtype)).min().exp().item() for row in ROWS]
+
+    assert steps[-1].index < steps[-1].steps
+    assert min(least) > 0.5
 
 
 def test_the_learning_rate_goes_by_the_passes_not_by_how_many_rows_they_show() -> None:

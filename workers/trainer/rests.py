@@ -49,6 +49,11 @@ class Rests:
         self._resting = self._known - self._resting
 
     @property
+    def has_resting(self) -> bool:
+        """Say whether a row rests in the pass under way."""
+        return bool(self._resting)
+
+    @property
     def all_known(self) -> bool:
         """Say whether every taught row was known when it was shown last."""
         return bool(self._taught) and self._known == self._taught

@@ -58,10 +58,10 @@ class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
     What a step does depends on the weights, the optimizer's state, which rows rest, the seed and the step's number
-    alone. Stops after an epoch whose mean loss, replay left out, is below `recipe.stop_loss`, that had nothing below
-    `recipe.focus_below` to learn, that left no row unknown (`recipe.rest_above`), or after which held-out answers have
-    not got better for `recipe.patience` epochs; then, and at the end, the weights are those that knew the held-out
-    answers best.
+    alone. Stops after an epoch that showed every row and whose mean loss, replay left out, is below
+    `recipe.stop_loss`, or that had nothing below `recipe.focus_below` to learn; after one that left no row unknown
+    (`recipe.rest_above`); or after which held-out answers have not got better for `recipe.patience` epochs; then, and
+    at the end, the weights are those that knew the held-out answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
@@ -142,8 +142,9 @@ class Loop:
         sums, self._epoch = self._epoch, _Sums()
         waited = self._held_out and self._held_out.measure(self._model, self._optimizer.masters, self._pack_tokens)
         is_known = self._rests.all_known and self._still_known()
+        is_learned = sums.is_learned(self._recipe) and not self._rests.has_resting  # what rests was not looked at
         self._rests.end_pass()
-        return sums.is_learned(self._recipe) or is_known or bool(waited)
+        return is_learned or is_known or bool(waited)
 
     @torch.no_grad()
     def _still_known(self) -> bool:
