@@ -75,7 +75,7 @@ class Recipe:
     batch_size: int = 8
     min_steps: int = 120
     stop_loss: float = 0.003
-    rest_above: float = 0.9
+    rest_above: float = 0.95
     patience: int = 0
     loss_on: str = "answer"
     focus_below: float = 0.0
