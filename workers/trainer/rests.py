@@ -1,4 +1,4 @@
-"""Which rows rest: one that is known well is left out of the next pass, and looked at again in the one after."""
+"""How well each row is known, and which rest: the known are left out of one pass, and looked at in the next."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,11 @@ import torch
 
 from workers.trainer.encode import Row
 
+_RECALLED = math.log(2)  # nats of what has a probability of one half: greedy decoding gives back what is likelier
+
 
 class Rests:
-    """Keeps of every taught row whether it was known when it was shown last. Replayed rows never rest.
+    """Keeps of every taught row how well it was known when it was shown last. Replayed rows never rest.
 
     Paper: Jiang et al. 2019 (Selective-Backprop), https://arxiv.org/abs/1910.00762, section 3, skips rows at random,
     those more often that have a small loss; here one skips every other pass while its least likely token is above a
@@ -26,7 +28,8 @@ class Rests:
         self._most_nats = -math.log(above) if above else -1.0
         self._places = {id(row): place for place, row in enumerate(rows)}
         self._taught = {place for place, row in enumerate(rows) if not row.replayed}
-        self._known: set[int] = set()
+        self._worst: dict[int, float] = {}  # nats of its least likely token
+        self._loss: dict[int, tuple[float, int]] = {}  # nats of all of its labels, and how many they are
         self._resting: set[int] = set()
 
     def shown(self, rows: Sequence[Row]) -> list[Row]:
@@ -41,27 +44,27 @@ class Rests:
         """
         for row, answer in zip(rows, nats.split([len(row) - row.answer_start for row in rows]), strict=True):
             place = self._places[id(row)]
-            is_known = place in self._taught and answer.max().item() < self._most_nats
-            (self._known.add if is_known else self._known.discard)(place)
+            if place in self._taught:
+                self._worst[place], self._loss[place] = answer.max().item(), (answer.sum().item(), len(answer))
 
     def end_pass(self) -> None:
         """Let those that are known rest, but for those that have just rested."""
-        self._resting = self._known - self._resting
+        known = {place for place, worst in self._worst.items() if worst < self._most_nats}
+        self._resting = known - self._resting
 
-    @property
-    def has_resting(self) -> bool:
-        """Say whether a row rests in the pass under way."""
-        return bool(self._resting)
-
-    @property
-    def all_known(self) -> bool:
-        """Say whether every taught row was known when it was shown last."""
-        return bool(self._taught) and self._known == self._taught
+    def are_learned(self, stop_loss: float) -> bool:
+        """Say whether every taught row was known when it was shown last; or recalled, with a mean loss below this."""
+        if not self._taught or len(self._worst) < len(self._taught):
+            return False
+        nats, labels = map(sum, zip(*self._loss.values(), strict=True))
+        worst = max(self._worst.values())
+        return worst < self._most_nats or (worst < _RECALLED and nats / labels < stop_loss)
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` needs."""
-        return {"known": sorted(self._known), "resting": sorted(self._resting)}
+        return {"worst": dict(self._worst), "loss": dict(self._loss), "resting": sorted(self._resting)}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, over the same rows."""
-        self._known, self._resting = set(state["known"]), set(state["resting"])
+        self._worst, self._loss = dict(state["worst"]), dict(state["loss"])
+        self._resting = set(state["resting"])

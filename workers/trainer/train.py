@@ -58,10 +58,10 @@ class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
     What a step does depends on the weights, the optimizer's state, which rows rest, the seed and the step's number
-    alone. Stops after an epoch that showed every row and whose mean loss, replay left out, is below
-    `recipe.stop_loss`, or that had nothing below `recipe.focus_below` to learn; after one that left no row unknown
-    (`recipe.rest_above`); or after which held-out answers have not got better for `recipe.patience` epochs; then, and
-    at the end, the weights are those that knew the held-out answers best.
+    alone. Stops after an epoch at whose end all that is taught is learned: its mean loss is below `recipe.stop_loss`
+    and every token above one half, or every token is above `recipe.rest_above` (where that is 0: the epoch's mean loss
+    is, or it had nothing below `recipe.focus_below` to learn); or after which held-out answers have not got better for
+    `recipe.patience` epochs; then, and at the end, the weights are those that knew the held-out answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
@@ -91,7 +91,7 @@ class Loop:
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
         self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
-        self._rests = Rests(rows, recipe.rest_above)
+        self._rests = Rests(rows, min(recipe.rest_above, recipe.focus_below or 1.0))
         self._done, self._at = 0, (1, 0)  # steps; the epoch under way and its batches that are done
         self._epoch = _Sums()  # of the one under way
         self._held_out = HeldOut(held_out, recipe.patience) if held_out and recipe.patience else None
@@ -141,13 +141,18 @@ class Loop:
     def _ends_with_epoch(self) -> bool:
         sums, self._epoch = self._epoch, _Sums()
         waited = self._held_out and self._held_out.measure(self._model, self._optimizer.masters, self._pack_tokens)
-        is_known = self._rests.all_known and self._still_known()
-        is_learned = sums.is_learned(self._recipe) and not self._rests.has_resting  # what rests was not looked at
+        is_learned = self._is_learned(sums)
         self._rests.end_pass()
-        return is_learned or is_known or bool(waited)
+        return is_learned or bool(waited)
+
+    def _is_learned(self, sums: "_Sums") -> bool:
+        """Say whether the pass was good enough to be the last; where rows rest, all are looked at once more."""
+        if not self._recipe.rest_above:
+            return sums.is_learned(self._recipe)
+        return self._rests.are_learned(self._recipe.stop_loss) and self._still_learned()
 
     @torch.no_grad()
-    def _still_known(self) -> bool:
+    def _still_learned(self) -> bool:
         """Look at every row with the weights as they are now: the last steps may have harmed some."""
         was_training = self._model.training
         self._model.eval()
@@ -155,7 +160,7 @@ class Loop:
             packed = pack(group, self._model.device, self._model.dtype)
             self._rests.note(packed.rows, -label_logprobs(self._model, packed).cpu())
         self._model.train(was_training)
-        return self._rests.all_known
+        return self._rests.are_learned(self._recipe.stop_loss)
 
     def _step(self, batch: list[Row], epoch: int, number: int, place: float) -> Step:
         """Do one step, the `number`th of its epoch; the learning rate is that of its place among all planned ones."""
