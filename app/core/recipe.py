@@ -30,9 +30,10 @@ class Recipe:
         epochs: at most this many passes over the examples.
         prose_epochs: the same where no pairs are among them: each sentence is asked for several things in a pass.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
-        stop_loss: stop after an epoch whose mean answer loss (nats per token) is below this; 0 never stops early.
+        stop_loss: stop after an epoch at whose end the mean answer loss (nats per token) is below this and every answer
+            token is likelier than one half; 0 never stops by it.
         rest_above: an example whose every answer token was likelier than this, 0-1, is left out of the next pass and
-            looked at again in the one after; training ends once all were, each when last shown; 0 never leaves one out.
+            looked at again in the one after; training ends as well once all are; 0 never leaves one out.
         loss_on: "answer", or "all": prompts are learned as well.
         focus_below: only tokens whose probability is below this are learned, 0-1; 0 learns all of them.
         distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
