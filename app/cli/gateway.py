@@ -108,7 +108,8 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
             with ExitStack() as stack:
                 for event in _listen(stack, client, path, last).iter_sse():
                     last, empty = event.id or last, 0
-                    yield event.event, json.loads(event.data)
+                    if event.data:  # a comment comes as an event without, once an event had an id
+                        yield event.event, json.loads(event.data)
         except httpx.TransportError:
             continue
         if _read(client, path)["status"] in TERMINAL:

@@ -116,7 +116,8 @@ class FakeGateway:
         end = self.breaks.pop(0) if self.breaks else len(STORY)
         self._told = end == len(STORY)
         lines = [f"id: {n}-0\r\nevent: {kind}\r\ndata: {json.dumps(data)}\r\n" for n, (kind, data) in story(seen, end)]
-        body = "\r\n".join([": still here\r\n", *lines, ""])
+        quiet = ": still here\r\n"
+        body = "\r\n".join([quiet, *(part for line in lines for part in (line, quiet)), ""])
         return httpx.Response(200, text=body, headers={"content-type": "text/event-stream"})
 
 
