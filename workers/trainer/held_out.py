@@ -11,7 +11,7 @@ from workers.trainer.batches import pack, split_packs
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logprobs
 
-_RECALLED = math.log(0.5)  # what is likelier than this greedy decoding gives back
+RECALLED = math.log(0.5)  # what is likelier than this greedy decoding gives back
 
 
 @dataclass(frozen=True, order=True)
@@ -76,4 +76,4 @@ def stand(model: Any, rows: Sequence[Row], pack_tokens: int) -> Standing:
         worst += [answer.min().item() for answer in answers]
         total, tokens = total + scored.sum().item(), tokens + len(scored)
     model.train(was_training)
-    return Standing(sum(one > _RECALLED for one in worst) / len(rows), total / tokens)
+    return Standing(sum(one > RECALLED for one in worst) / len(rows), total / tokens)

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from workers.trainer.encode import Row
-
-_RECALLED = math.log(2)  # nats of what has a probability of one half: greedy decoding gives back what is likelier
+from workers.trainer.held_out import RECALLED
 
 
 class Rests:
@@ -58,7 +57,7 @@ class Rests:
             return False
         nats, labels = map(sum, zip(*self._loss.values(), strict=True))
         worst = max(self._worst.values())
-        return worst < self._most_nats or (worst < _RECALLED and nats / labels < stop_loss)
+        return worst < self._most_nats or (worst < -RECALLED and nats / labels < stop_loss)
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` needs."""
