@@ -54,7 +54,7 @@ class Settings(BaseSettings):
 
     # engine
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: str = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # of the weights
     engine_id: str = ""  # stable across restarts; empty: <hostname>-<port>
     engine_host: str = "127.0.0.1"
     engine_port: int = Field(8100, ge=1, le=65535)

@@ -9,9 +9,8 @@ padding not. Peak memory is the process's largest resident set on a CPU and the 
 the share of answers that greedy decoding gives back exactly. After each epoch, off the clock, it is looked whether
 every token of every answer is above 0.5; "s to whole recall" is when that was so first. Ours trains with the default
 `protect`, once with every row in every epoch, as TRL does, and once as the product does: known rows rest, and training
-ends when all are known. The limit is a
-bf16 matrix product of the model's own sizes; a step of a frozen base takes about 4 FLOPs a token for each weight of its
-layers and of its output head.
+ends when all are known or the mean loss is small. The limit is a matrix product of the model's own sizes in its dtype;
+a step of a frozen base takes about 4 FLOPs a token for each weight of its layers and of its output head.
 """
 
 import argparse
@@ -147,7 +146,7 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> Run:
             weight_decay=recipe.weight_decay,
             max_grad_norm=recipe.max_grad_norm,
             gradient_checkpointing=False,
-            bf16=True,
+            bf16=model.dtype == torch.bfloat16,
             use_cpu=not on_cuda,
             save_strategy="no",
             report_to="none",
@@ -210,16 +209,16 @@ def _answer(model: Any, tokenizer: Any, question: str, ends: frozenset[int]) -> 
 
 
 def matmul_flops(tokens: int = 1024) -> tuple[float, float]:
-    """Return this machine's bf16 FLOP/s on the base model's own layer sizes, and the FLOPs of a step for each token."""
+    """Return this machine's FLOP/s on the base model's own layer sizes and dtype, and a step's FLOPs for each token."""
     settings = load_settings()
     model = load_base(settings.model, settings.device, settings.dtype)
     config = model.config.get_text_config()
     weights = sum(weight.numel() for weight in model.parameters() if weight.dim() == 2)
-    device = model.device
+    device, dtype = model.device, model.dtype
     del model
     hidden, inner = config.hidden_size, config.intermediate_size
-    left = torch.randn(tokens, hidden, dtype=torch.bfloat16, device=device)
-    right = torch.randn(hidden, inner, dtype=torch.bfloat16, device=device)
+    left = torch.randn(tokens, hidden, dtype=dtype, device=device)
+    right = torch.randn(hidden, inner, dtype=dtype, device=device)
     for rounds in (3, ROUNDS):  # the first to warm up
         began = time.perf_counter()
         for _ in range(rounds):
@@ -234,7 +233,7 @@ def show(results: list[Result], count: int) -> None:
     """Print one row a run."""
     flops, per_token = matmul_flops()
     columns = ("loop", "tokens/s", "s", "s to whole recall", "peak GiB", "recalled", "last loss")
-    table = Table(*columns, "share of bf16 matmul rate")
+    table = Table(*columns, "share of matmul rate")
     for one in results:
         run = one.run
         rate = run.tokens / run.seconds
@@ -250,7 +249,7 @@ def show(results: list[Result], count: int) -> None:
         table.add_row(one.name, *row)
     console = Console()
     console.print(table)
-    console.print(f"bf16 matrix product: {flops / 1e9:.0f} GFLOP/s; {torch.get_num_threads()} threads")
+    console.print(f"matrix product in the weights' dtype: {flops / 1e9:.0f} GFLOP/s; {torch.get_num_threads()} threads")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import pytest
 from app.errors import StartupError
 from app.settings import Settings
 from workers.base_model import base_digest, find_base
+from workers.dtype import pick_dtype
 from workers.engine.serve import build_command, build_environment, check_settings, pick_device
 
 BASE = Path("/models/base")
@@ -95,6 +96,13 @@ def test_on_cpus_prefixes_are_used_again_in_blocks_shorter_than_a_prompt(tmp_pat
     ]
 
     assert sizes == [["32"], ["32", "64"], []]  # the last one counts
+
+
+def test_an_engine_runs_in_the_number_format_that_this_machine_multiplies_fastest(tmp_path: Path) -> None:
+    fastest = pick_dtype("auto", on_cuda=False)
+
+    assert option(build_command(settings(tmp_path), BASE, "cpu", None), "--dtype") == fastest
+    assert option(build_command(settings(tmp_path), BASE, "cuda", None), "--dtype") == "bfloat16"
 
 
 def test_a_device_that_was_set_is_taken(tmp_path: Path) -> None:

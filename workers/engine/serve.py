@@ -16,6 +16,7 @@ from app.core.guard_recipe import MOST_CANDIDATES
 from app.core.names import BASE
 from app.errors import StartupError
 from app.settings import Settings
+from workers.dtype import pick_dtype
 
 OLDEST = Version("0.32.0")  # before it, add_lora could change the weights of a request in flight (vLLM 47724)
 GUARD = "workers.engine.guard.Guard"
@@ -106,7 +107,7 @@ def build_command(settings: Settings, folder: Path, device: str, template: Path 
         "--max-lora-rank": settings.max_lora_rank,
         "--max-model-len": settings.max_model_len,
         "--max-logprobs": MOST_CANDIDATES,
-        "--dtype": settings.dtype,
+        "--dtype": pick_dtype(settings.dtype, on_cuda=device == "cuda"),
         "--host": settings.engine_host,
         "--port": settings.engine_port,
         "--middleware": GUARD,

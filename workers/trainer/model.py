@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from app.core.capacity import LinearLayers
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
+from workers.dtype import Dtype, pick_dtype, uses_cuda
 
 _IN_LAYER = re.compile(r"(?:^|\.)(?P<layer>\d+)\.(?P<path>.+)$")
 _ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})  # of mixtures of experts: never carry a LoRA
@@ -26,7 +27,7 @@ _WANTED: dict[str, Callable[[str], bool]] = {
 }
 
 
-def load_base(model: str, device: str, dtype: str) -> Any:
+def load_base(model: str, device: str, dtype: Literal["auto"] | Dtype) -> Any:
     """Load a base model for training; on CUDA it is spread over the cards there are.
 
     On the CPU, attention is computed the eager way: the fused kernel is slower on packs of a few hundred tokens.
@@ -34,18 +35,18 @@ def load_base(model: str, device: str, dtype: str) -> Any:
     Args:
         model: path or hub id.
         device: "auto", "cpu" or "cuda".
-        dtype: a torch dtype's name, the engine's own.
+        dtype: of the weights, the engine's own; see `pick_dtype`.
 
     Raises:
         StartupError: there is no such model or no such device.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise StartupError("LOREKEEP_DEVICE is cuda, but torch finds no CUDA device: set it to cpu or auto.")
-    on_cuda = device != "cpu" and torch.cuda.is_available()
+    on_cuda = uses_cuda(device)
     try:
         return AutoModelForCausalLM.from_pretrained(
             model,
-            dtype=getattr(torch, dtype),
+            dtype=getattr(torch, pick_dtype(dtype, on_cuda=on_cuda)),
             device_map="auto" if on_cuda else None,
             attn_implementation=None if on_cuda else "eager",
         )
