@@ -18,7 +18,7 @@ from openai import OpenAI
 
 from tests.e2e.waiting import wait_until
 
-START_S = 300
+START_S = 600
 
 
 @dataclass

@@ -32,7 +32,7 @@ def wait_for_training(http: httpx.Client, memory_id: str, step: int) -> None:
         memory = http.get(f"/v1/memories/{memory_id}").json()
         return bool(memory["status"] == "training" and memory["progress"].get("step", 0) >= step)
 
-    wait_until(is_there, 240, lambda: "training never began")
+    wait_until(is_there, 600, lambda: "training never began")
 
 
 def ask_through_kills(stack: Stack, memory_id: str) -> list[bool | str]:
@@ -53,7 +53,7 @@ def ask_through_kills(stack: Stack, memory_id: str) -> list[bool | str]:
             stack.kill(part)
             for future in done:
                 future.result()
-        stack.wait_ready(300)
+        stack.wait_ready()
     return outcomes
 
 

@@ -54,7 +54,7 @@ def wait_for_engines(stack: Stack, count: int, process: subprocess.Popen[bytes] 
         return ids if len(ids) == count else None
 
     with stack.http() as http:
-        return wait_until(so_many, 240, lambda: f"there are not {count} live engines: {stack.logs()}")
+        return wait_until(so_many, 600, lambda: f"there are not {count} live engines: {stack.logs()}")
 
 
 def holders_of(stack: Stack, memory_id: str) -> set[str]:
@@ -85,4 +85,4 @@ def test_a_second_engine_serves_what_only_the_first_holds_once_the_first_is_dead
 
     assert survivor.isdisjoint(holders)
     assert after == before
-    stack.wait_ready(240)
+    stack.wait_ready()
