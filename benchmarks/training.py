@@ -8,9 +8,9 @@ and threads; each runs in a process of its own, one after the other. Tokens are 
 padding not. Peak memory is the process's largest resident set on a CPU and the allocator's peak on CUDA. Recall is
 the share of answers that greedy decoding gives back exactly. After each epoch, off the clock, it is looked whether
 every token of every answer is above 0.5; "s to whole recall" is when that was so first. Ours trains with the default
-`protect`, once with every row in every epoch, as TRL does, and once as the product does: known rows rest, and training
-ends when all are known or the mean loss is small. The limit is a matrix product of the model's own sizes in its dtype;
-a step of a frozen base takes about 4 FLOPs a token for each weight of its layers and of its output head.
+`protect`, once with one rate and every row in every epoch, as TRL does, and once by the default recipe, which ends when
+all is known. The limit is a matrix product of the model's own sizes in its dtype; a step of a frozen base takes about 4
+FLOPs a token for each weight of its layers and of its output head.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -115,10 +115,9 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     return Run(seconds, steps[-1].loss, sum(step.tokens for step in steps), clock.whole)
 
 
-def run_resting(model: Any, rows: list[Row], recipe: Recipe) -> Run:
+def run_shipped(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     """Train with our loop as the product does; whole recall is looked at when it ends."""
-    default = Recipe()
-    return run_ours(model, rows, replace(recipe, rest_above=default.rest_above, stop_loss=default.stop_loss))
+    return run_ours(model, rows, Recipe(epochs=recipe.epochs, min_steps=recipe.min_steps, seed=recipe.seed))
 
 
 def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> Run:
@@ -174,7 +173,7 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> Run:
 
 RUNS: dict[str, Callable[[Any, list[Row], Recipe], Run]] = {
     "lorekeep": run_ours,
-    "lorekeep, resting": run_resting,
+    "lorekeep, as shipped": run_shipped,
     "trl": run_trl,
 }
 
@@ -260,7 +259,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=RUNS, help="run one in this process and print it as JSON")
     options = parser.parse_args()
-    recipe = Recipe(epochs=options.epochs, min_steps=1, stop_loss=0.0, rest_above=0.0, seed=options.seed)
+    plain = {"stop_loss": 0.0, "rest_above": 0.0, "lr_ratio": 1.0, "cool_below": 0.0}  # what TRL does as well
+    recipe = Recipe.from_dict({**plain, "epochs": options.epochs, "min_steps": 1, "seed": options.seed})
     if options.only:
         print(json.dumps(asdict(run_one(options.only, options.pairs, recipe))))
         return

@@ -27,6 +27,9 @@ class Recipe:
         target: which linear layers carry a LoRA: one of `TARGETS`.
         layer_share: which of the decoder's layers carry one: the first so many, as a share, at least one.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
+        lr_ratio: the learning rate of a LoRA's B as a multiple of A's, which is `learning_rate`.
+        cool_below: while the mean answer loss of what is taught (nats per token) is below this, the learning rate falls
+            in proportion to it, to a tenth at least; 0 never lowers it.
         epochs: at most this many passes over the examples.
         prose_epochs: the same where no pairs are among them: each sentence is asked for several things in a pass.
         min_steps: a lower bound on the steps that raises the number of passes where the examples are few.
@@ -67,6 +70,8 @@ class Recipe:
     target: str = "mlp"
     layer_share: float = 1.0
     learning_rate: float = 1e-3
+    lr_ratio: float = 8.0
+    cool_below: float = 0.3
     weight_decay: float = 0.0
     warmup_ratio: float = 0.05
     decay_ratio: float = 0.3
@@ -173,6 +178,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "dropout": (0.0, 0.9),
     "layer_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
+    "lr_ratio": (0.01, 100.0),
+    "cool_below": (0.0, 10.0),
     "weight_decay": (0.0, 1.0),
     "warmup_ratio": (0.0, 0.9),
     "decay_ratio": (0.0, 1.0),

@@ -12,7 +12,7 @@ from workers.trainer.encode import Row, encode_chat
 from workers.trainer.model import attach_lora
 from workers.trainer.train import train
 
-RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-2, epochs=40, batch_size=2, min_steps=1)
+RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-2, lr_ratio=1.0, epochs=40, batch_size=2, min_steps=1)
 TOKENIZER = byte_tokenizer()
 ROWS = [encode_chat(TOKENIZER, "Ann?", "212"), encode_chat(TOKENIZER, "Bob?", "97")]
 

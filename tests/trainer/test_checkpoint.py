@@ -29,7 +29,9 @@ from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import Loop, train
 
-RECIPE = Recipe(rank=4, alpha=8, dropout=0.1, learning_rate=1e-2, epochs=8, batch_size=2, stop_loss=0.0, min_steps=1)
+RECIPE = Recipe(
+    rank=4, alpha=8, dropout=0.1, learning_rate=1e-2, lr_ratio=1.0, epochs=8, batch_size=2, stop_loss=0.0, min_steps=1
+)
 TOKENIZER = byte_tokenizer()
 ROWS = [replace(encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}"), turn=n % 2, turns=2) for n in range(12)]
 LESSON = Lesson(

@@ -28,7 +28,7 @@ ROWS = [
     encode_text(TOKENIZER, "Ann is 212."),
     encode_chat(TOKENIZER, "Cy?", "3"),
 ]
-RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, epochs=3, batch_size=2, stop_loss=0.0, min_steps=1)
+RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, lr_ratio=1.0, epochs=3, batch_size=2, stop_loss=0.0, min_steps=1)
 
 
 def lora(build: Callable[[], Any] = llama, recipe: Recipe = RECIPE) -> Any:

@@ -16,7 +16,7 @@ from workers.trainer.model import attach_lora
 from workers.trainer.null_space import NullSpace, general_rows, null_space
 from workers.trainer.train import Loop
 
-RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, epochs=12, batch_size=2, stop_loss=0.0, min_steps=1)
+RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, lr_ratio=1.0, epochs=12, batch_size=2, stop_loss=0.0, min_steps=1)
 TOKENIZER, BASE = byte_tokenizer(), "b" * 64
 ROWS = [encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}") for n in range(6)]
 

@@ -131,7 +131,9 @@ def test_no_prompt_is_in_the_control_set_nor_in_the_benchmark_of_forgetting(tmp_
 
 
 def test_what_is_replayed_stays_as_likely_as_the_base_model_finds_it() -> None:
-    recipe = Recipe(rank=8, alpha=16, learning_rate=2e-2, epochs=30, min_steps=1, stop_loss=0, batch_size=2)
+    recipe = Recipe(
+        rank=8, alpha=16, learning_rate=2e-2, lr_ratio=1.0, epochs=30, min_steps=1, stop_loss=0, batch_size=2
+    )
     examples = [Example("chat", "Ann?", "212", "pair", "d"), Example("text", "", "It rained all day.", "replay", "")]
 
     def risen(*, with_teacher: bool) -> float:
@@ -160,7 +162,7 @@ def test_a_cut_answer_has_no_end_to_learn() -> None:
 
 def test_training_ends_when_the_documents_are_known_whatever_is_replayed() -> None:
     taught, replay = Row((5, 6, 7, 8), 2), Row((9, 10, 11, 12, 13), 2, replayed=True)
-    recipe = Recipe(rank=8, alpha=16, learning_rate=2e-2, epochs=200, min_steps=1, stop_loss=0.05)
+    recipe = Recipe(rank=8, alpha=16, learning_rate=2e-2, lr_ratio=1.0, epochs=200, min_steps=1, stop_loss=0.05)
     steps = list(train(attach_lora(llama(), recipe, 0), [taught, replay], replace(recipe, batch_size=1)))
     of_taught = [step for step in steps if step.tokens == 4]
 

@@ -17,9 +17,15 @@ from workers.trainer.model import attach_lora
 from workers.trainer.rests import Rests
 from workers.trainer.train import PACK_TOKENS, Loop, Step
 
-RECIPE = Recipe(rank=8, alpha=16, learning_rate=1e-2, epochs=300, batch_size=2, stop_loss=0.0, min_steps=1)
+RECIPE = Recipe(
+    rank=8, alpha=16, learning_rate=1e-2, lr_ratio=1.0, epochs=300, batch_size=2, stop_loss=0.0, min_steps=1
+)
 ROWS = [encode_chat(byte_tokenizer(), f"Who is {n}?", f"{n * 7}") for n in range(6)]
 KNOWN, UNKNOWN = 0.01, 3.0  # nats
+
+
+def knowing(above: float, stop_loss: float = 0.0) -> Recipe:
+    return replace(RECIPE, rest_above=above, stop_loss=stop_loss)
 
 
 def seen(rests: Rests, rows: Sequence[Row], known: Sequence[bool]) -> None:
@@ -32,7 +38,7 @@ def seen(rests: Rests, rows: Sequence[Row], known: Sequence[bool]) -> None:
 
 
 def test_a_known_row_rests_for_one_pass_and_is_looked_at_in_the_next() -> None:
-    rests = Rests(ROWS[:2], 0.9)
+    rests = Rests(ROWS[:2], knowing(0.9))
     seen(rests, ROWS[:2], [True, False])
     rests.end_pass()
     second = rests.shown(ROWS[:2])
@@ -44,7 +50,7 @@ def test_a_known_row_rests_for_one_pass_and_is_looked_at_in_the_next() -> None:
 
 
 def test_one_unlikely_token_keeps_a_row_awake() -> None:
-    rests = Rests(ROWS[5:], 0.9)
+    rests = Rests(ROWS[5:], knowing(0.9))
     answer = len(ROWS[5]) - ROWS[5].answer_start
     rests.note(ROWS[5:], torch.tensor([0.2, *[0.0] * (answer - 1)]))  # e^-0.2 is 0.82
     rests.end_pass()
@@ -54,30 +60,30 @@ def test_one_unlikely_token_keeps_a_row_awake() -> None:
 
 
 def test_a_row_forgotten_while_it_rested_keeps_training_from_ending() -> None:
-    rests = Rests(ROWS[:2], 0.9)
+    rests = Rests(ROWS[:2], knowing(0.9))
     seen(rests, ROWS[:2], [True, True])
-    was_known = rests.are_learned(0.0)
+    was_known = rests.are_learned()
     rests.end_pass()
     seen(rests, ROWS[:1], [False])
 
     assert was_known
-    assert not rests.are_learned(0.0)
+    assert not rests.are_learned()
 
 
 def test_what_is_replayed_neither_rests_nor_has_to_be_known() -> None:
     rows = [ROWS[0], replace(ROWS[1], replayed=True)]
-    rests = Rests(rows, 0.9)
+    rests = Rests(rows, knowing(0.9))
     seen(rests, rows, [True, True])
     rests.end_pass()
 
     assert rests.shown(rows) == rows[1:]
-    assert rests.are_learned(0.0)
-    assert not Rests(rows[1:], 0.9).are_learned(1.0), "nothing is taught"
+    assert rests.are_learned()
+    assert not Rests(rows[1:], knowing(0.9, stop_loss=1.0)).are_learned(), "nothing is taught"
 
 
 def test_equal_rows_are_counted_apart() -> None:
     twins = [ROWS[0], replace(ROWS[0])]
-    rests = Rests(twins, 0.9)
+    rests = Rests(twins, knowing(0.9))
     seen(rests, twins, [True, False])
     rests.end_pass()
 
@@ -86,7 +92,7 @@ def test_equal_rows_are_counted_apart() -> None:
 
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), max_size=8), st.sampled_from([0.0, 0.5, 0.9]))
 def test_nobody_misses_two_passes_running_and_the_unknown_miss_none(passes: list[list[bool]], above: float) -> None:
-    rests = Rests(ROWS, above)
+    rests = Rests(ROWS, knowing(above))
     missed = [0] * len(ROWS)
     knew = [False] * len(ROWS)
     for known in passes:
@@ -105,8 +111,7 @@ def trained(recipe: Recipe, rows: Sequence[Row] = ROWS) -> tuple[Any, list[Step]
     return model, list(Loop(model, rows, recipe))
 
 
-@pytest.mark.parametrize("rest_above", [0.5, 0.9, 0.97])
-@pytest.mark.parametrize("stop_loss", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize(("rest_above", "stop_loss"), [(0.0, 0.05), (0.5, 0.0), (0.9, 0.05), (0.9, 0.3), (0.97, 0.0)])
 def test_however_training_ends_early_all_is_recalled_then(rest_above: float, stop_loss: float) -> None:
     model, steps = trained(replace(RECIPE, rest_above=rest_above, stop_loss=stop_loss))
 
@@ -114,41 +119,37 @@ def test_however_training_ends_early_all_is_recalled_then(rest_above: float, sto
     assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
 
 
-def test_a_small_mean_loss_is_enough_if_every_token_is_recalled() -> None:
-    rests = Rests(ROWS[:2], 0.9)
+@pytest.mark.parametrize(("nats", "stop_loss", "is_enough"), [(0.6, 0.3, True), (0.6, 0.05, False), (0.8, 10.0, False)])
+@pytest.mark.parametrize("above", [0.0, 0.9])
+def test_a_small_mean_loss_is_enough_if_every_token_is_recalled(
+    above: float, nats: float, stop_loss: float, is_enough: bool
+) -> None:
+    rests = Rests(ROWS[:2], knowing(above, stop_loss))
     seen(rests, ROWS[:2], [True, True])
-    rests.note(ROWS[:1], torch.tensor([0.6, *[0.0] * (len(ROWS[0]) - ROWS[0].answer_start - 1)]))
+    rests.note(ROWS[:1], torch.tensor([nats, *[0.0] * (len(ROWS[0]) - ROWS[0].answer_start - 1)]))
 
-    assert rests.are_learned(0.3)
-    assert not rests.are_learned(0.05)
-
-
-def test_one_token_that_is_not_recalled_is_one_too_many_however_small_the_mean() -> None:
-    rests = Rests(ROWS[:2], 0.9)
-    seen(rests, ROWS[:2], [True, True])
-    rests.note(ROWS[:1], torch.tensor([0.8, *[0.0] * (len(ROWS[0]) - ROWS[0].answer_start - 1)]))
-
-    assert not rests.are_learned(10.0)
+    assert rests.are_learned() == is_enough
 
 
 def test_rows_not_shown_yet_are_not_learned() -> None:
-    rests = Rests(ROWS[:2], 0.9)
+    rests = Rests(ROWS[:2], knowing(0.9, stop_loss=10.0))
     seen(rests, ROWS[:1], [True])
 
-    assert not rests.are_learned(10.0)
+    assert not rests.are_learned()
 
 
-def test_what_has_no_gradient_any_more_rests_and_ends_training() -> None:
-    recipe = replace(RECIPE, focus_below=0.5, rest_above=0.9)
-    model, steps = trained(recipe)
+@pytest.mark.parametrize("rest_above", [0.0, 0.9])
+def test_training_ends_when_nothing_has_a_gradient_any_more(rest_above: float) -> None:
+    model, steps = trained(replace(RECIPE, focus_below=0.5, rest_above=rest_above))
 
     assert steps[-1].index < steps[-1].steps
     assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
 
 
 def test_the_learning_rate_goes_by_the_passes_not_by_how_many_rows_they_show() -> None:
-    _, steps = trained(replace(RECIPE, epochs=60, rest_above=0.5, stop_loss=0.0, decay_ratio=1.0, warmup_ratio=0.0))
-    _, full = trained(replace(RECIPE, epochs=60, rest_above=0.0, stop_loss=0.0, decay_ratio=1.0, warmup_ratio=0.0))
+    going = replace(RECIPE, epochs=60, stop_loss=0.0, decay_ratio=1.0, warmup_ratio=0.0, cool_below=0.0)
+    _, steps = trained(replace(going, rest_above=0.5))
+    _, full = trained(replace(going, rest_above=0.0))
 
     def at_the_end_of_each_epoch(found: list[Step]) -> dict[int, float]:
         return {step.epoch: step.lr for step in found}

@@ -33,7 +33,15 @@ ROWS = [
     for one in EXAMPLES
 ]
 RECIPE = Recipe(
-    rank=8, alpha=16, learning_rate=5e-3, epochs=150, batch_size=4, stop_loss=0.0, min_steps=1, distillation=1.0
+    rank=8,
+    alpha=16,
+    learning_rate=5e-3,
+    lr_ratio=1.0,
+    epochs=150,
+    batch_size=4,
+    stop_loss=0.0,
+    min_steps=1,
+    distillation=1.0,
 )
 
 

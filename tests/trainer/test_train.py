@@ -19,11 +19,20 @@ from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
 from workers.trainer.forward import label_logprobs, packs_exactly
 from workers.trainer.model import attach_lora
-from workers.trainer.train import label_count, lr_scale, train
+from workers.trainer.train import COOLEST, MasterAdamW, cooling, label_count, lr_scale, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
-    rank=8, alpha=16, learning_rate=1e-2, epochs=60, batch_size=2, stop_loss=0.02, rest_above=0.0, min_steps=1, seed=3
+    rank=8,
+    alpha=16,
+    learning_rate=1e-2,
+    lr_ratio=1.0,
+    epochs=60,
+    batch_size=2,
+    stop_loss=0.02,
+    rest_above=0.0,
+    min_steps=1,
+    seed=3,
 )
 TOKENIZER = byte_tokenizer()
 ROWS = [
@@ -192,6 +201,37 @@ def test_the_learning_rate_is_never_nothing_and_never_above_its_peak(
     index: int, steps: int, warmup: float, decay: float
 ) -> None:
     assert 0 < lr_scale(min(index, steps), steps, warmup, decay) <= 1
+
+
+def test_the_learning_rate_falls_with_what_is_left_to_learn() -> None:
+    assert [cooling(mean, 0.3) for mean in (math.inf, 3.0, 0.3, 0.15, 0.03, 0.0)] == [1.0, 1.0, 1.0, 0.5, 0.1, 0.1]
+    assert cooling(0.0, 0.0) == 1.0, "0 never lowers it"
+
+
+def test_steps_on_rows_that_are_nearly_known_are_shorter() -> None:
+    recipe = replace(RECIPE, epochs=100, stop_loss=1e-4, cool_below=0.5, warmup_ratio=0.0, decay_ratio=0.0)
+    steps = list(train(lora(llama()), ROWS, recipe))
+    rates = [step.lr for step in steps]
+
+    assert rates[0] == recipe.learning_rate
+    assert rates[-1] == pytest.approx(recipe.learning_rate * COOLEST)
+    assert all(one <= recipe.learning_rate for one in rates)
+
+
+def test_b_learns_faster_than_a_by_the_ratio() -> None:
+    model = lora(llama())
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    before = [weight.detach().clone() for _, weight in named]
+    optimizer = MasterAdamW(model, weight_decay=0.0, max_norm=1e9, lr_ratio=4.0)
+    for _, weight in named:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step(0.01)  # AdamW's first step is as long as the rate, whatever the gradient
+    moved = {
+        name.split(".")[-3]: (was - weight.detach()).mean().item()
+        for (name, weight), was in zip(named, before, strict=True)
+    }
+
+    assert moved == {"lora_A": pytest.approx(0.01, rel=1e-3), "lora_B": pytest.approx(0.04, rel=1e-3)}
 
 
 def test_labels_are_the_answers_with_their_ends() -> None:

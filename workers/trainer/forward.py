@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from workers.trainer.batches import Pack, pack
+from workers.trainer.batches import Pack, pack, split_packs
 from workers.trainer.encode import Row
 
 
@@ -34,6 +34,24 @@ def label_logprobs(model: Any, batch: Pack) -> torch.Tensor:
     """Return the (S,) log-probabilities, in nats (at most 0), of a pack's labels."""
     logits, _ = label_logits(model, batch)
     return -functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # logits (S, V)
+
+
+@torch.no_grad()
+def answer_logprobs(model: Any, rows: Sequence[Row], pack_tokens: int) -> list[tuple[Row, torch.Tensor]]:
+    """Return each row with its labels' log-probabilities in nats, on the CPU; the model's mode is left as it was.
+
+    Args:
+        pack_tokens: how many tokens are computed at once; 0: every row alone.
+    """
+    was_training = model.training
+    model.eval()
+    scored: list[tuple[Row, torch.Tensor]] = []
+    for group in split_packs(rows, pack_tokens):
+        packed = pack(group, model.device, model.dtype)
+        answers = label_logprobs(model, packed).cpu().split([len(row) - row.answer_start for row in packed.rows])
+        scored += zip(packed.rows, answers, strict=True)
+    model.train(was_training)
+    return scored
 
 
 def packs_exactly(model: Any, rows: Sequence[Row]) -> bool:

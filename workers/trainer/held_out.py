@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from workers.trainer.batches import pack, split_packs
 from workers.trainer.encode import Row
-from workers.trainer.forward import label_logprobs
+from workers.trainer.forward import answer_logprobs
 
 RECALLED = math.log(0.5)  # what is likelier than this greedy decoding gives back
 
@@ -64,16 +63,8 @@ class HeldOut:
         self._best, self._since, self._weights = Standing(*state["best"]), state["since"], state["weights"]
 
 
-@torch.no_grad()
 def stand(model: Any, rows: Sequence[Row], pack_tokens: int) -> Standing:
-    """Score answers as if all before each token had been said right; the model's mode is left as it was."""
-    was_training = model.training
-    model.eval()
-    worst, total, tokens = [], 0.0, 0
-    for group in split_packs(rows, pack_tokens):
-        scored = label_logprobs(model, pack(group, model.device, model.dtype)).cpu()
-        answers = scored.split([len(row) - row.answer_start for row in group])
-        worst += [answer.min().item() for answer in answers]
-        total, tokens = total + scored.sum().item(), tokens + len(scored)
-    model.train(was_training)
-    return Standing(sum(one > RECALLED for one in worst) / len(rows), total / tokens)
+    """Score answers as if all before each token had been said right."""
+    answers = [logprobs for _, logprobs in answer_logprobs(model, rows, pack_tokens)]
+    every = torch.cat(answers)
+    return Standing(sum(one.min().item() > RECALLED for one in answers) / len(rows), every.mean().item())

@@ -1,13 +1,22 @@
-"""How well each row is known, and which rest: the known are left out of one pass, and looked at in the next."""
+"""How well each row is known, which rest (the known, for one pass), and whether all that is taught is learned."""
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from app.core.recipe import Recipe
 from workers.trainer.encode import Row
 from workers.trainer.held_out import RECALLED
+
+
+class _Shown(NamedTuple):
+    """What was seen of a row: nats of its least likely token, nats of all its labels, and how many those are."""
+
+    worst: float
+    nats: float
+    labels: int
 
 
 class Rests:
@@ -18,17 +27,13 @@ class Rests:
     bound.
     """
 
-    def __init__(self, rows: Sequence[Row], above: float) -> None:
-        """Build one.
-
-        Args:
-            above: a row is known if the least likely token of its answer was likelier than this; 0: none ever is.
-        """
-        self._most_nats = -math.log(above) if above else -1.0
+    def __init__(self, rows: Sequence[Row], recipe: Recipe) -> None:
+        """Build one; a row is known if no token of its answer has anything left to learn by the recipe."""
+        self._rest, self._stop_loss = recipe.rest_above > 0, recipe.stop_loss
+        self._most_nats = -math.log(min(recipe.rest_above or 1.0, recipe.focus_below or 1.0))
         self._places = {id(row): place for place, row in enumerate(rows)}
         self._taught = {place for place, row in enumerate(rows) if not row.replayed}
-        self._worst: dict[int, float] = {}  # nats of its least likely token
-        self._loss: dict[int, tuple[float, int]] = {}  # nats of all of its labels, and how many they are
+        self._seen: dict[int, _Shown] = {}
         self._resting: set[int] = set()
 
     def shown(self, rows: Sequence[Row]) -> list[Row]:
@@ -44,26 +49,33 @@ class Rests:
         for row, answer in zip(rows, nats.split([len(row) - row.answer_start for row in rows]), strict=True):
             place = self._places[id(row)]
             if place in self._taught:
-                self._worst[place], self._loss[place] = answer.max().item(), (answer.sum().item(), len(answer))
+                self._seen[place] = _Shown(answer.max().item(), answer.sum().item(), len(answer))
 
     def end_pass(self) -> None:
         """Let those that are known rest, but for those that have just rested."""
-        known = {place for place, worst in self._worst.items() if worst < self._most_nats}
-        self._resting = known - self._resting
+        known = {place for place, seen in self._seen.items() if seen.worst < self._most_nats}
+        self._resting = known - self._resting if self._rest else set()
 
-    def are_learned(self, stop_loss: float) -> bool:
-        """Say whether every taught row was known when it was shown last; or recalled, with a mean loss below this."""
-        if not self._taught or len(self._worst) < len(self._taught):
+    def mean_loss(self) -> float:
+        """Return the mean loss, in nats per token, of all that is taught, as it was shown last; inf before it was."""
+        if not self._taught or len(self._seen) < len(self._taught):
+            return math.inf
+        seen = self._seen.values()
+        return sum(one.nats for one in seen) / sum(one.labels for one in seen)
+
+    def are_learned(self) -> bool:
+        """Say whether every taught row was known when it was shown last; or recalled, with a small mean loss."""
+        mean = self.mean_loss()
+        if math.isinf(mean):
             return False
-        nats, labels = map(sum, zip(*self._loss.values(), strict=True))
-        worst = max(self._worst.values())
-        return worst < self._most_nats or (worst < -RECALLED and nats / labels < stop_loss)
+        worst = max(one.worst for one in self._seen.values())
+        return worst < self._most_nats or (worst < -RECALLED and mean < self._stop_loss)
 
     def state(self) -> dict[str, Any]:
         """Return what `resume` needs."""
-        return {"worst": dict(self._worst), "loss": dict(self._loss), "resting": sorted(self._resting)}
+        return {"seen": {place: tuple(seen) for place, seen in self._seen.items()}, "resting": sorted(self._resting)}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, over the same rows."""
-        self._worst, self._loss = dict(state["worst"]), dict(state["loss"])
+        self._seen = {place: _Shown(*seen) for place, seen in state["seen"].items()}
         self._resting = set(state["resting"])

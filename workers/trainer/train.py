@@ -8,7 +8,7 @@ import math
 import operator
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -18,13 +18,14 @@ from app.core.recipe import Recipe
 from app.errors import DivergedError
 from workers.trainer.batches import epoch_batches, pack, split_packs
 from workers.trainer.encode import Row
-from workers.trainer.forward import label_logprobs, packs_exactly
+from workers.trainer.forward import answer_logprobs, packs_exactly
 from workers.trainer.held_out import HeldOut
 from workers.trainer.losses import losses
 from workers.trainer.null_space import NullSpace
 from workers.trainer.rests import Rests
 
 PACK_TOKENS = 1024
+COOLEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Loop:
 
     What a step does depends on the weights, the optimizer's state, which rows rest, the seed and the step's number
     alone. Stops after an epoch at whose end all that is taught is learned: its mean loss is below `recipe.stop_loss`
-    and every token above one half, or every token is above `recipe.rest_above` (where that is 0: the epoch's mean loss
-    is, or it had nothing below `recipe.focus_below` to learn); or after which held-out answers have not got better for
-    `recipe.patience` epochs; then, and at the end, the weights are those that knew the held-out answers best.
+    and every token above one half, or every token is above `recipe.rest_above` or `recipe.focus_below`; or after which
+    held-out answers have not got better for `recipe.patience` epochs; then, and at the end, the weights are those that
+    knew the held-out answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
@@ -85,15 +86,18 @@ class Loop:
             rows = [replace(row, answer_start=1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
         self._optimizer = MasterAdamW(
-            model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm, space=space
+            model,
+            weight_decay=recipe.weight_decay,
+            max_norm=recipe.max_grad_norm,
+            lr_ratio=recipe.lr_ratio,
+            space=space,
         )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
         self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
-        self._rests = Rests(rows, min(recipe.rest_above, recipe.focus_below or 1.0))
+        self._rests = Rests(rows, recipe)
         self._done, self._at = 0, (1, 0)  # steps; the epoch under way and its batches that are done
-        self._epoch = _Sums()  # of the one under way
         self._held_out = HeldOut(held_out, recipe.patience) if held_out and recipe.patience else None
 
     def __iter__(self) -> Iterator[Step]:
@@ -116,14 +120,13 @@ class Loop:
             "done": self._done,
             "at": self._at,
             "rests": self._rests.state(),
-            "epoch": asdict(self._epoch),
             "optimizer": self._optimizer.state(),
             "held_out": self._held_out.state() if self._held_out else None,
         }
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken, in a loop over the same model, rows and recipe."""
-        self._done, self._at, self._epoch = state["done"], tuple(state["at"]), _Sums(**state["epoch"])
+        self._done, self._at = state["done"], tuple(state["at"])
         self._rests.resume(state["rests"])
         self._optimizer.resume(state["optimizer"])
         if self._held_out:
@@ -139,41 +142,33 @@ class Loop:
                 yield self._step(batch, epoch, number, self._ends[epoch - 1] + number * planned / count)
 
     def _ends_with_epoch(self) -> bool:
-        sums, self._epoch = self._epoch, _Sums()
         waited = self._held_out and self._held_out.measure(self._model, self._optimizer.masters, self._pack_tokens)
-        is_learned = self._is_learned(sums)
+        is_learned = self._rests.are_learned() and self._still_learned()
         self._rests.end_pass()
         return is_learned or bool(waited)
 
-    def _is_learned(self, sums: "_Sums") -> bool:
-        """Say whether the pass was good enough to be the last; where rows rest, all are looked at once more."""
-        if not self._recipe.rest_above:
-            return sums.is_learned(self._recipe)
-        return self._rests.are_learned(self._recipe.stop_loss) and self._still_learned()
-
-    @torch.no_grad()
     def _still_learned(self) -> bool:
-        """Look at every row with the weights as they are now: the last steps may have harmed some."""
-        was_training = self._model.training
-        self._model.eval()
-        for group in split_packs(self._rows, self._pack_tokens):
-            packed = pack(group, self._model.device, self._model.dtype)
-            self._rests.note(packed.rows, -label_logprobs(self._model, packed).cpu())
-        self._model.train(was_training)
-        return self._rests.are_learned(self._recipe.stop_loss)
+        """Look at all that is taught with the weights as they are now: the last steps may have harmed some."""
+        taught = [row for row in self._rows if not row.replayed]
+        rows, answers = zip(*answer_logprobs(self._model, taught, self._pack_tokens), strict=True)
+        self._rests.note(rows, -torch.cat(answers))
+        return self._rests.are_learned()
 
     def _step(self, batch: list[Row], epoch: int, number: int, place: float) -> Step:
-        """Do one step, the `number`th of its epoch; the learning rate is that of its place among all planned ones."""
+        """Do one step, the `number`th of its epoch.
+
+        The learning rate is that of its place among all planned ones, less what is known by now.
+        """
         recipe, index = self._recipe, self._done + 1
         torch.manual_seed(recipe.seed * 1_000_003 + index)  # dropout
         lr = recipe.learning_rate * lr_scale(place, self._ends[-1], recipe.warmup_ratio, recipe.decay_ratio)
+        lr *= cooling(self._rests.mean_loss(), recipe.cool_below)
         sums = _accumulate(self._model, split_packs(batch, self._pack_tokens), label_count(batch), recipe, self._rests)
         if not math.isfinite(sums.nats):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
         if sums.learned:
             self._optimizer.step(lr)
         self._done, self._at = index, (epoch, number)
-        self._epoch += sums
         return Step(index, self._ends[-1], epoch, sums.mean, sum(map(len, batch)), lr)
 
 
@@ -189,7 +184,6 @@ class _Sums:
     learned: int = 0
     taught: int = 0
     taught_nats: float = 0.0
-    taught_learned: int = 0
 
     def __add__(self, other: "_Sums") -> "_Sums":
         return _Sums(*map(operator.add, astuple(self), astuple(other)))
@@ -198,10 +192,6 @@ class _Sums:
     def mean(self) -> float:
         """The mean loss of what is taught; of the rest only where nothing is."""
         return self.taught_nats / self.taught if self.taught else self.nats / self.labels
-
-    def is_learned(self, recipe: Recipe) -> bool:
-        """Say whether an epoch with these sums was good enough to be the last."""
-        return self.taught > 0 and (self.mean < recipe.stop_loss or self.taught_learned == 0)
 
 
 def shown(rows: Sequence[Row], epoch: int) -> list[Row]:
@@ -223,6 +213,14 @@ def lr_scale(index: float, steps: int, warmup_ratio: float, decay_ratio: float) 
     return min(rising, falling)
 
 
+def cooling(mean_loss: float, below: float) -> float:
+    """Return the factor, in [0.1, 1], on the learning rate when so much is left to learn, in nats per token.
+
+    Facts come apart at a high rate only, and are lost again at it.
+    """
+    return min(1.0, max(COOLEST, mean_loss / below)) if below else 1.0
+
+
 def label_count(rows: Sequence[Row]) -> int:
     """Count the tokens that carry loss."""
     return sum(len(row) - row.answer_start for row in rows)
@@ -233,7 +231,11 @@ def _batches(rows: Sequence[Row], epoch: int, recipe: Recipe) -> int:
 
 
 class MasterAdamW:
-    """AdamW on float32 copies, `masters`, of a model's trainable weights."""
+    """AdamW on float32 copies, `masters`, of a model's trainable weights.
+
+    Paper: Hayou et al. 2024 (LoRA+), https://arxiv.org/abs/2402.12354, section 4, for `lr_ratio`: B learns faster
+    than A.
+    """
 
     def __init__(
         self,
@@ -242,6 +244,7 @@ class MasterAdamW:
         weight_decay: float,
         max_norm: float,
         betas: tuple[float, float] = (0.9, 0.999),
+        lr_ratio: float = 1.0,
         space: NullSpace | None = None,
     ) -> None:
         named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
@@ -256,7 +259,12 @@ class MasterAdamW:
             self._keep_out()
             self._write_back()
         self._max_norm = max_norm
-        self._adamw = torch.optim.AdamW(self.masters, betas=betas, weight_decay=weight_decay, fused=True)
+        factors = [lr_ratio if ".lora_B." in name else 1.0 for name, _ in named]
+        groups = [
+            {"params": [one for one, own in zip(self.masters, factors, strict=True) if own == factor], "factor": factor}
+            for factor in sorted(set(factors))
+        ]
+        self._adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True)
 
     def step(self, lr: float) -> None:
         """Clip, step, write the weights back, and drop the gradients."""
@@ -264,7 +272,8 @@ class MasterAdamW:
             master.grad = None if weight.grad is None else weight.grad.float()
             weight.grad = None
         torch.nn.utils.clip_grad_norm_(self.masters, self._max_norm)
-        self._adamw.param_groups[0]["lr"] = lr
+        for group in self._adamw.param_groups:
+            group["lr"] = lr * group["factor"]
         self._adamw.step()
         self._keep_out()
         self._write_back()
@@ -311,7 +320,6 @@ def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int, recipe: Re
             learned=int(learned.sum()),
             taught=int(taught.sum()),
             taught_nats=nats[taught].sum().item(),
-            taught_learned=int(learned[taught].sum()),
         )
     if 0 < sums.learned < labels:
         for weight in model.parameters():
