@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.names import BASE, check_tenant
 from app.errors import StartupError
 
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+
 
 class Settings(BaseSettings):
     """Every setting of every process; each process reads what it needs."""
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
 
     # engine
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"  # of the weights
+    dtype: Dtype = "auto"  # of the weights
     engine_id: str = ""  # stable across restarts; empty: <hostname>-<port>
     engine_host: str = "127.0.0.1"
     engine_port: int = Field(8100, ge=1, le=65535)

@@ -1,10 +1,9 @@
 """The number format of a base model's weights, for whoever loads them: engines and trainers use the same."""
 
-from typing import Literal
-
 import torch
 
-Dtype = Literal["bfloat16", "float16", "float32"]
+from app.settings import Dtype
+
 _NO_BF16 = frozenset({"DEFAULT", "AVX2"})  # of what torch says a CPU can do: its bfloat16 products are a loop there
 
 
@@ -13,9 +12,7 @@ def uses_cuda(device: str) -> bool:
     return device != "cpu" and torch.cuda.is_available()
 
 
-def pick_dtype(
-    dtype: Literal["auto"] | Dtype, *, on_cuda: bool, capability: str = torch.backends.cpu.get_cpu_capability()
-) -> Dtype:
+def pick_dtype(dtype: Dtype, *, on_cuda: bool, capability: str = torch.backends.cpu.get_cpu_capability()) -> Dtype:
     """Return the setting, else bfloat16, or float32 on a CPU that multiplies bfloat16 more slowly.
 
     Args:

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from app.core.capacity import LinearLayers
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
-from workers.dtype import Dtype, pick_dtype, uses_cuda
+from app.settings import Dtype
+from workers.dtype import pick_dtype, uses_cuda
 
 _IN_LAYER = re.compile(r"(?:^|\.)(?P<layer>\d+)\.(?P<path>.+)$")
 _ROUTERS = frozenset({"gate", "router", "shared_expert_gate"})  # of mixtures of experts: never carry a LoRA
@@ -27,7 +28,7 @@ _WANTED: dict[str, Callable[[str], bool]] = {
 }
 
 
-def load_base(model: str, device: str, dtype: Literal["auto"] | Dtype) -> Any:
+def load_base(model: str, device: str, dtype: Dtype) -> Any:
     """Load a base model for training; on CUDA it is spread over the cards there are.
 
     On the CPU, attention is computed the eager way: the fused kernel is slower on packs of a few hundred tokens.

@@ -58,11 +58,11 @@ def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
 class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 
-    What a step does depends on the weights, the optimizer's state, which rows rest, the seed and the step's number
-    alone. Stops after an epoch at whose end all that is taught is learned: its mean loss is below `recipe.stop_loss`
-    and every token above one half, or every token is above `recipe.rest_above` or `recipe.focus_below`; or after which
-    held-out answers have not got better for `recipe.patience` epochs; then, and at the end, the weights are those that
-    knew the held-out answers best.
+    What a step does depends on the weights, the optimizer's state, what was last seen of each row, which rest, the seed
+    and the step's number alone. Stops after an epoch at whose end all that is taught is learned: its mean loss is below
+    `recipe.stop_loss` and every token above one half, or every token is above `recipe.rest_above` or
+    `recipe.focus_below`; or after which held-out answers have not got better for `recipe.patience` epochs; then, and at
+    the end, the weights are those that knew the held-out answers best.
 
     Paper: Hu et al. 2021 (LoRA), https://arxiv.org/abs/2106.09685
     """
