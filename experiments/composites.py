@@ -157,7 +157,7 @@ class Bench:
         return found
 
     def _logprobs(self, model: Any, row: Row) -> tuple[float, ...]:
-        return tuple(label_logprobs(model, pack([row], model.device, model.dtype)).tolist())
+        return tuple(label_logprobs(model, pack([row], model.device)).tolist())
 
     @torch.no_grad()
     def _answer(self, model: Any, question: str) -> str:

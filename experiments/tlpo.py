@@ -81,7 +81,7 @@ def nats(bench: Bench, model: Any, texts: Sequence[str]) -> float:
     for text in texts:
         ids = bench.tokenizer(text, add_special_tokens=False)["input_ids"]
         row = Row((bench.tokenizer.bos_token_id or bench.ends[0], *ids), 1)
-        scored.append(-label_logprobs(model, pack([row], model.device, model.dtype)))
+        scored.append(-label_logprobs(model, pack([row], model.device)))
     return float(torch.cat(scored).mean())
 
 

@@ -4,7 +4,7 @@ import random
 
 import torch
 
-from workers.trainer.batches import epoch_batches, pack, split_packs
+from workers.trainer.batches import epoch_batches, mask, pack, split_packs
 from workers.trainer.encode import Row
 
 CPU = torch.device("cpu")
@@ -12,31 +12,31 @@ ROWS = [Row((5, 6, 7, 10, 11), 4), Row((5, 6, 8, 9, 12, 13), 4)]
 
 
 def test_a_shared_prefix_is_laid_out_once() -> None:
-    packed = pack(ROWS, CPU, torch.float32)
+    packed = pack(ROWS, CPU)
 
     assert packed.input_ids.tolist() == [[5, 6, 7, 10, 11, 8, 9, 12, 13]]
     assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3, 4, 5]]
 
 
 def test_every_label_is_predicted_by_the_token_before_it_in_its_own_row() -> None:
-    packed = pack(ROWS, CPU, torch.float32)
+    packed = pack(ROWS, CPU)
 
     assert packed.labels.tolist() == [11, 12, 13]
     assert packed.input_ids[0, packed.predict].tolist() == [10, 9, 12]
 
 
 def test_rows_with_the_same_prompt_each_predict_their_own_answer() -> None:
-    packed = pack([Row((5, 6, 7), 2), Row((5, 6, 8), 2)], CPU, torch.float32)
+    packed = pack([Row((5, 6, 7), 2), Row((5, 6, 8), 2)], CPU)
 
     assert packed.input_ids.tolist() == [[5, 6, 7, 6, 8]]
     assert packed.predict.tolist() == [1, 3]
 
 
 def test_a_token_sees_the_prefix_and_its_own_row_only() -> None:
-    packed = pack(ROWS, CPU, torch.float32)
-    assert packed.mask is not None
+    packed = pack(ROWS, CPU)
+    assert packed.segments is not None
 
-    sees = [(row == 0).nonzero().flatten().tolist() for row in packed.mask[0, 0]]
+    sees = [(row == 0).nonzero().flatten().tolist() for row in mask(packed.segments, torch.float32)[0, 0]]
 
     first = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
     second = [[0, 1, 5], [0, 1, 5, 6], [0, 1, 5, 6, 7], [0, 1, 5, 6, 7, 8]]
@@ -44,10 +44,10 @@ def test_a_token_sees_the_prefix_and_its_own_row_only() -> None:
 
 
 def test_passages_and_chats_keep_prefixes_of_their_own() -> None:
-    packed = pack([Row((20, 21), 1), ROWS[0], Row((22, 23), 1), ROWS[1]], CPU, torch.float32)
-    assert packed.mask is not None
+    packed = pack([Row((20, 21), 1), ROWS[0], Row((22, 23), 1), ROWS[1]], CPU)
+    assert packed.segments is not None
 
-    sees = [(row == 0).nonzero().flatten().tolist() for row in packed.mask[0, 0]]
+    sees = [(row == 0).nonzero().flatten().tolist() for row in mask(packed.segments, torch.float32)[0, 0]]
 
     assert packed.input_ids.tolist() == [[5, 6, 7, 10, 11, 8, 9, 12, 13, 20, 21, 22, 23]]
     assert packed.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3, 4, 5, 0, 1, 0, 1]]

@@ -37,7 +37,7 @@ def lora(recipe: Recipe = RECIPE) -> Any:
 def test_a_standing_is_the_share_recalled_whole_and_the_mean_log_probability() -> None:
     model = lora()
     list(train(model, ROWS[:2], replace(RECIPE, patience=0, epochs=60)))
-    alone = [label_logprobs(model, pack([row], CPU, torch.float32)) for row in ROWS]
+    alone = [label_logprobs(model, pack([row], CPU)) for row in ROWS]
     standing = stand(model, ROWS, 1024)
 
     assert standing.recalled == sum(bool((one > math.log(0.5)).all()) for one in alone) / 4

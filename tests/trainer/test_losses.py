@@ -51,14 +51,14 @@ def weights(model: Any) -> list[torch.Tensor]:
 
 def gradient_of(rows: list[Row], recipe: Recipe = RECIPE) -> list[torch.Tensor]:
     model = lora()
-    losses(model, pack(rows, CPU, torch.float32), recipe).descend.sum().backward()
+    losses(model, pack(rows, CPU), recipe).descend.sum().backward()
     return gradients(model)
 
 
 def with_own_target(model: Any, row: Row, *, hidden: bool = True) -> Row:
     """Let a model be its own teacher on a row."""
     with torch.no_grad():
-        logits, states = label_logits(model, pack([row], CPU, torch.float32), hidden=hidden)
+        logits, states = label_logits(model, pack([row], CPU), hidden=hidden)
     return replace(row, target=read(logits, torch.arange(row.answer_start, len(row)), states))
 
 
@@ -67,7 +67,7 @@ def with_own_target(model: Any, row: Row, *, hidden: bool = True) -> Row:
 def test_the_gradient_is_that_of_the_plain_loop(build: Callable[[], Any], loss_on: str) -> None:
     rows = [replace(row, answer_start=1) for row in ROWS] if loss_on == "all" else ROWS
     fast, plain = lora(build), lora(build)
-    scored = losses(fast, pack(rows, CPU, torch.float32), RECIPE)
+    scored = losses(fast, pack(rows, CPU), RECIPE)
     scored.descend.mean().backward()
     loss = reference.batch_loss(plain, ROWS, loss_on)
     loss.backward()
@@ -102,7 +102,7 @@ def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient() -> None:
     recipe = replace(RECIPE, distillation=1.0)
     model = lora()
     rows = [with_own_target(model, row, hidden=False) for row in ROWS]
-    scored = losses(model, pack(rows, CPU, torch.float32), recipe)
+    scored = losses(model, pack(rows, CPU), recipe)
     scored.descend.sum().backward()
 
     assert scored.descend.abs().max().item() < 1e-4
@@ -114,12 +114,12 @@ def test_hidden_states_that_are_the_teachers_add_nothing() -> None:
     recipe = replace(RECIPE, distillation=1.0, hidden_weight=1.0)
     model, other = lora(), lora(gemma)
     row = with_own_target(model, ROWS[0])
-    same, apart = (losses(one, pack([row], CPU, torch.float32), recipe).descend for one in (model, other))
+    same, apart = (losses(one, pack([row], CPU), recipe).descend for one in (model, other))
     same.sum().backward()
 
     assert same.abs().max().item() < 1e-4
     assert max(one.abs().max().item() for one in gradients(model)) < 1e-3
-    kl_alone = losses(other, pack([row], CPU, torch.float32), replace(recipe, hidden_weight=0.0)).descend
+    kl_alone = losses(other, pack([row], CPU), replace(recipe, hidden_weight=0.0)).descend
     assert (apart > kl_alone + 0.1).all()
 
 
@@ -127,7 +127,7 @@ def test_labels_without_a_target_are_learned_from_the_label_beside_those_with_on
     recipe = replace(RECIPE, distillation=1.0)
     model = lora()
     taught = with_own_target(model, ROWS[0], hidden=False)
-    packed = pack([ROWS[1], taught], CPU, torch.float32)
+    packed = pack([ROWS[1], taught], CPU)
     scored = losses(model, packed, recipe)
 
     assert packed.target is not None
@@ -141,7 +141,7 @@ def test_targets_stay_with_their_answers_when_the_prompt_is_learned_as_well() ->
     recipe = replace(RECIPE, distillation=1.0)
     model = lora()
     row = replace(with_own_target(model, ROWS[0], hidden=False), answer_start=1)
-    scored = losses(model, pack([ROWS[1], row], CPU, torch.float32), recipe)
+    scored = losses(model, pack([ROWS[1], row], CPU), recipe)
     answer = len(ROWS[0]) - ROWS[0].answer_start
 
     assert len(scored.descend) > 2 * answer
@@ -152,19 +152,16 @@ def test_targets_stay_with_their_answers_when_the_prompt_is_learned_as_well() ->
 def test_half_a_teacher_gives_half_of_each_loss() -> None:
     model, teacher = lora(), lora(recipe=replace(RECIPE, rank=2))
     row = with_own_target(teacher, ROWS[0], hidden=False)
-    parts = [
-        losses(model, pack([row], CPU, torch.float32), replace(RECIPE, distillation=share)).descend
-        for share in (0.0, 0.5, 1.0)
-    ]
+    parts = [losses(model, pack([row], CPU), replace(RECIPE, distillation=share)).descend for share in (0.0, 0.5, 1.0)]
 
     assert torch.allclose(parts[1], (parts[0] + parts[2]) / 2, atol=1e-5)
     assert (parts[2] > 0).all()
 
 
 def test_what_is_likely_enough_has_no_gradient_and_the_rest_has_its_own() -> None:
-    nats = losses(lora(), pack(ROWS, CPU, torch.float32), RECIPE).nats
+    nats = losses(lora(), pack(ROWS, CPU), RECIPE).nats
     threshold = math.exp(-nats.median().item())
-    scored = losses(lora(), pack(ROWS, CPU, torch.float32), replace(RECIPE, focus_below=threshold))
+    scored = losses(lora(), pack(ROWS, CPU), replace(RECIPE, focus_below=threshold))
 
     assert scored.learned.tolist() == (nats > nats.median()).tolist()
     assert 0 < int(scored.learned.sum()) < len(nats)
@@ -179,17 +176,17 @@ def test_a_batch_that_is_likely_enough_has_no_gradient_at_all() -> None:
 
 def test_what_is_replayed_is_learned_however_likely() -> None:
     rows = [ROWS[0], replace(ROWS[1], replayed=True)]
-    scored = losses(lora(), pack(rows, CPU, torch.float32), replace(RECIPE, focus_below=1e-30))
+    scored = losses(lora(), pack(rows, CPU), replace(RECIPE, focus_below=1e-30))
 
     assert int(scored.learned.sum()) == len(ROWS[1]) - ROWS[1].answer_start
 
 
 def test_the_step_is_as_long_as_if_only_what_is_learned_were_there() -> None:
-    nats = losses(lora(), pack(ROWS, CPU, torch.float32), RECIPE).nats
+    nats = losses(lora(), pack(ROWS, CPU), RECIPE).nats
     recipe = replace(RECIPE, batch_size=len(ROWS), max_grad_norm=1000.0, focus_below=math.exp(-nats.median().item()))
     focused, plain = lora(), lora()
     step = next(iter(Loop(focused, ROWS, recipe)))
-    scored = losses(plain, pack(ROWS, CPU, torch.float32), recipe)
+    scored = losses(plain, pack(ROWS, CPU), recipe)
     (scored.descend.sum() / scored.learned.sum()).backward()
     optimizer = torch.optim.AdamW(
         [one for one in plain.parameters() if one.requires_grad], lr=step.lr, weight_decay=0.0
@@ -205,7 +202,7 @@ def test_training_with_a_focus_ends_when_everything_is_likely_enough() -> None:
     recipe = replace(RECIPE, focus_below=0.5, epochs=200)
     model = lora()
     steps = list(train(model, ROWS[:2], recipe))
-    nats = losses(model, pack(ROWS[:2], CPU, torch.float32), recipe).nats
+    nats = losses(model, pack(ROWS[:2], CPU), recipe).nats
 
     assert steps[-1].index < steps[-1].steps
     assert nats.max().item() < math.log(2)

@@ -43,9 +43,9 @@ def read_by(model: Any, space: NullSpace) -> float:
 def moved(model: Any, rows: list[Row]) -> float:
     """Return how far, in nats, the LoRA moves what is said of rows."""
     with torch.no_grad():
-        now = label_logits(model, pack(rows, model.device, model.dtype))[0].log_softmax(-1)
+        now = label_logits(model, pack(rows, model.device))[0].log_softmax(-1)
         with model.disable_adapter():
-            was = label_logits(model, pack(rows, model.device, model.dtype))[0].log_softmax(-1)
+            was = label_logits(model, pack(rows, model.device))[0].log_softmax(-1)
     return float((was.exp() * (was - now)).sum(-1).mean())
 
 

@@ -145,7 +145,7 @@ def test_what_is_replayed_stays_as_likely_as_the_base_model_finds_it() -> None:
         assert targets[1] is not None
         taught = [rows[0], replace(rows[1], target=targets[1] if with_teacher else None)]
         list(train(model, taught, recipe))
-        logits, _ = label_logits(model, pack([rows[1]], model.device, model.dtype))
+        logits, _ = label_logits(model, pack([rows[1]], model.device))
         placed = replace(targets[1], at=targets[1].at - rows[1].answer_start)
         return float(divergence(logits.detach(), placed).mean())
 

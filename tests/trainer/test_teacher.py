@@ -60,7 +60,7 @@ def taught(model: Any, recipe: Recipe = RECIPE) -> list[Row]:
 @torch.no_grad()
 def apart(model: Any, row: Row) -> tuple[float, float]:
     """Return how far a student is from its target, in nats and in hidden states."""
-    logits, hidden = label_logits(model, pack([row], CPU, torch.float32), hidden=True)
+    logits, hidden = label_logits(model, pack([row], CPU), hidden=True)
     assert row.target is not None
     assert hidden is not None
     states = distance(hidden, row.target).mean().item() if row.target.hidden is not None else 0.0
@@ -98,7 +98,7 @@ def test_the_teacher_is_the_base_model_whatever_the_adapter(build: Any) -> None:
     after = ask_teacher(model, rows(), RECIPE)
     row = rows()[0]
     seen = Row(row.teacher_prompt + row.input_ids[row.answer_start :], len(row.teacher_prompt))
-    logits, _ = label_logits(lora(build), pack([seen], CPU, torch.float32))
+    logits, _ = label_logits(lora(build), pack([seen], CPU))
 
     for one, other in zip(before[:2], after[:2], strict=True):
         assert isinstance(one, Target)

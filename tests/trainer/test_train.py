@@ -73,7 +73,7 @@ def moved(model: Any) -> Any:
 def test_the_loss_equals_the_naive_masked_cross_entropy(build: Callable[[], Any]) -> None:
     model = moved(lora(build()))
 
-    packed = -label_logprobs(model, pack(ROWS, CPU, torch.float32)).mean().item()
+    packed = -label_logprobs(model, pack(ROWS, CPU)).mean().item()
 
     assert packed == pytest.approx(naive_loss(model, ROWS), abs=1e-5)
     assert packs_exactly(model, ROWS)
@@ -86,7 +86,7 @@ def test_gradients_through_a_shared_prefix_equal_those_of_separate_rows() -> Non
     for groups in ([ROWS], [[row] for row in ROWS]):
         model.zero_grad()
         for group in groups:
-            label_logprobs(model, pack(group, CPU, torch.float32)).sum().backward()
+            label_logprobs(model, pack(group, CPU)).sum().backward()
         gradients.append(weight.grad.clone())
 
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)

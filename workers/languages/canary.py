@@ -43,7 +43,7 @@ def _scored(model: Any, group: Group) -> list[Canary]:
 
 def _logprobs(model: Any, group: Group) -> list[float]:
     row = Row((*group.prefix, group.candidates[0]), len(group.prefix))
-    logits, _ = label_logits(model, pack([row], model.device, model.dtype))
+    logits, _ = label_logits(model, pack([row], model.device))
     found: list[float] = logits[0].float().log_softmax(-1)[list(group.candidates)].tolist()
     return found
 

@@ -71,7 +71,7 @@ class TorchPolicy:
     def _next(self, prefixes: Sequence[Ids]) -> list[Ids]:
         found = []
         for prefix in prefixes:
-            row = pack([Row((*prefix, 0), len(prefix))], self._model.device, self._model.dtype)
+            row = pack([Row((*prefix, 0), len(prefix))], self._model.device)
             scores = label_logits(self._model, row)[0][0].float()  # (V,)
             if self._recipe.choose == "sampled":  # without replacement: Gumbel noise and the top
                 scores = scores - torch.empty_like(scores).exponential_().log()

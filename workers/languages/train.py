@@ -182,7 +182,7 @@ class GuardLoop:
         """Yield (g, V) log-probabilities at the confusion points of some groups after others, and which they are."""
         rows = [_row(group) for group in batch]
         for at in _packs(rows, self._pack_tokens):
-            logits, _ = label_logits(self._model, pack(rows[at], self._model.device, self._model.dtype))
+            logits, _ = label_logits(self._model, pack(rows[at], self._model.device))
             yield at, logits.float().log_softmax(-1)
 
 

@@ -23,17 +23,17 @@ class Pack:
     Attributes:
         input_ids: (1, T) token ids.
         position_ids: (1, T) positions of the tokens in their own rows.
-        mask: (1, 1, T, T), added to attention scores, 0 or the dtype's minimum; None: plainly causal.
+        segments: (2, T) of each token the segment it is in and the one that segment continues; None: plainly causal.
         predict: (S,) indices into T of the tokens that predict a label; on the CPU, which indexes any device's tensors.
         labels: (S,) token ids.
-        taught: (S,) whether a label is the documents', not replayed; on the CPU.
+        taught: (S,) whether a label is the documents', not replayed.
         rows: what was packed, in the order of the labels.
         target: what a teacher says of some of the labels; None where it says nothing.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
-    mask: torch.Tensor | None
+    segments: torch.Tensor | None
     predict: torch.Tensor
     labels: torch.Tensor
     taught: torch.Tensor
@@ -62,8 +62,8 @@ def split_packs(rows: Sequence[Row], pack_tokens: int) -> Iterator[list[Row]]:
         yield group
 
 
-def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
-    """Lay rows out, each kind (chats, passages) behind its longest shared prefix. One row alone needs no mask."""
+def pack(rows: Sequence[Row], device: torch.device) -> Pack:
+    """Lay rows out, each kind (chats, passages) behind its longest shared prefix. One row alone is plainly causal."""
     draft = _Draft()
     for is_chat in (True, False):
         kind = [row for row in rows if (row.answer_start > 1) == is_chat]
@@ -72,10 +72,10 @@ def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype) -> Pack:
     return Pack(
         input_ids=torch.tensor([draft.ids], device=device),
         position_ids=torch.tensor([draft.positions], device=device),
-        mask=_mask(draft, dtype).to(device) if len(rows) > 1 else None,
+        segments=torch.tensor([draft.segments, draft.continues], device=device) if len(rows) > 1 else None,
         predict=torch.tensor(draft.predict),
         labels=torch.tensor(draft.labels, device=device),
-        taught=torch.tensor(draft.taught),
+        taught=torch.tensor(draft.taught, device=device),
         rows=tuple(draft.rows),
         target=join(draft.targets, draft.targets_at).to(device) if draft.targets else None,
     )
@@ -128,9 +128,16 @@ def _shared_prefix(rows: Sequence[Row]) -> int:
     return next((i for i in range(limit) if any(row.input_ids[i] != first[i] for row in rows)), limit)
 
 
-def _mask(draft: _Draft, dtype: torch.dtype) -> torch.Tensor:
-    """Let each token see, of what is before it, its own segment and the one that segment continues."""
-    segment, continues = torch.tensor(draft.segments), torch.tensor(draft.continues)  # (T,) each
-    sees = (segment[None] == segment[:, None]) | (segment[None] == continues[:, None])  # (T, T): row sees column
-    mask = torch.full(sees.shape, torch.finfo(dtype).min, dtype=dtype)
-    return mask.masked_fill_(sees.tril(), 0.0)[None, None]
+def mask(segments: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Let each token see, of what is before it, its own segment and the one that segment continues.
+
+    Args:
+        segments: (2, T), of a pack.
+
+    Returns:
+        (1, 1, T, T), added to attention scores, 0 or the dtype's minimum.
+    """
+    own, continues = segments  # (T,) each
+    sees = (own[None] == own[:, None]) | (own[None] == continues[:, None])  # (T, T): row sees column
+    scores = torch.full(sees.shape, torch.finfo(dtype).min, dtype=dtype, device=segments.device)
+    return scores.masked_fill_(sees.tril(), 0.0)[None, None]

@@ -125,7 +125,7 @@ def count_recalled(model: Any, rows: Sequence[Row]) -> int:
     model.eval()
     right = 0
     for row in rows:
-        one = pack([row], model.device, model.dtype)
+        one = pack([row], model.device)
         logits = model(input_ids=one.input_ids, use_cache=False).logits[0, one.predict]  # (S, V)
         right += bool((logits.argmax(-1) == one.labels.to(logits.device)).all())
     return right

@@ -47,4 +47,4 @@ def _score(model: Any, row: Row) -> Canary:
 
 @torch.no_grad()
 def _logprobs(model: Any, row: Row) -> tuple[float, ...]:
-    return tuple(label_logprobs(model, pack([row], model.device, model.dtype)).tolist())
+    return tuple(label_logprobs(model, pack([row], model.device)).tolist())

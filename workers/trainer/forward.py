@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from workers.trainer.batches import Pack, pack, split_packs
+from workers.trainer.batches import Pack, mask, pack, split_packs
 from workers.trainer.encode import Row
 
 
@@ -18,8 +18,9 @@ def label_logits(model: Any, batch: Pack, *, hidden: bool = False) -> tuple[torc
     The model's own forward makes the logits, so scaling and soft caps are applied, at the labels' places only where
     it can do that. The hidden states are those after each of the L numbered layers.
     """
-    wanted: dict[str, Any] = {"attention_mask": batch.mask, "position_ids": batch.position_ids}
-    wanted = {name: value for name, value in wanted.items() if batch.mask is not None}
+    wanted: dict[str, Any] = {}
+    if batch.segments is not None:
+        wanted = {"attention_mask": mask(batch.segments, model.dtype), "position_ids": batch.position_ids}
     if hidden:
         wanted["output_hidden_states"] = True
     keeps = _accepts(model, "logits_to_keep")
@@ -47,7 +48,7 @@ def answer_logprobs(model: Any, rows: Sequence[Row], pack_tokens: int) -> list[t
     model.eval()
     scored: list[tuple[Row, torch.Tensor]] = []
     for group in split_packs(rows, pack_tokens):
-        packed = pack(group, model.device, model.dtype)
+        packed = pack(group, model.device)
         answers = label_logprobs(model, packed).cpu().split([len(row) - row.answer_start for row in packed.rows])
         scored += zip(packed.rows, answers, strict=True)
     model.train(was_training)
@@ -67,8 +68,8 @@ def packs_exactly(model: Any, rows: Sequence[Row]) -> bool:
         return False
     probe = sorted(rows, key=len)[:2]
     with torch.no_grad():
-        packed = label_logprobs(model, pack(probe, model.device, model.dtype))
-        alone = torch.cat([label_logprobs(model, pack([row], model.device, model.dtype)) for row in probe])
+        packed = label_logprobs(model, pack(probe, model.device))
+        alone = torch.cat([label_logprobs(model, pack([row], model.device)) for row in probe])
     return bool((packed - alone).abs().mean() < 0.1)  # bf16 noise is below 0.03
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from app.core.recipe import Recipe
 from workers.trainer.batches import Pack
 from workers.trainer.forward import label_logits
-from workers.trainer.targets import distance, divergence
+from workers.trainer.targets import Target, distance, divergence
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Losses:
 
     Attributes:
         descend: (S,) what the gradient is of; 0 where nothing is learned.
-        nats: (S,) negative log-probabilities, detached, on the CPU; the same whatever is descended.
-        learned: (S,) whether a label has a gradient, on the CPU.
+        nats: (S,) negative log-probabilities, detached; the same whatever is descended.
+        learned: (S,) whether a label has a gradient.
     """
 
     descend: torch.Tensor
@@ -37,23 +37,26 @@ def losses(model: Any, batch: Pack, recipe: Recipe) -> Losses:
     hidden = batch.target is not None and batch.target.hidden is not None
     logits, states = label_logits(model, batch, hidden=hidden)
     descend = functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # (S,)
-    nats = descend.detach().cpu()
+    nats, taught = descend.detach(), batch.taught.to(logits.device)
     if batch.target is not None:
-        descend = _taught(descend, logits, states, batch, recipe)
+        descend = _taught(descend, logits, states, batch.target.to(logits.device), taught=taught, recipe=recipe)
     if not recipe.focus_below:
-        return Losses(descend, nats, torch.ones_like(batch.taught))
-    learned = (nats > -math.log(recipe.focus_below)) | ~batch.taught
-    return Losses(torch.where(learned.to(descend.device), descend, 0.0), nats, learned)
+        return Losses(descend, nats, torch.ones_like(taught))
+    learned = (nats > -math.log(recipe.focus_below)) | ~taught
+    return Losses(torch.where(learned, descend, 0.0), nats, learned)
 
 
 def _taught(
-    nats: torch.Tensor, logits: torch.Tensor, states: torch.Tensor | None, batch: Pack, recipe: Recipe
+    nats: torch.Tensor,
+    logits: torch.Tensor,
+    states: torch.Tensor | None,
+    target: Target,
+    *,
+    taught: torch.Tensor,
+    recipe: Recipe,
 ) -> torch.Tensor:
     """Mix a teacher's loss into the (S,) labels' own where the teacher has one; it is all that replayed ones learn."""
-    assert batch.target is not None
-    target = batch.target
-    taught = batch.taught[target.at.cpu()].to(nats.device)
-    share = torch.where(taught, recipe.distillation, 1.0)  # (M,)
+    share = torch.where(taught[target.at], recipe.distillation, 1.0)  # (M,)
     change = share * (divergence(logits[target.at], target) - nats[target.at])  # (M,)
     if states is not None:
         change = change + recipe.hidden_weight * distance(states[target.at], target)

@@ -115,7 +115,7 @@ def _covariances(
         with torch.no_grad(), model.disable_adapter():
             read = 0
             for group in split_packs(rows, together):
-                label_logits(model, pack(group, model.device, model.dtype))
+                label_logits(model, pack(group, model.device))
                 read += len(group)
                 if on_read:
                     on_read(read, len(rows))

@@ -93,7 +93,7 @@ def _common(row: Row, other: Row) -> int:
 
 
 def _ask(model: Any, rows: Sequence[Row], *, with_hidden: bool) -> list[Target]:
-    logits, hidden = label_logits(model, pack(rows, model.device, model.dtype), hidden=with_hidden)
+    logits, hidden = label_logits(model, pack(rows, model.device), hidden=with_hidden)
     lengths = [len(row) - row.answer_start for row in rows]
     parts = hidden.split(lengths) if hidden is not None else [None] * len(rows)
     return [read(own, torch.arange(len(own)), states) for own, states in zip(logits.split(lengths), parts, strict=True)]

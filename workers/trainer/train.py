@@ -16,11 +16,11 @@ import torch
 
 from app.core.recipe import Recipe
 from app.errors import DivergedError
-from workers.trainer.batches import epoch_batches, pack, split_packs
+from workers.trainer.backward import Backward, backward_of
+from workers.trainer.batches import Pack, epoch_batches, pack, split_packs
 from workers.trainer.encode import Row
 from workers.trainer.forward import answer_logprobs, packs_exactly
 from workers.trainer.held_out import HeldOut
-from workers.trainer.losses import losses
 from workers.trainer.null_space import NullSpace
 from workers.trainer.rests import Rests
 
@@ -93,6 +93,7 @@ class Loop:
             space=space,
         )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
+        self._backward = backward_of(model, recipe, packs=self._pack_tokens > 0)
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
         self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
@@ -163,11 +164,12 @@ class Loop:
         torch.manual_seed(recipe.seed * 1_000_003 + index)  # dropout
         lr = recipe.learning_rate * lr_scale(place, self._ends[-1], recipe.warmup_ratio, recipe.decay_ratio)
         lr *= cooling(self._rests.mean_loss(), recipe.cool_below)
-        sums = _accumulate(self._model, split_packs(batch, self._pack_tokens), label_count(batch), recipe, self._rests)
+        packs = [pack(group, self._model.device) for group in split_packs(batch, self._pack_tokens)]
+        sums = _accumulate(self._backward, packs, label_count(batch), self._rests)
         if not math.isfinite(sums.nats):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
         if sums.learned:
-            self._optimizer.step(lr)
+            self._optimizer.step(lr, scale=sums.labels / sums.learned)
         self._done, self._at = index, (epoch, number)
         return Step(index, self._ends[-1], epoch, sums.mean, sum(map(len, batch)), lr)
 
@@ -250,11 +252,9 @@ class MasterAdamW:
         named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
         self._weights = [weight for _, weight in named]
         self.masters = [weight.detach().float().clone() for weight in self._weights]
-        self._kept_out = [
-            (master, space[layer].to(master.device))
-            for (name, _), master in zip(named, self.masters, strict=True)
-            if space is not None and (layer := name.partition(".lora_A.")[0]) in space and ".lora_A." in name
-        ]
+        for weight, master in zip(self._weights, self.masters, strict=True):  # kept for good: graphs write into them
+            weight.grad, master.grad = torch.zeros_like(weight), torch.zeros_like(master)
+        self._kept_out = _by_directions(dict(zip([name for name, _ in named], self.masters, strict=True)), space or {})
         if self._kept_out:
             self._keep_out()
             self._write_back()
@@ -266,11 +266,14 @@ class MasterAdamW:
         ]
         self._adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True)
 
-    def step(self, lr: float) -> None:
-        """Clip, step, write the weights back, and drop the gradients."""
-        for weight, master in zip(self._weights, self.masters, strict=True):
-            master.grad = None if weight.grad is None else weight.grad.float()
-            weight.grad = None
+    def step(self, lr: float, *, scale: float = 1.0) -> None:
+        """Clip what the weights' gradients are times `scale`, step, write the weights back, and begin from 0 again."""
+        gradients = [weight.grad for weight in self._weights]
+        scaled = [master.grad for master in self.masters]
+        torch._foreach_copy_(scaled, gradients)
+        torch._foreach_zero_(gradients)
+        if scale != 1.0:
+            torch._foreach_mul_(scaled, scale)
         torch.nn.utils.clip_grad_norm_(self.masters, self._max_norm)
         for group in self._adamw.param_groups:
             group["lr"] = lr * group["factor"]
@@ -289,40 +292,42 @@ class MasterAdamW:
 
     def put(self, weights: Sequence[torch.Tensor]) -> None:
         """Go on from these float32 weights."""
-        with torch.no_grad():
-            for master, one in zip(self.masters, weights, strict=True):
-                master.copy_(one)
+        torch._foreach_copy_(self.masters, list(weights))
         self._write_back()
 
-    @torch.no_grad()
     def _keep_out(self) -> None:
-        for master, directions in self._kept_out:  # (rank, in_features), (in_features, K)
-            master.sub_((master @ directions) @ directions.T)
+        for masters, directions in self._kept_out:
+            stacked = torch.stack(masters)
+            torch._foreach_sub_(masters, list(((stacked @ directions) @ directions.mT).unbind()))
 
+    @torch.no_grad()
     def _write_back(self) -> None:
-        with torch.no_grad():
-            for weight, master in zip(self._weights, self.masters, strict=True):
-                weight.copy_(master)
+        torch._foreach_copy_(self._weights, self.masters)
 
 
-def _accumulate(model: Any, groups: Iterator[list[Row]], labels: int, recipe: Recipe, rests: Rests) -> _Sums:
-    """Add up the gradients of the mean loss over those of `labels` tokens that are learned; note who is known."""
+def _by_directions(masters: dict[str, torch.Tensor], space: NullSpace) -> list[tuple[list[torch.Tensor], torch.Tensor]]:
+    """Return A's of one shape, (rank, in_features) each, beside their (L, in_features, K) directions."""
+    found: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+    for name, master in masters.items():
+        layer, is_a, _ = name.partition(".lora_A.")
+        if is_a and layer in space:
+            directions = space[layer].to(master.device)
+            found.setdefault((master.device, master.shape, directions.shape), []).append((master, directions))
+    return [([one for one, _ in pairs], torch.stack([each for _, each in pairs])) for pairs in found.values()]
+
+
+def _accumulate(backward: Backward, packs: Sequence[Pack], labels: int, rests: Rests) -> _Sums:
+    """Add up the gradients of the loss of `labels` tokens, over their number; note who is known."""
     sums = _Sums()
-    for group in groups:
-        packed = pack(group, model.device, model.dtype)
-        scored = losses(model, packed, recipe)
-        (scored.descend.sum() / labels).backward()
-        nats, learned, taught = scored.nats, scored.learned, packed.taught
+    for packed in packs:
+        scored = backward(packed, labels)
+        nats, taught = scored.nats.cpu(), packed.taught.cpu()
         rests.note(packed.rows, nats)
         sums += _Sums(
             labels=len(nats),
             nats=nats.sum().item(),
-            learned=int(learned.sum()),
+            learned=int(scored.learned.sum()),
             taught=int(taught.sum()),
             taught_nats=nats[taught].sum().item(),
         )
-    if 0 < sums.learned < labels:
-        for weight in model.parameters():
-            if weight.grad is not None:
-                weight.grad *= labels / sums.learned
     return sums
