@@ -22,7 +22,7 @@ NOWHERE = torch.iinfo(torch.long).min  # the segment of padding
 
 
 class Scored(NamedTuple):
-    """Of a pack's S labels: (S,) negative log-probabilities in nats, detached, and (S,) whether they have a gradient."""
+    """Of a pack's labels: (S,) negative log-probabilities in nats, detached, and (S,) whether they have a gradient."""
 
     nats: torch.Tensor
     learned: torch.Tensor

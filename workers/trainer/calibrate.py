@@ -31,14 +31,15 @@ from app.stores.bases import BaseStore
 from app.stores.redis import connect
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
-from workers.trainer.batches import pack
+from workers.trainer.batches import pack, split_packs
 from workers.trainer.describe import describe_base
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.fit import fit_law
+from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import null_space
 from workers.trainer.phonebook import phone_book
-from workers.trainer.train import Loop, Step
+from workers.trainer.train import PACK_TOKENS, Loop, Step
 
 TELL_S = 0.5
 SURE = 0.1  # a recall that the law tells within so much need not be measured
@@ -123,12 +124,13 @@ def _book(rank: int, facts: int) -> tuple[Pair, ...]:
 def count_recalled(model: Any, rows: Sequence[Row]) -> int:
     """Count the rows whose every answer token, the end included, is the likeliest: greedy decoding says just these."""
     model.eval()
-    right = 0
-    for row in rows:
-        one = pack([row], model.device)
-        logits = model(input_ids=one.input_ids, use_cache=False).logits[0, one.predict]  # (S, V)
-        right += bool((logits.argmax(-1) == one.labels.to(logits.device)).all())
-    return right
+    recalled = 0
+    for group in split_packs(rows, PACK_TOKENS if packs_exactly(model, rows) else 0):
+        packed = pack(group, model.device)
+        logits, _ = label_logits(model, packed)  # (S, V)
+        right = logits.argmax(-1) == packed.labels.to(logits.device)
+        recalled += sum(bool(one.all()) for one in right.split([len(row) - row.answer_start for row in packed.rows]))
+    return recalled
 
 
 async def calibrate(settings: Settings, bases: BaseStore, sweep: Sweep) -> AsyncIterator[Told]:
