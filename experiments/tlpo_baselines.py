@@ -94,6 +94,8 @@ def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
         min_steps=1,
         batch_size=recipe.points_per_step,
         learning_rate=recipe.learning_rate,
+        lr_ratio=1.0,  # as in a guard's own training
+        cool_below=0.0,
         weight_decay=recipe.weight_decay,
         stop_loss=0.0,
         seed=recipe.seed,
