@@ -40,6 +40,11 @@ class Pack:
     rows: tuple[Row, ...]
     target: Target | None = None
 
+    def by_row(self, of_labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Split what is (S,) of the labels into what is each row's own."""
+        own: tuple[torch.Tensor, ...] = of_labels.split([len(row) - row.answer_start for row in self.rows])
+        return own
+
 
 def epoch_batches(rows: Sequence[Row], count: int, shuffle: random.Random) -> Iterator[list[Row]]:
     """Yield the rows once in `count` batches of about one size, in an order of their own each epoch."""

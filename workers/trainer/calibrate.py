@@ -129,7 +129,7 @@ def count_recalled(model: Any, rows: Sequence[Row]) -> int:
         packed = pack(group, model.device)
         logits, _ = label_logits(model, packed)  # (S, V)
         right = logits.argmax(-1) == packed.labels.to(logits.device)
-        recalled += sum(bool(one.all()) for one in right.split([len(row) - row.answer_start for row in packed.rows]))
+        recalled += sum(bool(one.all()) for one in packed.by_row(right))
     return recalled
 
 

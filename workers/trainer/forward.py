@@ -49,8 +49,7 @@ def answer_logprobs(model: Any, rows: Sequence[Row], pack_tokens: int) -> list[t
     scored: list[tuple[Row, torch.Tensor]] = []
     for group in split_packs(rows, pack_tokens):
         packed = pack(group, model.device)
-        answers = label_logprobs(model, packed).cpu().split([len(row) - row.answer_start for row in packed.rows])
-        scored += zip(packed.rows, answers, strict=True)
+        scored += zip(packed.rows, packed.by_row(label_logprobs(model, packed).cpu()), strict=True)
     model.train(was_training)
     return scored
 
