@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.functional import pad
 
 from app.core.recipe import Recipe
 from workers.trainer.batches import Pack
@@ -71,17 +72,17 @@ class Graphs:
 
     def __call__(self, packed: Pack, labels: int) -> Scored:
         """See `Backward`."""
-        graph = self._graph(packed)
-        return graph(packed, labels) if graph else self._plain(packed, labels)
-
-    def _graph(self, packed: Pack) -> "_Graph | None":
         if packed.target is not None and packed.target.hidden is not None:
-            return None
+            return self._plain(packed, labels)
         size = padded_size(packed)
+        graph = self._graph(packed, size)
+        return graph(padded(packed, size), len(packed.labels), labels) if graph else self._plain(packed, labels)
+
+    def _graph(self, packed: Pack, size: tuple[int, int, int]) -> "_Graph | None":
         self._seen[size] += 1
         if size not in self._graphs and self._seen[size] > 1 and self._records:
             try:
-                self._graphs[size] = _Graph(self._plain, size, self._record)
+                self._graphs[size] = _Graph(self._plain, padded(packed, size), self._record)
             except RuntimeError as error:  # a mixture of experts, say, waits for the card in its forward
                 self._records = False
                 warnings.warn(f"This model's steps cannot be recorded as CUDA graphs: {error}", stacklevel=2)
@@ -98,72 +99,64 @@ def padded_size(packed: Pack) -> tuple[int, int, int]:
     return tokens, labels, 0 if packed.target is None else packed.target.ids.shape[1]
 
 
+def padded(packed: Pack, size: tuple[int, int, int]) -> Pack:
+    """Return a pack of a size that computes the same; its rows are left out."""
+    tokens, labels, _ = size
+    behind = (0, tokens - packed.input_ids.shape[1])
+    more = (0, labels - len(packed.labels))
+    segments = packed.input_ids.new_zeros(2, packed.input_ids.shape[1]) if packed.segments is None else packed.segments
+    return Pack(
+        input_ids=pad(packed.input_ids, behind),
+        position_ids=pad(packed.position_ids, behind),
+        segments=pad(segments, behind, value=NOWHERE),
+        predict=pad(packed.predict.to(packed.input_ids.device), more),
+        labels=pad(packed.labels, more),
+        taught=pad(packed.taught, more),
+        rows=(),
+        target=_padded(packed.target, labels) if packed.target is not None else None,
+    )
+
+
+def _padded(target: Target, labels: int) -> Target:
+    more = (0, labels - len(target.at))
+    return Target(
+        at=pad(target.at, more, value=labels - 1),  # padding always, whose loss counts for nothing
+        ids=pad(target.ids, (0, 0, *more)),
+        logprobs=pad(target.logprobs, (0, 0, *more)),
+    )
+
+
 class _Graph:
     """One recording, and the tensors it reads and writes."""
 
-    def __init__(self, plain: Plain, size: tuple[int, int, int], record: Record) -> None:
-        (tokens, labels, top), device = size, plain.model.device
-        long = {"dtype": torch.long, "device": device}
-        self._pack = Pack(
-            input_ids=torch.zeros(1, tokens, **long),
-            position_ids=torch.zeros(1, tokens, **long),
-            segments=torch.full((2, tokens), NOWHERE, **long),
-            predict=torch.zeros(labels, **long),
-            labels=torch.zeros(labels, **long),
-            taught=torch.zeros(labels, dtype=torch.bool, device=device),
-            rows=(),
-            target=_no_target(labels, top, device) if top else None,
-        )
-        self._share = torch.zeros(labels, device=device)  # of a label in the loss; recording adds no gradient
-        self._nats = torch.zeros(labels, device=device)
-        self._learned = torch.zeros(labels, dtype=torch.bool, device=device)
+    def __init__(self, plain: Plain, pack: Pack, record: Record) -> None:
+        """Record the work on a padded pack, whose tensors are kept for the packs to come."""
+        self._pack = pack
+        self._share = torch.zeros(len(pack.labels), device=pack.labels.device)  # in the loss; 0 adds no gradient
+        self._nats = torch.zeros_like(self._share)
+        self._learned = torch.zeros_like(pack.taught)
 
         def work() -> None:
-            scored = losses(plain.model, self._pack, plain.recipe)
+            scored = losses(plain.model, pack, plain.recipe)
             (scored.descend * self._share).sum().backward()
             self._nats.copy_(scored.nats)
             self._learned.copy_(scored.learned)
 
         self._replay = record(work)
 
-    def __call__(self, packed: Pack, labels: int) -> Scored:
-        self._fill(packed)
-        count = len(packed.labels)
+    def __call__(self, pack: Pack, count: int, labels: int) -> Scored:
+        """Do the work on another padded pack, of which `count` labels are no padding."""
+        for own, its in zip(_tensors(self._pack), _tensors(pack), strict=True):
+            own.copy_(its)
         self._share.zero_()
         self._share[:count] = 1 / labels
         self._replay()
         return Scored(self._nats[:count], self._learned[:count])
 
-    def _fill(self, packed: Pack) -> None:
-        segments = torch.zeros_like(packed.input_ids) if packed.segments is None else packed.segments
-        own = self._pack
-        _pad(own.input_ids, packed.input_ids, 0)
-        _pad(own.position_ids, packed.position_ids, 0)
-        _pad(own.segments, segments, NOWHERE)
-        _pad(own.predict, packed.predict, 0)
-        _pad(own.labels, packed.labels, 0)
-        _pad(own.taught, packed.taught, False)
-        if own.target is not None and packed.target is not None:
-            last = len(own.labels) - 1  # padding always, whose loss counts for nothing
-            for mine, its, rest in zip(_fields(own.target), _fields(packed.target), (last, 0, 0.0), strict=True):
-                mine.fill_(rest)
-                mine[: len(its)] = its
 
-
-def _pad(static: torch.Tensor | None, values: torch.Tensor, rest: float) -> None:
-    assert static is not None
-    static.fill_(rest)
-    static[..., : values.shape[-1]] = values
-
-
-def _no_target(labels: int, top: int, device: torch.device) -> Target:
-    at = torch.full((labels,), labels - 1, device=device)
-    ids = torch.zeros(labels, top, dtype=torch.long, device=device)
-    return Target(at, ids, torch.zeros(labels, top + 1, device=device))
-
-
-def _fields(target: Target) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return target.at, target.ids, target.logprobs
+def _tensors(pack: Pack) -> list[torch.Tensor]:
+    values = [*vars(pack).values(), *(vars(pack.target).values() if pack.target else ())]
+    return [value for value in values if isinstance(value, torch.Tensor)]
 
 
 def record_cuda() -> Record:

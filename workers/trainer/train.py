@@ -7,7 +7,7 @@ updates away. Logits are made where the loss is only: on the answers, by default
 import math
 import operator
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import accumulate
 from typing import Any
@@ -164,7 +164,7 @@ class Loop:
         torch.manual_seed(recipe.seed * 1_000_003 + index)  # dropout
         lr = recipe.learning_rate * lr_scale(place, self._ends[-1], recipe.warmup_ratio, recipe.decay_ratio)
         lr *= cooling(self._rests.mean_loss(), recipe.cool_below)
-        packs = [pack(group, self._model.device) for group in split_packs(batch, self._pack_tokens)]
+        packs = (pack(group, self._model.device) for group in split_packs(batch, self._pack_tokens))
         sums = _accumulate(self._backward, packs, label_count(batch), self._rests)
         if not math.isfinite(sums.nats):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
@@ -316,7 +316,7 @@ def _by_directions(masters: dict[str, torch.Tensor], space: NullSpace) -> list[t
     return [([one for one, _ in pairs], torch.stack([each for _, each in pairs])) for pairs in found.values()]
 
 
-def _accumulate(backward: Backward, packs: Sequence[Pack], labels: int, rests: Rests) -> _Sums:
+def _accumulate(backward: Backward, packs: Iterable[Pack], labels: int, rests: Rests) -> _Sums:
     """Add up the gradients of the loss of `labels` tokens, over their number; note who is known."""
     sums = _Sums()
     for packed in packs:
