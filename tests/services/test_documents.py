@@ -4,6 +4,8 @@ import contextlib
 import io
 import random
 import socket
+import subprocess
+import sys
 import zipfile
 
 import docx
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
+import app.main as gateway
 from app.core.documents import Document, Pair
 from app.errors import (
     EmptyDocument,
@@ -221,3 +224,12 @@ async def test_many_documents_come_back_in_their_order() -> None:
     files = [(f"{number}.txt", str(number).encode()) for number in range(6)]
 
     assert [document.text for document in await read_documents(files)] == list("012345")
+
+
+def test_a_process_that_reads_text_for_the_gateway_loads_neither_gateway_nor_parsers() -> None:
+    main = f"import runpy, sys; runpy.run_path({gateway.__file__!r}, run_name='__mp_main__')"  # what anyio does first
+    read = "from app.services.documents import read_document; read_document('a.csv', b'question,answer\\nWho?,Ada')"
+    modules = subprocess.check_output([sys.executable, "-c", f"{main}; {read}; print(*sys.modules)"], text=True).split()
+
+    assert "app.services.documents.pairs" in modules
+    assert not {"fastapi", "uvicorn", "markitdown"} & set(modules)

@@ -103,3 +103,6 @@ def _protected(name: str) -> UnreadableDocument:
 
 def _broken(name: str) -> UnreadableDocument:
     return UnreadableDocument(f"{name!r} is broken and cannot be read: open it, save it anew and send that.", "file")
+
+
+READERS = {".html": read_html, ".htm": read_html, ".pdf": read_pdf, ".docx": read_docx}

@@ -12,7 +12,6 @@ from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
 from app.core.documents import Document, Pair, check_document_name
 from app.core.errors import InvalidValue
 from app.errors import EmptyDocument, InvalidName, TooLarge, UnreadableDocument, UnsupportedDocument
-from app.services.documents.binary import read_docx, read_html, read_pdf
 from app.services.documents.pairs import read_csv, read_json, read_jsonl
 from app.services.documents.text import decode
 
@@ -21,16 +20,24 @@ TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 * 2**30
 
 _Content = str | list[Pair]
+
+
+def _read_binary(name: str, data: bytes) -> str:
+    from app.services.documents.binary import READERS  # noqa: PLC0415 - seconds of imports that text does not need
+
+    return READERS[_ending(name)](name, data)
+
+
 _READERS: dict[str, Callable[[str, bytes], _Content]] = {
     "": decode,
     ".txt": decode,
     ".text": decode,
     ".md": decode,
     ".markdown": decode,
-    ".html": read_html,
-    ".htm": read_html,
-    ".pdf": read_pdf,
-    ".docx": read_docx,
+    ".html": _read_binary,
+    ".htm": _read_binary,
+    ".pdf": _read_binary,
+    ".docx": _read_binary,
     ".csv": read_csv,
     ".tsv": read_csv,
     ".json": read_json,
@@ -54,7 +61,7 @@ def read_document(name: str, data: bytes) -> Document:
         check_document_name(name)
     except InvalidValue as error:
         raise InvalidName(str(error), "file") from error
-    reader = _READERS.get(PurePosixPath(name).suffix.lower())
+    reader = _READERS.get(_ending(name))
     if reader is None:
         raise UnsupportedDocument(f"{name!r} is of a kind that cannot be read: send one of {KNOWN}.", "file")
     if not data.strip():
@@ -101,6 +108,10 @@ def _read_bounded(name: str, data: bytes) -> Document:
     soft = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT_BYTES)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     return read_document(name, data)
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _clean(name: str, text: str) -> str:
