@@ -11,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from app.errors import StartupError
 
+PLAIN_TEMPLATE = Path(__file__).with_name("plain_chat.jinja")  # of a base model that brings no chat template
 _WANTED = ["*.json", "*.jinja", "*.model", "*.txt", "*.safetensors"]  # never pickles, never code
 
 
@@ -30,6 +31,21 @@ def find_base(model: str) -> Path:
             f"{folder} holds no config.json and *.safetensors: set LOREKEEP_BASE_MODEL to a folder that does."
         )
     return folder.resolve()
+
+
+def serving_template(folder: Path) -> Path | None:
+    """Return the chat template to serve a base model with, None where it carries its own.
+
+    Goes by the files alone: reading the tokenizer would hold up an engine's start by as long as transformers takes to
+    load, ten seconds and more on two cores.
+    """
+    if (folder / "chat_template.jinja").is_file():
+        return None
+    try:
+        has_own = bool(json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template"))
+    except (OSError, ValueError):
+        has_own = False
+    return None if has_own else PLAIN_TEMPLATE
 
 
 def base_digest(folder: Path, home: Path) -> str:

@@ -1,30 +1,18 @@
 """The base model's tokenizer and chat template: one rule for the engine, the trainer and the evaluation.
 
-A tokenizer without a chat template gets the packaged `plain_chat.jinja`, which the engine passes to vLLM's
-`--chat-template`. No model is known by name here.
+A tokenizer without a chat template gets the packaged `plain_chat.jinja`, as in the engine. No model is known by name
+here.
 """
 
-from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, GenerationConfig
 
 from app.errors import StartupError
+from workers.base_model import PLAIN_TEMPLATE
 
-PLAIN_TEMPLATE = Path(__file__).with_name("plain_chat.jinja")
 _MARK = "passages"
-
-
-def serving_template(model: str) -> tuple[Path | None, bool]:
-    """Return the template to serve `model` with, None where it carries its own, and whether system messages are shown.
-
-    Raises:
-        StartupError: the tokenizer cannot be read.
-    """
-    tokenizer = load_tokenizer(model)
-    is_plain = tokenizer.chat_template == PLAIN_TEMPLATE.read_text(encoding="utf-8")
-    return PLAIN_TEMPLATE if is_plain else None, takes_system(tokenizer)
 
 
 def load_tokenizer(model: str) -> Any:

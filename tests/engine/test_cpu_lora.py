@@ -1,5 +1,6 @@
 """LoRA products on CPU engines: those of vLLM's own kernels, and nothing for rows without an adapter."""
 
+import multiprocessing
 from importlib.metadata import entry_points
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from vllm.config import VllmConfig
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+from vllm.utils.system_utils import get_mp_context
 
 from workers.engine.cpu_lora import GroupedPunica
 from workers.engine.cpu_platform import GroupedCpuPlatform
@@ -78,3 +81,24 @@ def test_vllm_finds_the_platform_and_the_platform_its_products() -> None:
     assert found.load() is platform
     assert platform() in (None, f"{GroupedCpuPlatform.__module__}.{GroupedCpuPlatform.__name__}")
     assert GroupedCpuPlatform.get_punica_wrapper() == f"{GroupedPunica.__module__}.{GroupedPunica.__name__}"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what vLLM imports for a configuration
+@pytest.mark.skipif(platform() is None, reason="vLLM is not the one for CPUs")
+def test_a_server_forks_its_scheduler_and_the_scheduler_spawns_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # so that what is set here is undone
+    VllmConfig()
+    server = get_mp_context()
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    scheduler = multiprocessing.get_context("fork").Process(target=lambda: theirs.send(how_it_starts_others()))
+    scheduler.start()
+    scheduler.join()
+
+    assert (server.get_start_method(), ours.recv()) == ("fork", ["spawn", "spawn"])
+
+
+def how_it_starts_others() -> list[str]:
+    """Return how this process starts others, before and after it has read a configuration."""
+    before = get_mp_context().get_start_method()
+    VllmConfig()
+    return [before, get_mp_context().get_start_method()]

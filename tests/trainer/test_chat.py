@@ -3,25 +3,28 @@
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from app.errors import StartupError
 from tests.trainer.tiny import CHATML, byte_tokenizer
-from workers.chat import PLAIN_TEMPLATE, load_tokenizer, serving_template, stop_ids, takes_system
+from workers.base_model import PLAIN_TEMPLATE, serving_template
+from workers.chat import load_tokenizer, stop_ids, takes_system
 
 
 def test_a_model_without_a_template_gets_the_packaged_one(tmp_path: Path) -> None:
     byte_tokenizer(chat_template=None).save_pretrained(tmp_path)
 
-    assert serving_template(str(tmp_path)) == (PLAIN_TEMPLATE, True)
+    assert serving_template(tmp_path) == PLAIN_TEMPLATE
     assert load_tokenizer(str(tmp_path)).chat_template == PLAIN_TEMPLATE.read_text()
 
 
-def test_a_model_keeps_its_own_template(tmp_path: Path) -> None:
-    byte_tokenizer().save_pretrained(tmp_path)
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_model_keeps_its_own_template(tmp_path: Path, as_file: bool) -> None:
+    byte_tokenizer().save_pretrained(tmp_path, save_jinja_files=as_file)
 
-    assert serving_template(str(tmp_path)) == (None, True)
-    assert load_tokenizer(str(tmp_path)).chat_template == AutoTokenizer.from_pretrained(tmp_path).chat_template
+    assert (tmp_path / "chat_template.jinja").exists() is as_file
+    assert serving_template(tmp_path) is None
+    assert load_tokenizer(str(tmp_path)).chat_template == CHATML
 
 
 def test_the_plain_template_frames_question_and_answer_behind_bos() -> None:

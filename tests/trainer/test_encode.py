@@ -5,7 +5,7 @@ import pytest
 
 from app.errors import EmptyDocument, StartupError, TooLarge
 from tests.trainer.tiny import CHATML, byte_tokenizer
-from workers.chat import PLAIN_TEMPLATE
+from workers.base_model import PLAIN_TEMPLATE
 from workers.trainer.encode import Row, encode_chat, encode_text, end_id, prompt_ids
 
 TEMPLATES = [CHATML, PLAIN_TEMPLATE.read_text()]

@@ -29,7 +29,7 @@ from app.secret_files import engine_key
 from app.settings import Settings, load_settings
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
-from workers.base_model import base_digest, find_base
+from workers.base_model import base_digest, find_base, serving_template
 from workers.engine.agent import Agent, Superseded
 from workers.engine.process import VllmProcess, clear_orphans
 from workers.engine.serve import build_command, build_environment, check_settings, installed_vllm, pick_device
@@ -97,8 +97,7 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
     check_settings(settings)
     folder = await asyncio.to_thread(find_base, settings.model)
     digest = await asyncio.to_thread(base_digest, folder, settings.home)
-    template, takes_system = await asyncio.to_thread(_template, folder)
-    command = build_command(settings, folder, device, template)
+    command = build_command(settings, folder, device, serving_template(folder))
     env = build_environment(settings, folder, device, os.environ)
     client = EngineClient(http, engine_key(settings))
     redis = connect(settings.registry_url)
@@ -106,11 +105,12 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
     try:
         async with _turn(settings, device):
             process = await VllmProcess.start(command, env, note)
+            shows_system = await asyncio.to_thread(_shows_system, folder)  # while vLLM starts
             await _until_healthy(settings, process, client)
             await client.complete(_local_url(settings), _WARM_UP)
         log.info("engine.started", engine=engine_id, start_s=round(time.time() - began, 1), vllm=version, device=device)
         record = _record(settings, engine_id, digest, device, began)
-        record = replace(record, takes_system=takes_system)
+        record = replace(record, takes_system=shows_system)
         agent = Agent(record, EngineStore(redis), client, url=_local_url(settings))
         return await _serve(settings, process, agent)
     finally:
@@ -180,10 +180,10 @@ async def _turn(settings: Settings, device: str) -> AsyncIterator[None]:
         yield
 
 
-def _template(folder: Path) -> tuple[Path | None, bool]:
-    from workers.chat import serving_template  # noqa: PLC0415 - imports transformers, in a thread
+def _shows_system(folder: Path) -> bool:
+    from workers.chat import load_tokenizer, takes_system  # noqa: PLC0415 - imports transformers, in a thread
 
-    return serving_template(str(folder))
+    return takes_system(load_tokenizer(str(folder)))
 
 
 def _local_url(settings: Settings) -> str:
