@@ -8,8 +8,9 @@ from fastapi.security import HTTPBearer
 
 from app.api.gateway import Gateway
 from app.core.memory import Memory
+from app.core.roles import Role
 from app.errors import Forbidden, MemoryNotFound
-from app.stores.keys import ApiKey, Role
+from app.stores.keys import ApiKey
 
 bearer = Security(HTTPBearer(auto_error=False, description="An API key, `lk_…`. The edge checks it."))
 

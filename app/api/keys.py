@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from app.api.context import Admin, GatewayDep, bearer
 from app.api.failures import RESPONSES
 from app.api.requests import KeyBody
+from app.core.roles import Role
 from app.errors import Conflict, InvalidRequest
-from app.stores.keys import ADMIN_KEY_ID, ApiKey, Role
+from app.stores.keys import ADMIN_KEY_ID, ApiKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], responses=RESPONSES, dependencies=[bearer])
 

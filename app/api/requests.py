@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
+from app.core.roles import Role
 from app.services.compose import ComposeOptions
-from app.stores.keys import Role
 
 
 def _inlined(schema: Any) -> Any:

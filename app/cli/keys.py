@@ -7,7 +7,7 @@ import typer
 
 from app.cli.gateway import call, gateway
 from app.cli.output import Json, quote, show, show_list
-from app.stores.keys import Role
+from app.core.roles import Role
 
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 

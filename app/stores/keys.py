@@ -4,27 +4,14 @@ import hashlib
 import secrets
 import time
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 
+from app.core.roles import Role
 from app.errors import NotFound, Unauthenticated
 from app.stores.codec import decode, encode
 from app.stores.redis import Registry
 
 _IDS = "lk:keys"
 ADMIN_KEY_ID = "key_admin"
-
-
-class Role(StrEnum):
-    """What a key may do: each role may do what those after it may."""
-
-    ADMIN = "admin"
-    WRITER = "writer"
-    READER = "reader"
-
-    def covers(self, needed: "Role") -> bool:
-        """Say whether this role may do what `needed` may."""
-        order = list(Role)
-        return order.index(self) <= order.index(needed)
 
 
 @dataclass(frozen=True)

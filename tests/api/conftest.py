@@ -19,9 +19,9 @@ from app.api.gateway import Gateway
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
+from app.core.roles import Role
 from app.services.remember import to_record
 from app.settings import Settings
-from app.stores.keys import Role
 from app.stores.redis import Registry
 from tests.api.fake_engine import Engine, transport
 from tests.factories import a_memory, a_version

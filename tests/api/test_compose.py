@@ -7,7 +7,7 @@ import pytest
 
 from app.core.composition import Composition
 from app.core.names import AdapterName
-from app.stores.keys import Role
+from app.core.roles import Role
 from tests.api.conftest import Ready, World
 
 pytestmark = pytest.mark.redis

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from app.api.app import create_app
+from app.core.roles import Role
 from app.settings import Settings
-from app.stores.keys import Role
 from app.stores.redis import connect
 from tests.api.conftest import World
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from app.stores.keys import Role
+from app.core.roles import Role
 from tests.api.conftest import World
 
 pytestmark = pytest.mark.redis

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -349,3 +351,11 @@ def test_a_memory_needs_no_name_of_the_users(document: str) -> None:
 
     assert result.exit_code == 0
     assert b'name="name"' not in gateway.asked("POST", "/v1/memories")[0].content
+
+
+def test_the_command_line_loads_nothing_that_only_a_server_needs() -> None:
+    code = "import sys, app.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+    assert "typer" in loaded
+    assert not {"redis", "fastapi", "numpy", "rq"} & set(loaded)  # each is noticed at every command

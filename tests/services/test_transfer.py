@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Version
 from app.core.names import AdapterName
+from app.core.roles import Role
 from app.services.documents import read_document
-from app.stores.keys import Role
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World, http, settings, world
 from tests.factories import a_memory, a_version

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from app.core.roles import Role
 from app.errors import NotFound, Unauthenticated
-from app.stores.keys import KeyStore, Role
+from app.stores.keys import KeyStore
 from app.stores.redis import Registry
 
 pytestmark = pytest.mark.redis
