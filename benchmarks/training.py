@@ -104,7 +104,7 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     settings = load_settings()
     base = find_base(settings.model)
     digest = base_digest(base, settings.home)
-    space = null_space(model, load_tokenizer(settings.model), recipe.protect, settings.home, digest)
+    space = null_space(model, load_tokenizer(str(base)), recipe.protect, settings.home, digest)
     clock, steps, batches = Clock(rows), [], recipe.batches(len(rows))
     for step in Loop(model, rows, recipe, space=space):
         steps.append(step)
@@ -155,7 +155,7 @@ def run_trl(model: Any, rows: list[Row], recipe: Recipe) -> Run:
             max_length=None,
             seed=recipe.seed,
         )
-        tokenizer = load_tokenizer(load_settings().model)
+        tokenizer = load_tokenizer(str(find_base(load_settings().model)))
         # named here: `from_dict` hashes how the table is pickled, and dill fails at that with pyarrow 25 and 26
         data = Dataset(pa.Table.from_pydict(columns), fingerprint=f"rows-{len(rows)}")
         trainer = SFTTrainer(model, args=config, train_dataset=data, processing_class=tokenizer)
@@ -181,7 +181,8 @@ RUNS: dict[str, Callable[[Any, list[Row], Recipe], Run]] = {
 def run_one(name: str, count: int, recipe: Recipe) -> Result:
     """Train one memory in this process."""
     settings = load_settings()
-    tokenizer, ends = load_tokenizer(settings.model), stop_ids(settings.model)
+    folder = str(find_base(settings.model))
+    tokenizer, ends = load_tokenizer(folder), stop_ids(folder)
     asked = pairs(count)
     rows = [encode_chat(tokenizer, question, answer, stop_ids=ends) for question, answer in asked]
     model = attach_lora(load_base(settings.model, settings.device, settings.dtype), recipe, recipe.seed)

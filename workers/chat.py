@@ -1,29 +1,33 @@
 """The base model's tokenizer and chat template: one rule for the engine, the trainer and the evaluation.
 
-A tokenizer without a chat template gets the packaged `plain_chat.jinja`, as in the engine. No model is known by name
-here.
+A base model without a chat template gets the packaged `plain_chat.jinja`, by `serving_template` here and in the engine.
+No model is known by name.
 """
 
+from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, GenerationConfig
 
 from app.errors import StartupError
-from workers.base_model import PLAIN_TEMPLATE
+from workers.base_model import serving_template
 
 _MARK = "passages"
 
 
 def load_tokenizer(model: str) -> Any:
-    """Load the tokenizer of `model` with the chat template that the engine serves it with.
+    """Load a tokenizer with the chat template that the engine serves it with.
+
+    Args:
+        model: the base model's folder.
 
     Raises:
         StartupError: the tokenizer cannot be read.
     """
     tokenizer = _read_tokenizer(model)
-    if not tokenizer.chat_template:
-        tokenizer.chat_template = PLAIN_TEMPLATE.read_text(encoding="utf-8")
+    if template := serving_template(Path(model)):
+        tokenizer.chat_template = template.read_text(encoding="utf-8")
     return tokenizer
 
 
