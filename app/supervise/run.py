@@ -118,12 +118,15 @@ def _is_up(settings: Settings, status: Status) -> bool:
 
 
 def _greet(settings: Settings, console: Console) -> None:
+    """Say all in one piece: who waits for the first line may read on at once."""
     where = "LOREKEEP_ADMIN_KEY" if settings.admin_key else str(settings.home / "admin.key")
     console.print(
-        f"\nLorekeep is ready at [bold]http://{settings.host}:{settings.port}[/bold]", highlight=False, soft_wrap=True
+        f"\nLorekeep is ready at [bold]http://{settings.host}:{settings.port}[/bold]\n"
+        f"Admin key ({where}): {admin_key(settings).get_secret_value()}\n"
+        f"Logs are in {settings.home / 'logs'}. Ctrl-C stops everything.",
+        highlight=False,
+        soft_wrap=True,
     )
-    console.print(f"Admin key ({where}): {admin_key(settings).get_secret_value()}", highlight=False, soft_wrap=True)
-    console.print(f"Logs are in {settings.home / 'logs'}. Ctrl-C stops everything.", highlight=False, soft_wrap=True)
 
 
 def _watch(daemon: Daemon, console: Console) -> None:

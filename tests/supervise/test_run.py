@@ -62,7 +62,7 @@ class Up:
 
     def wait_ready(self) -> None:
         """Wait until it says that all is there."""
-        self.wait_until(lambda: "is ready" in self.said() or self.process.poll() is not None)
+        self.wait_until(lambda: "Ctrl-C stops" in self.said() or self.process.poll() is not None)
         assert self.process.poll() is None, self.said()
 
 
