@@ -18,11 +18,16 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.gateway import GatewayError, whereabouts
-from app.control import OTHER, control_questions, read_questions
+from app.control import OTHER, ControlQuestion, control_questions, read_questions
 from workers.trainer.control import MAX_ANSWER_TOKENS
 
 AT_ONCE = 8
 GENERAL = Path(__file__).with_name("general.csv")
+
+
+def general_questions() -> list[ControlQuestion]:
+    """Return what is asked: the control set's questions, then this benchmark's."""
+    return [one for one in [*control_questions(), *read_questions(GENERAL)] if one.kind != OTHER]
 
 
 async def answers(http: httpx.AsyncClient, model: str, questions: list[str]) -> list[str]:
@@ -50,7 +55,7 @@ async def main() -> None:
         url, headers = whereabouts()
     except GatewayError as error:
         parser.error(str(error))
-    asked = [one for one in [*control_questions(), *read_questions(GENERAL)] if one.kind != OTHER]
+    asked = general_questions()
     kinds = sorted({one.kind for one in asked})
     table = Table("model", *kinds, "all", "kept of what the base model knows")
     known: list[bool] = []

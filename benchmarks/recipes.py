@@ -3,12 +3,15 @@
     python benchmarks/recipes.py --prose tests/data/veldmark.md --questions tests/data/veldmark_questions.csv
     python benchmarks/recipes.py --prose … --questions … --only balanced,distilled --seeds 0,1,2
     python benchmarks/recipes.py --prose … --questions … --only balanced --examples keywords,passage
+    python benchmarks/recipes.py --pairs pairs.csv --questions pairs.csv --only balanced --general
     python benchmarks/recipes.py --version FOLDER --questions … --variant 'wide={"rank": 64}' --only balanced,wide
 
 No engine, no gateway: one process trains and answers greedily. Prose is prepared without a generator. `--version` takes
 the lesson of a version in the artifact store instead, generated questions and replay included, whatever the recipe says
 of them. `--examples` keeps those origins alone: each kind of example by itself against the mixture. An answer is right
 that holds the expected words. Recalled is the share of held-out questions whose every answer token is above 0.5.
+`--general` asks the 181 questions of `forgetting.py` as well: how many are right, of the base model and of each recipe,
+and how many of those that the base model has right are kept.
 """
 
 import argparse
@@ -22,15 +25,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from forgetting import general_questions
 from rich.console import Console
 from rich.table import Table
+from torch.nn.utils.rnn import pad_sequence
 
-from app.core.documents import Document
+from app.control import ControlQuestion
 from app.core.grounding import holds
 from app.core.recipe import Recipe
+from app.services.documents.read import read_document
 from app.settings import load_settings
 from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
+from workers.trainer.control import MAX_ANSWER_TOKENS as CONTROL_TOKENS
 from workers.trainer.encode import Row, prompt_ids
 from workers.trainer.exam import Question
 from workers.trainer.examples import Example
@@ -62,24 +69,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unprotected with replay 0.3": {"protect": 0.0, "replay": 0.3},
 }
 MAX_ANSWER_TOKENS = 64
+AT_ONCE = 16
 
 
 class Bench:
     """One base model, and trainings on it one after another."""
 
-    def __init__(self, asked: Sequence[Question]) -> None:
-        self._settings, self._asked = load_settings(), asked
+    def __init__(self, asked: Sequence[Question], general: Sequence[ControlQuestion]) -> None:
+        self._settings, self._asked, self._general_asked = load_settings(), asked, general
         self._folder = find_base(self._settings.model)
         self._tokenizer, self._ends = load_tokenizer(str(self._folder)), stop_ids(str(self._folder))
         self._model = load_base(str(self._folder), self._settings.device, self._settings.dtype)
         self._digest = base_digest(self._folder, self._settings.home)
+        self._known = self._general(self._model)
 
     def prepare(self, document: Path, recipe: Recipe) -> Lesson:
-        """Make a lesson of prose, with no generated questions."""
-        text = document.read_text(encoding="utf-8")
-        prose = Document(document.name, "prose", text, (), "0" * 64, len(text))
+        """Make a lesson of prose, with no generated questions, or of pairs."""
+        read = read_document(document.name, document.read_bytes())
         [lesson] = asyncio.run(
-            prepare([prose], self._tokenizer, replace(recipe, questions_per_passage=0), _unasked, _unheard)
+            prepare([read], self._tokenizer, replace(recipe, questions_per_passage=0), _unasked, _unheard)
         )
         if not recipe.replay:
             return lesson
@@ -104,36 +112,55 @@ class Bench:
         seconds = time.perf_counter() - began
         model.eval()
         recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"
-        right = sum(holds(self._answer(model, one.question)[0], one.answer) for one in self._asked)
+        said = self._answer(model, [one.question for one in self._asked], MAX_ANSWER_TOKENS)
+        right = sum(holds(text, one.answer) for (text, _), one in zip(said, self._asked, strict=True))
+        general = self._general(model)
         self._model = model.unload()
         rate = sum(step.tokens for step in steps) / seconds
         return [
             f"{right}/{len(self._asked)}",
             recalled,
+            *self.general_cells(general),
+            str(len(steps)),
             f"{steps[-1].loss:.4f}",
             str(steps[-1].epoch),
             f"{seconds:.0f}",
             f"{rate:.0f}",
         ]
 
-    def _answer(self, model: Any, question: str) -> tuple[str, bool]:
-        """Answer greedily; say as well whether the answer came to its end."""
-        ids = torch.tensor([prompt_ids(self._tokenizer, question)], device=model.device)
+    def general_cells(self, right: Sequence[bool] | None = None) -> list[str]:
+        """Return how many general questions are right, and how many of the base model's; of the base model itself."""
+        kept = [now for now, before in zip(right or self._known, self._known, strict=True) if before]
+        return [f"{sum(right or self._known)}/{len(self._known)}", f"{sum(kept)}/{len(kept)}"]
+
+    def _answer(self, model: Any, questions: Sequence[str], most: int) -> list[tuple[str, bool]]:
+        """Answer greedily, in at most so many tokens; say as well whether each answer came to its end."""
+        answers = []
         ends = sorted(self._ends | {self._tokenizer.eos_token_id})
-        with torch.no_grad():
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=MAX_ANSWER_TOKENS,
-                do_sample=False,
-                eos_token_id=ends,
-                pad_token_id=ends[0],
-            )[0, ids.shape[1] :]
-        return str(self._tokenizer.decode(out, skip_special_tokens=True)).strip(), int(out[-1]) in ends
+        for start in range(0, len(questions), AT_ONCE):
+            prompts = [torch.tensor(prompt_ids(self._tokenizer, one)) for one in questions[start : start + AT_ONCE]]
+            ids = pad_sequence(prompts, batch_first=True, padding_value=-1, padding_side="left").to(model.device)
+            with torch.no_grad():
+                out = model.generate(
+                    input_ids=ids.clamp(min=0),
+                    attention_mask=(ids >= 0).long(),
+                    max_new_tokens=most,
+                    do_sample=False,
+                    eos_token_id=ends,
+                    pad_token_id=ends[0],
+                )[:, ids.shape[1] :]
+            texts = self._tokenizer.batch_decode(out, skip_special_tokens=True)
+            answers += [(text.strip(), int(said[-1]) in ends) for text, said in zip(texts, out, strict=True)]
+        return answers
+
+    def _general(self, model: Any) -> list[bool]:
+        """Ask the general questions; say which are answered right."""
+        said = self._answer(model, [one.question for one in self._general_asked], CONTROL_TOKENS)
+        return [one.is_right(text) for one, (text, _) in zip(self._general_asked, said, strict=True)]
 
     async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
         """Answer greedily, as an engine's base model would."""
-        said, ended = self._answer(self._model, body["messages"][-1]["content"])
+        [(said, ended)] = self._answer(self._model, [body["messages"][-1]["content"]], MAX_ANSWER_TOKENS)
         return {"choices": [{"message": {"content": said}, "finish_reason": "stop" if ended else "length"}]}
 
     async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -184,11 +211,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--prose", type=Path)
+    source.add_argument("--pairs", type=Path, help="csv or jsonl")
     source.add_argument("--version", type=Path)
     parser.add_argument("--questions", type=Path, required=True, help="csv: question,answer")
     parser.add_argument("--variant", action="append", default=[], help="NAME=JSON of recipe fields")
     parser.add_argument("--only", help="names, commas between")
     parser.add_argument("--examples", help="origins to keep, commas between")
+    parser.add_argument("--general", action="store_true", help="ask general questions as well")
     parser.add_argument("--seeds", default="0")
     options = parser.parse_args()
     variants = VARIANTS | {
@@ -196,13 +225,19 @@ def main() -> None:
     }
     names = options.only.split(",") if options.only else list(variants)
     with options.questions.open(newline="", encoding="utf-8") as file:
-        bench = Bench([Question(row["question"], row["answer"]) for row in csv.DictReader(file)])
+        asked = [Question(row["question"], row["answer"]) for row in csv.DictReader(file)]
+    bench = Bench(asked, general_questions() if options.general else [])
     console = Console()
-    table = Table("recipe", "seed", "right", "recalled", "last loss", "epochs", "s", "tokens/s")
+    table = Table("recipe", "seed", "right", "recalled", "general", "kept", "steps", "loss", "epochs", "s", "tokens/s")
+    table.add_row("(base model)", "", "", "", *bench.general_cells())
     for name in names:
         for seed in map(int, options.seeds.split(",")):
             recipe = Recipe.from_dict({**variants[name], "seed": seed})
-            lesson = read_version(options.version) if options.version else bench.prepare(options.prose, recipe)
+            lesson = (
+                read_version(options.version)
+                if options.version
+                else bench.prepare(options.prose or options.pairs, recipe)
+            )
             if options.examples:
                 kept = set(options.examples.split(","))
                 lesson = replace(lesson, examples=[one for one in lesson.examples if one.origin in kept])
