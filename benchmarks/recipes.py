@@ -81,7 +81,7 @@ class Bench:
         self._tokenizer, self._ends = load_tokenizer(str(self._folder)), stop_ids(str(self._folder))
         self._model = load_base(str(self._folder), self._settings.device, self._settings.dtype)
         self._digest = base_digest(self._folder, self._settings.home)
-        self._known = self._general(self._model)
+        self.known = self._general(self._model)
 
     def prepare(self, document: Path, recipe: Recipe) -> Lesson:
         """Make a lesson of prose, with no generated questions, or of pairs."""
@@ -114,13 +114,13 @@ class Bench:
         recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"
         said = self._answer(model, [one.question for one in self._asked], MAX_ANSWER_TOKENS)
         right = sum(holds(text, one.answer) for (text, _), one in zip(said, self._asked, strict=True))
-        general = self._general(model)
+        general = self.general_cells(self._general(model))
         self._model = model.unload()
         rate = sum(step.tokens for step in steps) / seconds
         return [
             f"{right}/{len(self._asked)}",
             recalled,
-            *self.general_cells(general),
+            *general,
             str(len(steps)),
             f"{steps[-1].loss:.4f}",
             str(steps[-1].epoch),
@@ -128,10 +128,12 @@ class Bench:
             f"{rate:.0f}",
         ]
 
-    def general_cells(self, right: Sequence[bool] | None = None) -> list[str]:
-        """Return how many general questions are right, and how many of the base model's; of the base model itself."""
-        kept = [now for now, before in zip(right or self._known, self._known, strict=True) if before]
-        return [f"{sum(right or self._known)}/{len(self._known)}", f"{sum(kept)}/{len(kept)}"]
+    def general_cells(self, right: Sequence[bool]) -> list[str]:
+        """Return how many general questions are right, and how many of those that the base model has right."""
+        if not right:
+            return ["-", "-"]
+        kept = [now for now, before in zip(right, self.known, strict=True) if before]
+        return [f"{sum(right)}/{len(right)}", f"{sum(kept)}/{len(kept)}"]
 
     def _answer(self, model: Any, questions: Sequence[str], most: int) -> list[tuple[str, bool]]:
         """Answer greedily, in at most so many tokens; say as well whether each answer came to its end."""
@@ -210,8 +212,7 @@ def main() -> None:
     """Print one row a variant and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--prose", type=Path)
-    source.add_argument("--pairs", type=Path, help="csv or jsonl")
+    source.add_argument("--prose", "--pairs", dest="document", type=Path, help="any document that can be uploaded")
     source.add_argument("--version", type=Path)
     parser.add_argument("--questions", type=Path, required=True, help="csv: question,answer")
     parser.add_argument("--variant", action="append", default=[], help="NAME=JSON of recipe fields")
@@ -229,15 +230,11 @@ def main() -> None:
     bench = Bench(asked, general_questions() if options.general else [])
     console = Console()
     table = Table("recipe", "seed", "right", "recalled", "general", "kept", "steps", "loss", "epochs", "s", "tokens/s")
-    table.add_row("(base model)", "", "", "", *bench.general_cells())
+    table.add_row("base", "", "", "", *bench.general_cells(bench.known))
     for name in names:
         for seed in map(int, options.seeds.split(",")):
             recipe = Recipe.from_dict({**variants[name], "seed": seed})
-            lesson = (
-                read_version(options.version)
-                if options.version
-                else bench.prepare(options.prose or options.pairs, recipe)
-            )
+            lesson = read_version(options.version) if options.version else bench.prepare(options.document, recipe)
             if options.examples:
                 kept = set(options.examples.split(","))
                 lesson = replace(lesson, examples=[one for one in lesson.examples if one.origin in kept])
