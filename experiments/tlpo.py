@@ -9,12 +9,14 @@ Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are aske
 each, so that differences are paired by prompt. Prompts stand in a native question/answer frame behind `<bos>`; an
 answer ends where it asks the next question. The baselines have as many answers and steps as the run of TLPO with their
 seed, in this call or in `--out` already. DPO and ORPO need the extra `bench` (TRL). Every run is a line of JSON in
-`--out`, `--plot` draws all lines of it.
+`--out`, `--plot` draws all lines of it. English questions are asked as well, greedily: the gate's control set, and with
+it `benchmarks/general.csv`, since 44 questions tell no difference of one point.
 """
 
 import argparse
 import asyncio
 import json
+import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from app.control import control_questions
+from app.control import ControlQuestion, control_questions, read_questions
 from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import find_confusion
 from app.languages.metrics import bootstrap, summarise
@@ -46,6 +48,8 @@ from workers.trainer.encode import Row
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
 
+GENERAL = Path(__file__).parents[1] / "benchmarks" / "general.csv"
+
 # measuring
 
 
@@ -60,6 +64,8 @@ def measure(bench: Bench, model: Any, recipe: GuardRecipe) -> dict[str, Any]:
     neutral, strict = (policy_for(language, strict=one) for one in (False, True))
     spans = [find_confusion(one.text, strict if recipe.strict else neutral, prompt=one.prompt) for one in answers]
     draws = bench.args.draws
+    gate = [one for one in control_questions() if one.expected]
+    right = are_right(bench, model, recipe, [*gate, *read_questions(GENERAL)])
     return {
         "neutral": summarise(answers, neutral).to_dict(),
         "strict": summarise(answers, strict).to_dict(),
@@ -68,7 +74,8 @@ def measure(bench: Bench, model: Any, recipe: GuardRecipe) -> dict[str, Any]:
         "clean_by_prompt": [[not span for span in spans[i : i + draws]] for i in range(0, len(spans), draws)],
         "nats_clean": nats(bench, model, clean_texts(language)),
         "nats_english": nats(bench, model, clean_texts("en")),
-        "control": control(bench, model, recipe),
+        "control": statistics.fmean(right[: len(gate)]),
+        "general": statistics.fmean(right),
         "seconds": round(time.monotonic() - began, 1),
         "tokens": sum(map(len, said)),
     }
@@ -85,14 +92,13 @@ def nats(bench: Bench, model: Any, texts: Sequence[str]) -> float:
     return float(torch.cat(scored).mean())
 
 
-def control(bench: Bench, model: Any, recipe: GuardRecipe) -> float:
-    """Return the share of the general English questions that are answered right, greedily."""
-    asked = [one for one in control_questions() if one.expected]
+def are_right(bench: Bench, model: Any, recipe: GuardRecipe, asked: Sequence[ControlQuestion]) -> list[bool]:
+    """Ask English questions greedily, and judge the answers."""
     policy = TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch)
     prompts = [bench.framed(one.question, "en").ids for one in asked]
     said = asyncio.run(policy.greedy(prompts, MAX_ANSWER_TOKENS))
     texts = [decode(bench.tokenizer, ids).partition("\n")[0] for ids in said]
-    return sum(one.is_right(text) for one, text in zip(asked, texts, strict=True)) / len(asked)
+    return [one.is_right(text) for one, text in zip(asked, texts, strict=True)]
 
 
 # training
@@ -105,7 +111,8 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
     torch.manual_seed(recipe.seed)
     judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
     policy = Timed(TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch))
-    explorer, loop = Explorer(policy, bench.tokenizer, judge, recipe), GuardLoop(model, recipe)
+    explorer = Explorer(policy, bench.tokenizer, judge, recipe, at_once=bench.args.batch)
+    loop = GuardLoop(model, recipe)
     steps: list[GuardStep] = []
     explored: list[dict[str, Any]] = []
     updates_s = 0.0
@@ -190,7 +197,18 @@ def gain(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, 
 def report(console: Console, runs: Sequence[dict[str, Any]]) -> None:
     """Print a table: what was won, beside what was kept."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    columns = ("run", "seed", "clean", "95 % of the rise", "neutral RPR", "strict RPR", "ppl own", "ppl en", "control")
+    columns = (
+        "run",
+        "seed",
+        "clean",
+        "95 % of the rise",
+        "neutral RPR",
+        "strict RPR",
+        "ppl own",
+        "ppl en",
+        "control",
+        "general",
+    )
     for column in (*columns, "length", "distinct", "ended"):
         table.add_column(column, justify="right")
     for run in runs:
@@ -209,7 +227,7 @@ def _cells(run: dict[str, Any]) -> list[str]:
         f"{interval[0]:+.1%} to {interval[1]:+.1%}" if interval else "",
         *[f"{was[one]['rpr'] or 0:.1%} -> {now[one]['rpr'] or 0:.1%}" for one in ("neutral", "strict")],
         *ratio,
-        f"{was['control']:.0%} -> {now['control']:.0%}",
+        *[f"{was[one]:.1%} -> {now[one]:.1%}" for one in ("control", "general")],
         *[
             f"{was['strict'][one] or 0:.3g} -> {now['strict'][one] or 0:.3g}"
             for one in ("mean_characters", "distinct", "ended")
@@ -220,7 +238,7 @@ def _cells(run: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command names."""
     args = _arguments()
-    console = Console(width=180)
+    console = Console(width=200)
     if args.plot:
         from experiments.plots import kept_against_clean  # noqa: PLC0415 - matplotlib is needed for a figure alone
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from app.core.guard_recipe import GuardRecipe
 from workers.languages.points import Answer, Ids, Judge, Prompt, before_confusion, decode
 
-SAMPLED_AT_ONCE = 64  # answers between two looks at whether there are points enough
+SAMPLED_AT_ONCE = 64
 _REWARD = {"target": 1.0, "neutral": 0.0, "off": -1.0}
 
 
@@ -94,19 +94,24 @@ class Found:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Finds groups with one policy, in one language."""
+    """Finds groups with one policy, in one language.
+
+    Attributes:
+        at_once: answers between two looks at whether there are points enough.
+    """
 
     policy: Policy
     tokenizer: Any
     judge: Judge
     recipe: GuardRecipe
+    at_once: int = SAMPLED_AT_ONCE
 
     async def explore(self, prompts: Sequence[Prompt], iteration: int) -> AsyncIterator[Found]:
         """Yield what was found so far until there are points or answers enough; each prompt is asked about equally."""
         found = Found()
         order = _in_turn(prompts, self.recipe, iteration)
-        for start in range(0, len(order), SAMPLED_AT_ONCE):
-            found += await self._look(order[start : start + SAMPLED_AT_ONCE])
+        for start in range(0, len(order), self.at_once):
+            found += await self._look(order[start : start + self.at_once])
             yield found
             if len(found.groups) >= self.recipe.points:
                 return
