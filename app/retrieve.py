@@ -1,17 +1,21 @@
 """BM25 over a version's passages, in any script: what serving finds and what the gate finds are the same."""
 
-import os
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Where JAX is installed bm25s tries it out at import, and JAX then takes three quarters of a GPU's memory.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Where JAX is installed bm25s tries it out at import: JAX takes three quarters of a GPU's memory then, and its threads
+# abort a fork that searches, as a trainer's does.
+_hidden = sys.modules.setdefault("jax", None)  # type: ignore[arg-type]  # None: cannot be imported
 
-import bm25s
+import bm25s  # noqa: E402 - JAX is hidden first
 
-from app.core.grounding import STOP_WORDS
+if _hidden is None:
+    del sys.modules["jax"]
+
+from app.core.grounding import STOP_WORDS  # noqa: E402
 
 PASSAGES = 3
 _WORD = re.compile(r"[^\W_]+")
@@ -50,7 +54,9 @@ class PassageIndex:
         words = [term for term in terms(question) if term not in STOP_WORDS]
         if self._empty or not words:
             return []
-        found, scores = self._bm25.retrieve([words], k=min(k, len(self._texts)), show_progress=False)
+        found, scores = self._bm25.retrieve(
+            [words], k=min(k, len(self._texts)), show_progress=False, backend_selection="numpy"
+        )
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(index, self._texts[index], round(score, 4)) for index, score in pairs if score > 0]
 

@@ -83,14 +83,18 @@ def test_the_part_that_holds_the_best_passage_is_picked_and_the_first_where_ther
     assert [hit.index for hit in index.search("東京タワー", 1)] == [3]
 
 
-def test_an_installed_jax_is_kept_off_the_gpu(tmp_path: Path) -> None:
+def test_an_installed_jax_is_neither_loaded_nor_searched_with(tmp_path: Path) -> None:
     (tmp_path / "jax").mkdir()
-    (tmp_path / "jax" / "__init__.py").write_text("")
-    (tmp_path / "jax" / "lax.py").write_text("import os\ndef top_k(*_):\n    print(os.environ.get('JAX_PLATFORMS'))\n")
-    env = {name: value for name, value in os.environ.items() if name != "JAX_PLATFORMS"}
+    (tmp_path / "jax" / "__init__.py").write_text("print('loaded')\n")
+    (tmp_path / "jax" / "lax.py").write_text("def top_k(*_):\n    print('searched')\n")
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    search = "from app.retrieve import PassageIndex; print(PassageIndex(['a ferry']).search('ferry', 1)[0].index)"
 
-    command = [sys.executable, "-c", "import app.retrieve"]
-    said = subprocess.run(command, env=env | {"PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    def said(program: str) -> list[str]:
+        env = os.environ | {"PYTHONPATH": path}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
 
-    assert said.stdout.split() == ["cpu"]
+    assert said(search) == ["0"]
+    assert said(f"{search}; import jax") == ["0", "loaded"], "others may have it"
+    assert said(f"import jax.lax; {search}") == ["loaded", "searched", "0"], "at most bm25s's trial at its import"
