@@ -26,7 +26,7 @@ from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 PACK_TOKENS = 512
 MOST_DIRECTIONS = 1024  # of a layer
 EXACT_WIDTH = 2048  # wider layers' directions are found by a random projection
-_BYTES_AT_ONCE, _BYTES_ON_A_CARD = 2**31, 2**28  # of covariances; passes are cheap on a card, and memory is not
+_BYTES_AT_ONCE = 2**31  # of covariances
 
 NullSpace = Mapping[str, torch.Tensor]  # a LoRA layer's name -> (in_features, K) orthonormal directions, float32
 
@@ -83,10 +83,9 @@ def _lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
 def _groups(model: Any, names: Sequence[str]) -> Iterator[list[str]]:
     """Yield the layers in groups whose covariances fit into memory together."""
     widths = {name: layer.in_features for name, layer in _lora_layers(model)}
-    most = _BYTES_AT_ONCE if model.device.type == "cpu" else _BYTES_ON_A_CARD
     group: list[str] = []
     for name in names:
-        if group and 4 * sum(widths[one] ** 2 for one in [*group, name]) > most:
+        if group and 4 * sum(widths[one] ** 2 for one in [*group, name]) > _BYTES_AT_ONCE:
             yield group
             group = []
         group.append(name)
