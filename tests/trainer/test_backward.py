@@ -85,7 +85,7 @@ def test_a_size_is_recorded_when_it_comes_again() -> None:
     model = ready(llama, "cpu")
     backward = Graphs(Plain(model, RECIPE), record)
     counts = []
-    for rows in (ROWS, ROWS, ROWS, [replace(row, answer_start=1) for row in ROWS]):
+    for rows in (ROWS, ROWS[:-1], ROWS, ROWS * 20):
         backward(pack(rows, model.device), 7)
         counts.append(len(recorded))
 
@@ -135,11 +135,10 @@ def test_hidden_states_of_a_teacher_are_learned_plainly() -> None:
 
 
 def test_a_padded_pack_has_room_for_a_label_that_counts_for_nothing() -> None:
-    row = Row(tuple(range(1, 129)), 96)
+    row = Row(tuple(range(256)), 96)
 
-    assert padded_size(pack([row], torch.device("cpu"))) == (128, 64, 0)
-    assert padded_size(pack([replace(row, answer_start=97)], torch.device("cpu"))) == (128, 32, 0)
-    assert padded_size(pack([replace(row, answer_start=1)], torch.device("cpu"))) == (128, 128, 0)
+    assert padded_size(pack([row], torch.device("cpu"))) == (256, 256, 0)
+    assert padded_size(pack([Row((*row.input_ids, 256), 1)], torch.device("cpu"))) == (512, 512, 0)
 
 
 @pytest.mark.gpu

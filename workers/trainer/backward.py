@@ -18,7 +18,7 @@ from workers.trainer.batches import Pack
 from workers.trainer.losses import losses
 from workers.trainer.targets import Target
 
-TOKENS = 128  # a padded pack has a multiple of it
+MULTIPLE = 256  # of it are a padded pack's tokens and labels: recording a size costs more than padding
 NOWHERE = torch.iinfo(torch.long).min  # the segment of padding
 
 
@@ -94,8 +94,8 @@ def padded_size(packed: Pack) -> tuple[int, int, int]:
 
     K is how many of a teacher's tokens its targets hold.
     """
-    tokens = -(-packed.input_ids.shape[1] // TOKENS) * TOKENS
-    labels = next(size for size in (tokens // 4, tokens // 2, tokens) if size > len(packed.labels))
+    tokens = -(-packed.input_ids.shape[1] // MULTIPLE) * MULTIPLE
+    labels = (len(packed.labels) // MULTIPLE + 1) * MULTIPLE
     return tokens, labels, 0 if packed.target is None else packed.target.ids.shape[1]
 
 
