@@ -33,8 +33,10 @@ from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import find_confusion
 from app.languages.metrics import bootstrap, summarise
 from app.languages.policies import policy_for
+from app.settings import load_settings
 from experiments.tlpo_baselines import METHODS, Baselines, Budget
 from experiments.tlpo_bench import FRAMES, Bare, Bench, Framed, open_bench
+from workers.base_model import base_digest
 from workers.languages.explore import Explorer, Found
 from workers.languages.judge import judge_of
 from workers.languages.model import attach_guard
@@ -47,6 +49,7 @@ from workers.trainer.control import MAX_ANSWER_TOKENS
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
+from workers.trainer.null_space import null_space
 
 GENERAL = Path(__file__).parents[1] / "benchmarks" / "general.csv"
 
@@ -107,12 +110,14 @@ def are_right(bench: Bench, model: Any, recipe: GuardRecipe, asked: Sequence[Con
 def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any, dict[str, Any]]:
     """Train a guard; return the model with it, and where the time went."""
     began = time.monotonic()
-    model = attach_guard(load_base(bench.args.model, "auto", "bfloat16"), recipe)
+    model = attach_guard(load_base(bench.args.model, "auto", "auto"), recipe)
     torch.manual_seed(recipe.seed)
     judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
     policy = Timed(TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch))
     explorer = Explorer(policy, bench.tokenizer, judge, recipe, at_once=bench.args.batch)
-    loop = GuardLoop(model, recipe)
+    home = load_settings().home
+    digest = base_digest(Path(bench.args.model), home)
+    loop = GuardLoop(model, recipe, null_space(model, bench.tokenizer, recipe.protect, home, digest))
     steps: list[GuardStep] = []
     explored: list[dict[str, Any]] = []
     updates_s = 0.0
@@ -249,7 +254,7 @@ def main() -> None:
     fields = {"language": args.language, "strict": args.strict, **json.loads(args.recipe)}
     console.print(f"{len(bench.train)} prompts to train on, {len(bench.unseen)} unseen x {args.draws} draws")
     recipe = GuardRecipe.from_dict(fields)
-    before = measure(bench, Bare(load_base(args.model, "auto", "bfloat16")), recipe)
+    before = measure(bench, Bare(load_base(args.model, "auto", "auto")), recipe)
     console.print({name: one for name, one in before.items() if name != "clean_by_prompt"})
     runs: list[dict[str, Any]] = []
     used = budgets_of(args.out, args.language)

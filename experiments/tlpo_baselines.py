@@ -70,7 +70,7 @@ class Sampled:
 def sample(bench: Bench, recipe: GuardRecipe, budget: Budget) -> Sampled:
     """Sample answers for the baselines."""
     began = time.monotonic()
-    model = load_base(bench.args.model, "auto", "bfloat16")
+    model = load_base(bench.args.model, "auto", "auto")
     torch.manual_seed(recipe.seed)
     asked = (bench.train * (budget.answers // len(bench.train) + 1))[: budget.answers]
     policy = TorchPolicy(Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
@@ -100,7 +100,7 @@ def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:
         stop_loss=0.0,
         seed=recipe.seed,
     )
-    model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
+    model = attach_guard(load_base(sampled.model, "auto", "auto"), recipe)
     for _ in Loop(model, rows[:most], how):
         pass
     return model
@@ -130,7 +130,7 @@ def _prefer(trainer: Any, config: Any, sampled: Sampled, recipe: GuardRecipe) ->
     pairs = [{"prompt": text(p), "chosen": text(good), "rejected": text(bad)} for p, good, bad in sampled.pairs()]
     if not pairs:
         raise SystemExit("No prompt has a clean and a confused answer: there is nothing to prefer.")
-    model = attach_guard(load_base(sampled.model, "auto", "bfloat16"), recipe)
+    model = attach_guard(load_base(sampled.model, "auto", "auto"), recipe)
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()  # TRL's optimizer keeps no float32 copies, as ours does

@@ -31,6 +31,8 @@ class GuardRecipe:
         max_new_tokens: of such an answer.
         beta: weight of the KL distance from the reference.
         kl: "k3" over the candidates as in the paper, or "exact" over the whole vocabulary at the confusion point.
+        protect: share of what each layer is given on general English questions and texts that the guard is kept from
+            reading (`workers.trainer.null_space`); 0 lets it read everything.
         clip: how far the ratio to the old policy may move before it earns no more (epsilon).
         advantage: "tlpo", or for comparison "centred" (R - mu) or "standardised" ((R - mu) / sigma).
         rank, alpha, target: the LoRA; the paper trains all weights.
@@ -62,6 +64,7 @@ class GuardRecipe:
     max_new_tokens: int = 100
     beta: float = 0.04
     kl: str = "k3"
+    protect: float = 0.0
     clip: float = 0.2
     advantage: str = "tlpo"
     rank: int = 16
@@ -128,6 +131,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0.05, 2.0),
     "max_new_tokens": (8, 2048),
     "beta": (0.0, 10.0),
+    "protect": (0.0, 0.999),
     "clip": (0.01, 10.0),
     "rank": (1, 512),
     "alpha": (1, 4096),

@@ -61,8 +61,8 @@ def test_the_most_tokens_at_a_recall_give_that_recall(law: Law, recall: float, p
     assert law.recall(law.most_tokens(recall, parameters), parameters) == pytest.approx(recall, abs=1e-6)
 
 
-@pytest.mark.parametrize(("share", "recall"), [(1e-2, 0.95), (1e-1, 0.05)])
-def test_the_prior_is_near_perfect_below_one_and_collapses_above_ten_tokens_per_hundred_parameters(
+@pytest.mark.parametrize(("share", "recall"), [(0.1, 0.95), (1.0, 0.05)])
+def test_the_prior_is_near_perfect_below_a_tenth_of_a_token_and_collapses_above_one_token_a_parameter(
     share: float, recall: float
 ) -> None:
     for parameters in (10**5, 10**7, 10**9):

@@ -109,7 +109,7 @@ def test_the_time_is_that_of_the_rows_with_their_template() -> None:
 @pytest.mark.parametrize(
     ("tokens", "base", "recipe"),
     [
-        (60_000, Base(SHAPE), Recipe()),
+        (600_000, Base(SHAPE), Recipe()),
         (3000, Base(dataclasses.replace(SHAPE, digest="c" * 64), LAW), Recipe()),
         (3000, CALIBRATED, Recipe(epochs=10)),
         (3000, CALIBRATED, Recipe(rank=4)),
@@ -130,7 +130,7 @@ def test_fields_of_prose_and_the_seed_leave_a_law_as_it_is() -> None:
 
 
 def test_without_a_calibration_what_may_be_held_is_not_refused() -> None:
-    made = plan(40_000, Base(SHAPE), max_rank=16)
+    made = plan(400_000, Base(SHAPE), max_rank=16)
 
     assert (made.rank, made.partitions) == (16, 1)
     assert made.recall < 0.95 < made.recall_high

@@ -32,6 +32,7 @@ from workers.languages.train import GuardLoop, GuardStep
 from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.evaluate import Examiner
 from workers.trainer.model import load_base, save_adapter
+from workers.trainer.null_space import null_space
 from workers.trainer.write import Candidate, scratch, write_candidate
 
 log = structlog.get_logger()
@@ -93,7 +94,9 @@ class GuardRun:
         memory = self.shop.artifacts.local_folder(self.memory) if self.memory else None
         model = load_base(str(self.base), settings.device, settings.dtype)
         self.model = attach_guard(model, self.recipe, memory)
-        self.loop = GuardLoop(self.model, self.recipe)
+        tokenizer, share = self.lesson.paper.tokenizer, self.recipe.protect
+        space = null_space(self.model, tokenizer, share, settings.home, self.base_digest)
+        self.loop = GuardLoop(self.model, self.recipe, space)
         state = self.checkpoint.load()
         if state:
             self.loop.resume(state["loop"])
