@@ -99,7 +99,7 @@ class Recipe:
     gap_rounds: int = 1
     answers: str = "sentence"
     replay: float = 0.1
-    protect: float = 0.97
+    protect: float = 0.99
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
