@@ -88,6 +88,18 @@ async def test_the_reference_is_the_same_weights_with_the_guard_switched_off() -
     assert not torch.allclose(off, logprobs(model, "다라"), atol=1e-2)
 
 
+async def test_a_guard_that_is_kept_out_of_directions_does_not_read_them_and_mends_all_the_same() -> None:
+    model, some = guarded(), torch.Generator().manual_seed(1)
+    reads = {name.partition(".lora_A.")[0]: one for name, one in model.named_parameters() if ".lora_A." in name}
+    space = {layer: torch.linalg.qr(torch.randn(one.shape[1], 3, generator=some)).Q for layer, one in reads.items()}
+    before = max((one @ space[layer]).abs().max().item() for layer, one in reads.items())
+    list(GuardLoop(model, RECIPE, space).learn(await groups_of(model), 1))
+
+    assert before > 0.1
+    assert max((one @ space[layer]).abs().max().item() for layer, one in reads.items()) < 1e-3
+    assert mass(model, LATIN) < 0.7 * mass(bilingual(), LATIN)
+
+
 async def test_nothing_but_the_guard_is_trained() -> None:
     model = guarded()
     frozen = {name: weight.clone() for name, weight in model.named_parameters() if not weight.requires_grad}
