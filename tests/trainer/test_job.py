@@ -13,6 +13,7 @@ import httpx
 import pytest
 import stamina
 from pydantic import SecretStr
+from redis.exceptions import ConnectionError as Unreachable
 
 from app.control import control_questions
 from app.core.engines import EngineRecord
@@ -302,6 +303,21 @@ async def test_trainers_killed_at_every_attempt_end_the_version(workshop: Worksh
     assert version.state is State.FAILED
     assert version.error
     assert version.error["code"] == "trainer_lost"
+
+
+async def test_a_registry_that_is_away_ends_the_attempt_and_not_the_version(workshop: Workshop) -> None:
+    await workshop.start_engine()
+
+    async def go_away() -> None:
+        raise Unreachable("refused")
+
+    workshop.maker.while_training = go_away
+    with pytest.raises(Unreachable):
+        await work(workshop.trainer, workshop.job)
+    assert (await workshop.version()).state is State.TRAINING
+
+    workshop.maker.while_training = _nothing
+    assert (await workshop.attempt()).state is State.READY
 
 
 async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Workshop) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import ConnectionError as Unreachable
 
 from app.errors import LeaseLost
 from app.stores.memories import MemoryStore
@@ -43,6 +44,27 @@ async def test_losing_the_lease_stops_the_work_where_it_waits(redis: Registry, j
             await asyncio.Event().wait()
     assert lease.stop.is_set()
     assert await versions.renew(job, newer, lease_s=60)
+
+
+class OnceAway(VersionStore):
+    """A store whose registry does not answer the first time a lease is renewed; then for a minute, however often."""
+
+    renewed: int = 0
+
+    async def renew(self, job: Job, fence: int, *, lease_s: float) -> bool:
+        """See `VersionStore`."""
+        self.renewed += 1
+        if self.renewed == 1:
+            raise Unreachable("refused")
+        return await super().renew(job, fence, lease_s=60)
+
+
+async def test_a_registry_that_is_away_for_a_moment_does_not_end_the_renewals(redis: Registry, job: Job) -> None:
+    versions = OnceAway(redis)
+    fence = await versions.claim(job, lease_s=60)
+    async with asyncio.timeout(20), Lease(versions, job, fence, 0.05):
+        while versions.renewed < 3:
+            await asyncio.sleep(0.01)
 
 
 async def test_work_that_a_lost_lease_finds_in_a_loop_of_its_own_can_go_on_afterwards(

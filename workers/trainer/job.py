@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import structlog
+from redis.exceptions import RedisError
 
 from app.core.engines import EngineRecord
 from app.core.gate import Decision, decide
@@ -121,7 +122,8 @@ async def work(trainer: Trainer, job: Job) -> None:
 
     What will pass leaves the job to be taken up again a little later: for as long as no engine is there or has room, or
     the memory that a guard is for is not ready, and a limited number of times after any other failure of a service.
-    Anything else fails the version with a sentence for its owner.
+    Anything else fails the version with a sentence for its owner, but for a registry that is away: that ends the
+    attempt, and whoever finds the lease over takes the job up again.
     """
     lease_s = trainer.settings.job_lease.total_seconds()
     fence = await trainer.versions.claim(job, lease_s=lease_s)
@@ -148,7 +150,7 @@ async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None
             await step.fail("trainer_lost", f"Training was cut off {version.attempt - 1} times: see the trainer's log.")
             return
         await _carry_out(trainer, step, lease)
-    except (LeaseLost, NotFound, StateConflict):
+    except (LeaseLost, NotFound, StateConflict, RedisError):
         raise
     except _PASSING as error:
         counted = not isinstance(error, _UNCOUNTED)

@@ -5,8 +5,13 @@ import threading
 from types import TracebackType
 from typing import Self
 
+import structlog
+from redis.exceptions import RedisError
+
 from app.errors import LeaseLost
 from app.stores.versions import Job, VersionStore
+
+log = structlog.get_logger()
 
 
 class Lease:
@@ -50,7 +55,10 @@ class Lease:
     async def _keep(self) -> None:
         held = True
         while held:
-            held = await self._versions.renew(self._job, self._fence, lease_s=self._lease_s)
+            try:
+                held = await self._versions.renew(self._job, self._fence, lease_s=self._lease_s)
+            except RedisError as error:  # whether it is lost is told once the registry answers again
+                log.warning("lease.not_renewed", reason=type(error).__name__)
             await asyncio.sleep(self._lease_s / 5 if held else 0)
         if self.stop.is_set():
             return  # given up meanwhile: there is nobody left to stop
