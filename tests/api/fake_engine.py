@@ -12,7 +12,9 @@ import httpx
 from app.core.composition import Composition
 from app.core.engines import EngineRecord, Residency
 from app.core.names import BASE
+from app.errors import InvalidRequest
 from app.stores.engines import EngineStore
+from workers.engine.requests import read_purge
 
 
 class Engine:
@@ -101,7 +103,7 @@ class Engine:
         if request.url.path.endswith("/compose"):
             return self._compose(json.loads(request.content))
         if request.url.path.endswith("/purge"):
-            return self._purge(**json.loads(request.content))
+            return self._purge(json.loads(request.content))
         if request.method == "POST":
             name = json.loads(request.content)["name"]
             cold = name not in self.held
@@ -124,10 +126,15 @@ class Engine:
         self.composed[name] = body
         return httpx.Response(200, json={"name": name, "load_ms": 80.0, "cold": cold, "facts": {"rank": 8}})
 
-    def _purge(self, tenant: str, memory_id: str, files: bool) -> httpx.Response:
-        found = [name for name, body in self.composed.items() if f"{tenant}.{memory_id}." in " ".join(body["members"])]
+    def _purge(self, body: dict[str, Any]) -> httpx.Response:
+        try:
+            gone = read_purge(body)
+        except InvalidRequest as error:
+            return _error(400, error.code, error.detail)
+        member = f"{gone.tenant}.{gone.memory_id}."
+        found = [name for name, recipe in self.composed.items() if member in " ".join(recipe["members"])]
         self.held -= set(found)
-        if files:
+        if gone.files:
             self.composed = {name: body for name, body in self.composed.items() if name not in found}
         return httpx.Response(200, json={"composites": found})
 

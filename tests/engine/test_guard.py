@@ -400,7 +400,17 @@ async def test_purging_a_memory_unloads_what_was_composed_of_it(world: World) ->
     assert not list((world.artifacts.parent / "composites").rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize("change", [{"tenant": "../x"}, {"memory_id": "mem_1"}, {"files": "yes"}, {"more": 1}])
+async def test_a_language_guard_is_purged_as_a_memory_is(world: World) -> None:
+    body = {"tenant": "default", "memory_id": f"lng_{1:026d}", "files": True}
+    reply = await world.http.post("/internal/adapters/purge", json=body)
+
+    assert (reply.status_code, reply.json()) == (200, {"composites": []})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tenant": "../x"}, {"memory_id": "mem_1"}, {"memory_id": f"cmp_{1:026d}"}, {"files": "yes"}, {"more": 1}],
+)
 async def test_purging_what_is_no_memory_is_a_bad_request(world: World, change: dict[str, object]) -> None:
     body = {"tenant": "default", "memory_id": f"mem_{1:026d}", "files": True} | change
 

@@ -15,6 +15,7 @@ from app.errors import AdapterBusy, EngineFailed, NotFound
 from app.services.erase import Eraser, Places
 from app.stores.erasures import Debt
 from tests.api.conftest import World, http, settings, world
+from tests.api.test_guards import ready_guard
 
 __all__ = ["http", "settings", "world"]  # the API's fixtures serve here too
 pytestmark = pytest.mark.redis
@@ -122,6 +123,19 @@ async def test_erasing_unloads_everywhere_and_leaves_a_receipt_and_nothing_else(
     assert receipt["erased_at"] >= receipt["deleted_at"]
     assert left == before[1]
     assert [key for key in keys if debt.memory_id in key] == [f"lk:t:acme:tombstone:{debt.memory_id}"]
+
+
+async def test_a_language_guard_is_erased_as_a_memory_is(quiet: World, http: httpx.AsyncClient) -> None:
+    guard = await ready_guard(quiet)
+    adapter = str(AdapterName("acme", guard.id, 1, "a" * 12))
+    await quiet.report(holding=(adapter,))
+    deleted = await http.delete(f"/v1/languages/{guard.id}")
+    await eraser(places(quiet)).settle(Debt("acme", guard.id))
+    receipt = (await http.get(f"/v1/memories/{guard.id}/receipt")).json()
+
+    assert deleted.status_code == 202
+    assert (receipt["status"], receipt["adapters"], receipt["engines"]) == ("erased", [adapter], ["one", "two"])
+    assert not list(quiet.settings.home.rglob(f"*{guard.id}*"))
 
 
 async def test_every_part_is_unloaded_and_erased_even_one_whose_files_are_lost(

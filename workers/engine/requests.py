@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.composition import MOST_MEMBERS, Composition
 from app.core.errors import InvalidValue
-from app.core.names import check_tenant, is_memory_id
+from app.core.names import check_tenant, is_guard_id, is_memory_id
 from app.errors import InvalidRequest
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -25,7 +25,7 @@ class ComposeBody(BaseModel):
 
 
 class PurgeBody(BaseModel):
-    """A memory that is being erased."""
+    """A memory, or a language guard, that is being erased."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -50,15 +50,15 @@ def read_purge(body: dict[str, Any]) -> PurgeBody:
     """Read which memory to let go of.
 
     Raises:
-        InvalidRequest: that is no memory.
+        InvalidRequest: that is no memory and no language guard.
     """
     purge = _read(PurgeBody, body)
     try:
         check_tenant(purge.tenant)
     except InvalidValue as error:
         raise InvalidRequest(str(error), "tenant") from error
-    if not is_memory_id(purge.memory_id):
-        raise InvalidRequest("That is not the id of a memory.", "memory_id")
+    if not (is_memory_id(purge.memory_id) or is_guard_id(purge.memory_id)):
+        raise InvalidRequest("That is not the id of a memory or a language guard.", "memory_id")
     return purge
 
 
