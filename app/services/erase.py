@@ -96,8 +96,8 @@ class Eraser:
         """Erase one memory and write its receipt.
 
         Raises:
-            AdapterBusy: requests for it are still running; nothing is erased.
-            EngineFailed: an engine cannot be asked to unload it; nothing is erased.
+            AdapterBusy: requests for it are still running; it stays owed.
+            EngineFailed: an engine cannot be asked to unload it; it stays owed.
         """
         tombstone = await self._at.erasures.tombstone(debt.tenant, debt.memory_id)
         await self._pause(max(0.0, tombstone["trained_until"] - time.time()))
@@ -112,6 +112,7 @@ class Eraser:
             await self._at.erasures.note(debt, noted)
         await asyncio.to_thread(self._at.artifacts.erase_memory, debt.tenant, debt.memory_id)
         await self._purge(debt, files=True)  # now that no engine can compose of it any more
+        await self._unload(adapters)  # a request that was let in before may have had it loaded since
         await self._at.events.erase(debt.tenant, debt.memory_id)
         await self._at.versions.erase(debt.tenant, debt.memory_id, tombstone["versions"])
         await self._at.erasures.settle(debt, {"status": "erased"})

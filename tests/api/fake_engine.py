@@ -111,9 +111,10 @@ class Engine:
             self.loads.append(name)
             return httpx.Response(200, json={"name": name, "load_ms": 52.5, "cold": cold})
         name = request.url.path.rsplit("/", 1)[-1]
-        self.removed.append(name)
         removed = name in self.held
-        self.held.discard(name)
+        if removed:
+            self.held.discard(name)
+            self.removed.append(name)
         return httpx.Response(200, json={"name": name, "removed": removed})
 
     def _compose(self, body: dict[str, Any]) -> httpx.Response:

@@ -154,7 +154,7 @@ async def test_every_part_is_unloaded_and_erased_even_one_whose_files_are_lost(
     assert not list(quiet.settings.home.rglob(f"*{memory.id}*"))
 
 
-@pytest.mark.parametrize("steps", range(0, 44, 2))
+@pytest.mark.parametrize("steps", range(0, 46, 2))
 async def test_an_eraser_that_is_killed_at_any_step_finishes_at_the_next_start(
     quiet: World, http: httpx.AsyncClient, steps: int
 ) -> None:
@@ -281,6 +281,51 @@ async def test_erasing_a_memory_erases_every_composite_made_of_it_on_every_engin
     assert [set(engine.composed) for engine in quiet.engines] == [{stays}, set()]
     assert [set(await quiet.gateway.engines.desired(engine.id)) for engine in quiet.engines] == [{stays}, set()]
     assert receipt["adapters"] == sorted([ada.adapter, *gone])
+
+
+async def test_an_adapter_loaded_again_before_its_files_are_gone_does_not_stay(quiet: World) -> None:
+    debt, adapter, _ = await buried(quiet)
+
+    async def pause(seconds: float) -> None:
+        if seconds == 7:
+            await quiet.report()  # that they hold nothing
+            async with quiet.gateway.fleet.seat(adapter):  # a request that was let in before
+                pass
+
+    await Eraser(places(quiet), grace_s=7, pause=pause).settle(debt)
+
+    assert [engine.loads for engine in quiet.engines] == [[adapter], []]
+    assert [engine.held for engine in quiet.engines] == [set(), set()]
+    assert [await quiet.gateway.engines.desired(engine.id) for engine in quiet.engines] == [{}, {}]
+
+
+async def test_files_that_are_erased_stay_owed_while_a_late_request_runs(quiet: World, http: httpx.AsyncClient) -> None:
+    debt, adapter, files = await buried(quiet)
+    whole = places(quiet)
+
+    class Late:
+        """The adapter is in use when it is to be unloaded for the second time."""
+
+        def __init__(self) -> None:
+            self.rounds = 0
+
+        async def purge(self, url: str, tenant: str, memory_id: str, *, files: bool) -> list[str]:
+            self.rounds += files
+            return await whole.client.purge(url, tenant, memory_id, files=files)
+
+        async def remove(self, url: str, name: str) -> bool:
+            if self.rounds:
+                raise AdapterBusy("not yet")
+            return await whole.client.remove(url, name)
+
+    with pytest.raises(AdapterBusy):
+        await eraser(dataclasses.replace(whole, client=Late())).settle(debt)  # type: ignore[arg-type]
+    owed = await whole.erasures.owed()
+    await eraser(whole).settle(debt)
+    receipt = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()
+
+    assert owed == [debt]
+    assert (receipt["status"], receipt["files"], receipt["adapters"]) == ("erased", files, [adapter])
 
 
 async def test_a_composite_made_while_its_member_is_erased_does_not_stay(quiet: World) -> None:
