@@ -1,9 +1,11 @@
 """The artifact store on a local disk and on a store without renames."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from app.core.names import AdapterName
 from app.errors import NotFound
@@ -100,3 +102,28 @@ def test_a_copy_on_another_host_is_no_version_and_can_be_dropped_by_itself(
     assert not list(tmp_path.glob("engine/**/*.safetensors"))
     with pytest.raises(NotFound):
         engine.local_folder(adapter)
+
+
+class Interrupted(MemoryFileSystem):  # type: ignore[misc]
+    """A store at which others look, all the way, between the write and the removal of one look."""
+
+    protocol = "interrupted"
+    others: ClassVar[list[ArtifactStore]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("interrupted://")))
+
+    def rm_file(self, path: str) -> None:
+        while self.others:
+            assert self.others.pop().writable()
+        super().rm_file(path)
+
+
+def test_two_looks_at_a_store_at_once_both_find_it_writable() -> None:
+    fsspec.register_implementation("interrupted", Interrupted, clobber=True)
+    store, other = [ArtifactStore("interrupted://bucket", Path()) for _ in range(2)]
+    Interrupted.others.append(other)
+
+    assert store.writable()
+    assert Interrupted.others == []
