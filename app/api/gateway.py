@@ -31,6 +31,7 @@ from app.services.transfer import Exporter, Importer
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
+from app.stores.copies import keep_swept
 from app.stores.engines import EngineStore
 from app.stores.erasures import ErasureStore
 from app.stores.events import EventStore
@@ -121,11 +122,12 @@ async def open_gateway(
     http: httpx.AsyncClient | None = None,
     artifacts: ArtifactStore | None = None,
 ) -> AsyncIterator[Gateway]:
-    """Run a gateway: its watch on the engines, its eraser, its admin key. What is given is not closed here."""
+    """Run a gateway: its watch on the engines, its erasures, its admin key. What is given is not closed here."""
     own_redis = redis if redis is not None else connect(settings.registry_url, retries=REGISTRY_RETRIES)
     own_http = http or _http(settings)
     gateway = build(settings, own_redis, own_http, artifacts or ArtifactStore.open(settings))
     tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
+    tasks.append(_start(keep_swept(gateway.artifacts)))
     await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
     try:
         yield gateway

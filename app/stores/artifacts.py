@@ -215,6 +215,19 @@ class ArtifactStore:
         if cached.exists():
             shutil.rmtree(cached)
 
+    def drop_orphans(self) -> None:
+        """Erase what was copied here of memories that the store no longer holds.
+
+        What is here is listed first: nothing of a memory is copied before the store holds it.
+        """
+        copies = [folder for kind in ("mem_*", "lng_*") for folder in self._cache.glob(f"*/{folder_of(kind)}")]
+        for shelf in {folder.parent for folder in copies}:
+            held = self._list(shelf.relative_to(self._cache).as_posix())
+            for folder in copies:
+                if folder.parent == shelf and held is not None and folder.name not in held:
+                    with suppress(FileNotFoundError):  # another process drops it too
+                        shutil.rmtree(folder)
+
     def read_manifest(self, adapter: AdapterName) -> dict[str, Any]:
         """Return a version's manifest.
 
@@ -262,6 +275,15 @@ class ArtifactStore:
             part.rename(folder)
         except OSError:  # another process was first; its copy is the same
             shutil.rmtree(part)
+
+    def _list(self, folder: str) -> set[str] | None:
+        """Return the names in a folder of the store; None where a disk is not mounted that has it."""
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.ls(f"{self._root}/{folder}", detail=False)
+        except FileNotFoundError:  # on a disk, erasing leaves it there, empty
+            return None if self._local else set()
+        return {str(path).rstrip("/").rsplit("/", 1)[-1] for path in found}
 
     def _put(self, path: str, data: bytes) -> None:
         full = f"{self._root}/{path}"

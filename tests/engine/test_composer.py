@@ -345,6 +345,18 @@ async def test_what_an_erasure_did_not_reach_goes_by_itself(world: World) -> Non
     assert world.folder(stays).exists()
 
 
+async def test_an_engine_drops_copies_of_what_was_erased_while_it_was_away(world: World) -> None:
+    one, two = world.members(1, 2)
+    gone, stays = [world.store.cache_path(member, "copy").parent for member in (one, two)]
+    for copy in (gone, stays):
+        copy.mkdir(parents=True)
+    shutil.rmtree((world.root / "artifacts" / one.folder).parent)
+    await world.composer.sweep()
+
+    assert not gone.exists()
+    assert stays.exists()
+
+
 async def test_a_half_built_composite_is_swept_and_one_in_the_making_is_not(world: World) -> None:
     left = world.composition(3, 4)
     world.folder(left).mkdir(parents=True)

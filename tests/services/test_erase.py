@@ -1,5 +1,6 @@
 """Deletion survives anything, leaves nothing and says what it did."""
 
+import asyncio
 import dataclasses
 import shutil
 import time
@@ -9,13 +10,18 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api.gateway import open_gateway
 from app.core.composition import Composition
 from app.core.names import AdapterName
 from app.errors import AdapterBusy, EngineFailed, NotFound
 from app.services.erase import Eraser, Places
+from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
 from app.stores.erasures import Debt
-from tests.api.conftest import World, http, settings, world
+from app.stores.redis import Registry
+from tests.api.conftest import World, http, settings, world, write_version
 from tests.api.test_guards import ready_guard
+from tests.factories import a_memory
 
 __all__ = ["http", "settings", "world"]  # the API's fixtures serve here too
 pytestmark = pytest.mark.redis
@@ -245,6 +251,28 @@ async def test_the_gateways_own_eraser_settles_what_an_earlier_one_left(world: W
     await world.gateway.eraser._try(Debt("acme", ada.memory.id))
 
     assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).json()["status"] == "erased"
+
+
+async def test_a_gateway_drops_what_it_made_of_a_memory_that_another_gateway_erased(
+    redis: Registry, settings: Settings
+) -> None:
+    loop, swept = asyncio.get_running_loop(), asyncio.Event()
+
+    class Noting(ArtifactStore):
+        def drop_orphans(self) -> None:
+            super().drop_orphans()
+            loop.call_soon_threadsafe(swept.set)
+
+    artifacts = Noting.open(settings)
+    kept, gone = [AdapterName("acme", a_memory().id, 1, "a" * 12) for _ in range(2)]
+    copies = [artifacts.cache_path(name, "embeddings.npz").parent for name in (kept, gone)]
+    for copy in copies:
+        copy.mkdir(parents=True)
+    write_version(settings, kept)
+    async with open_gateway(settings, redis, artifacts=artifacts), asyncio.timeout(10):
+        await swept.wait()
+
+    assert [copy.exists() for copy in copies] == [True, False]
 
 
 async def test_there_is_no_receipt_for_what_lives(world: World, http: httpx.AsyncClient) -> None:

@@ -14,7 +14,7 @@ from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
-from workers.trainer.__main__ import tell_base
+from workers.trainer.__main__ import make_worker, tell_base
 from workers.trainer.worker import gone_memories, requeue_lost
 
 pytestmark = pytest.mark.redis
@@ -81,3 +81,13 @@ async def test_only_what_was_worded_for_deleted_memories_is_dropped(redis: Regis
         gone,
         ("other", job.memory_id),
     ]
+
+
+def test_an_idle_trainer_drops_copies_of_what_was_erased_while_it_was_away(registry_url: str, tmp_path: Path) -> None:
+    worker = make_worker(Settings(_env_file=None, home=tmp_path, redis_url=registry_url))
+    copy = tmp_path / "cache" / "acme" / "memories" / a_memory().id
+    copy.mkdir(parents=True)
+    (tmp_path / "artifacts" / "acme" / "memories").mkdir(parents=True)
+    worker.run_maintenance_tasks()
+
+    assert not copy.exists()

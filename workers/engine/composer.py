@@ -16,6 +16,7 @@ from app.core.names import AdapterName
 from app.core.proof import Proof, Scores, judge_composite
 from app.errors import AdapterRejected, CompositeRejected, ModelNotFound, NotFound, ServiceError
 from app.stores.artifacts import ArtifactStore
+from app.stores.copies import SWEEP_S, sweep_copies
 from workers.engine.adapters import AdapterSet, Loaded
 from workers.engine.candidates import Candidate
 from workers.engine.compose import Composites, Draft
@@ -59,7 +60,7 @@ class Composer:
         self._asked: Counter[Composition] = Counter()
         self._refused: OrderedDict[str, str] = OrderedDict()
         self._erased: set[tuple[str, str]] = set()
-        self._swept_at = -_SWEEP_S
+        self._swept_at, self._copies_swept_at = -_SWEEP_S, -SWEEP_S
         self._sweeping: asyncio.Task[None] | None = None
 
     async def compose(self, composition: Composition) -> Composed:
@@ -129,8 +130,15 @@ class Composer:
                     log.info("composite.dropped", adapter=str(name))
             await asyncio.to_thread(self._composites.drop_dead)
             await asyncio.to_thread(self._composites.drop_drafts, _texts(one.name for one in self._asked))
+            await self._sweep_copies()
         except (OSError, ServiceError) as error:
             log.warning("composites.not_swept", error=str(error))
+
+    async def _sweep_copies(self) -> None:
+        now = time.monotonic()
+        if now - self._copies_swept_at >= SWEEP_S:
+            self._copies_swept_at = now
+            await sweep_copies(self._store)
 
     async def _admit(self, composition: Composition) -> Loaded:
         text = str(composition.name)

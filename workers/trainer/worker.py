@@ -15,6 +15,8 @@ from rq.worker import Worker
 from app.errors import MemoryNotFound
 from app.processes import die_with_parent
 from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
+from app.stores.copies import sweep_copies
 from app.stores.memories import MemoryStore
 from app.stores.queue import TrainingQueue
 from app.stores.redis import connect
@@ -34,10 +36,11 @@ class TrainingWorker(Worker):
     _next_full = 0.0
 
     def run_maintenance_tasks(self) -> None:
-        """Queue again what a crash has left; now and then do RQ's own maintenance too."""
+        """Queue again what a crash has left; now and then drop old copies, and do what RQ does."""
         asyncio.run(_sweep(self.settings))
         if time.monotonic() >= self._next_full:
             self._next_full = time.monotonic() + FULL_MAINTENANCE_S
+            asyncio.run(sweep_copies(ArtifactStore.open(self.settings)))
             super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self.last_cleaned_at = datetime.now(UTC)  # type: ignore[assignment]
 
