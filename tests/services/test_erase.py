@@ -253,6 +253,21 @@ async def test_the_gateways_own_eraser_settles_what_an_earlier_one_left(world: W
     assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).json()["status"] == "erased"
 
 
+async def test_a_store_that_fails_in_its_own_way_leaves_the_erasure_owed(quiet: World, http: httpx.AsyncClient) -> None:
+    class Away(ArtifactStore):
+        def erase_memory(self, tenant: str, memory_id: str) -> None:
+            raise ValueError("no endpoint")  # as a cloud's library may, of no kind that this project knows
+
+    debt, _, _ = await buried(quiet)
+    away = dataclasses.replace(places(quiet), artifacts=Away.open(quiet.settings))
+    await eraser(away)._try(debt)
+    owed = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["status"]
+    await eraser(places(quiet))._try(debt)
+
+    assert owed == "erasing"
+    assert (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["status"] == "erased"
+
+
 async def test_a_gateway_drops_what_it_made_of_a_memory_that_another_gateway_erased(
     redis: Registry, settings: Settings
 ) -> None:
