@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from app.core.documents import Document
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound
+from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound, ServiceError
 from app.services.documents import read_documents
 from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
 from app.services.guard_drafts import check_guardable, check_languages, guards_on
@@ -101,7 +101,7 @@ class Rememberer:
         """Keep what a new memory is made of, then the record that restores it; register and queue it; return its id.
 
         Args:
-            keep: writes the files, in a thread; whatever fails, they are erased again.
+            keep: writes the files, in a thread; they are erased again unless the registry may hold the memory.
             guards: accepted with it, in the same step.
 
         Raises:
@@ -114,8 +114,9 @@ class Rememberer:
             memory_id, made = await self._memories.create(
                 memory, version, unique_content=unique_content, once=once, guards=guards
             )
-        except BaseException:
-            await asyncio.to_thread(self._erase, all_of_it)
+        except BaseException as error:
+            if isinstance(error, ServiceError) or await self._is_missing(memory):
+                await asyncio.to_thread(self._erase, all_of_it)
             raise
         if made:
             for one, queued in all_of_it:
@@ -123,6 +124,16 @@ class Rememberer:
         else:
             await asyncio.to_thread(self._erase, all_of_it)
         return memory_id
+
+    async def _is_missing(self, memory: Memory) -> bool:
+        """Say whether the registry surely does not hold a memory: an answer that was lost may have been a yes."""
+        try:
+            await self._memories.get(memory.tenant, memory.id)
+        except MemoryNotFound:
+            return True
+        except RedisError as error:
+            log.warning("memory.left_behind", memory_id=memory.id, error=type(error).__name__)
+        return False
 
     def _write_records(self, accepted: Sequence[tuple[Memory, Version]]) -> None:
         for memory, version in accepted:

@@ -5,6 +5,7 @@
 -- ARGV: 1 name, 2 content ("" allows a second copy), 3 memory id, 4 memory fields, 5 version fields, 6 event,
 --       7 job, 8 now, 9 idempotency value, 10 idempotency ttl in seconds, 11 guards (JSON list of lists: name, id,
 --       memory fields, version fields, event, job)
+if redis.call('EXISTS', KEYS[4]) == 1 then return {'created', ARGV[3]} end  -- sent again: the reply was lost
 if ARGV[9] ~= '' then
   local before = redis.call('GET', KEYS[8])
   if before then return {'idempotent', before} end

@@ -1,0 +1,61 @@
+"""What was accepted keeps its documents, whatever becomes of the reply; what was not leaves none."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError
+
+from app.core.memory import Memory
+from app.services.drafts import Options
+from app.services.remember import Rememberer, Upload
+from app.stores.memories import MemoryStore
+from tests.api.conftest import World, settings, world
+from tests.stores.lost_replies import CutOff, SentTwice
+
+__all__ = ["settings", "world"]
+pytestmark = pytest.mark.redis
+ADA = [Upload("a.md", b"Ada was born in 1815.")]
+
+
+def rememberer_on(world: World, redis: Any) -> Rememberer:
+    """Return a rememberer whose memories are created by another client of the same registry."""
+    gateway = world.gateway
+    queue = gateway.rememberer.__dict__["_queue"]
+    return Rememberer(MemoryStore(redis), gateway.versions, gateway.artifacts, queue, gateway.planner)
+
+
+async def kept(world: World) -> tuple[list[Memory], int]:
+    """Return the memories that there are, and how many files of theirs."""
+    memories, _ = await world.gateway.memories.page("acme", limit=10)
+    return memories, len((await world.traces())[1])
+
+
+@pytest.mark.parametrize("key", [None, "one"])
+async def test_a_memory_whose_creation_is_sent_again_keeps_its_documents(world: World, key: str | None) -> None:
+    memory_id = await rememberer_on(world, SentTwice(world.redis)).remember("acme", "ada", ADA, Options(), key=key)
+    [memory], files = await kept(world)
+
+    assert (memory.id, files) == (memory_id, 3)
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize(("applied", "files"), [(True, 3), (False, 0)])
+async def test_documents_stay_with_a_memory_whose_acceptance_was_not_heard_of_and_only_then(
+    world: World, error: BaseException, applied: bool, files: int
+) -> None:
+    cut_off = CutOff(world.redis, error, applied=applied)
+    with pytest.raises(type(error)):
+        await rememberer_on(world, cut_off).remember("acme", "ada", ADA, Options())
+
+    memories, left = await kept(world)
+    assert (len(memories), left) == (int(applied), files)
+
+
+async def test_documents_stay_where_nobody_can_say_whether_they_were_accepted(world: World) -> None:
+    away = CutOff(world.redis, ConnectionError(), applied=True, away=True)
+    with pytest.raises(ConnectionError):
+        await rememberer_on(world, away).remember("acme", "ada", ADA, Options())
+
+    memories, left = await kept(world)
+    assert (len(memories), left) == (1, 3)
