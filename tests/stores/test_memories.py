@@ -12,6 +12,7 @@ from app.stores.memories import Idempotency, MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import VersionStore
 from tests.factories import a_memory, a_version, memory_id
+from tests.stores.lost_replies import SentTwice
 
 pytestmark = pytest.mark.redis
 
@@ -147,6 +148,19 @@ async def test_a_buried_memory_is_gone_for_every_reader_and_its_erasure_is_owed(
     assert await VersionStore(redis).open_jobs() == []
     assert await ErasureStore(redis).owed() == [Debt("acme", memory.id)]
     await accept(store, name="gone", content="gone")
+
+
+async def test_a_call_sent_again_after_a_lost_reply_does_no_harm(redis: Registry) -> None:
+    store = MemoryStore(SentTwice(redis))
+    memory, _ = await accept(store, name="old")
+    await store.update("acme", memory.id, {"pinned": True})
+    await store.rename("acme", memory.id, "new")
+    renamed = await store.find("acme", "new")
+    await store.bury(memory, {"name": "new"})
+
+    assert (renamed.id, renamed.name, renamed.pinned) == (memory.id, "new", True)
+    assert await ErasureStore(redis).owed() == [Debt("acme", memory.id)]
+    await accept(store, name="new")
 
 
 async def test_a_settled_erasure_leaves_its_receipt(store: MemoryStore, redis: Registry) -> None:

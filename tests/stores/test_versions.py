@@ -12,6 +12,7 @@ from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
+from tests.stores.lost_replies import SentTwice
 
 pytestmark = pytest.mark.redis
 
@@ -152,3 +153,45 @@ async def test_a_version_keeps_the_names_of_its_parts(store: VersionStore, accep
     assert (kept.parts, kept.adapters) == (names, names)
     assert dataclasses.replace(kept, parts=()).adapters == names[:1]
     assert version.adapters == ()
+
+
+@pytest.fixture
+def sent_twice(redis: Registry) -> VersionStore:
+    return VersionStore(SentTwice(redis))
+
+
+async def told(redis: Registry, memory: Memory) -> list[str]:
+    events = await EventStore(redis).read("acme", memory.id)
+    return [f"{event.data['state']} {event.data['version']}" for event in events]
+
+
+async def test_a_trainers_calls_sent_again_after_a_lost_reply_answer_as_the_first_time(
+    sent_twice: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, version = accepted
+    job = job_of(version)
+    fence = await sent_twice.claim(job, lease_s=30)
+    attempt = (await sent_twice.get("acme", memory.id, 1)).attempt
+    for state in (State.PREPARING, State.TRAINING, State.EVALUATING, State.PUBLISHING):
+        version = await sent_twice.change(version, state, fence=fence)
+    renewed = await sent_twice.renew(job, fence, lease_s=30)
+    await sent_twice.change(version, State.READY, fence=fence, fields={"adapter": "a"}, memory_fields={"current": 1})
+
+    assert (fence, attempt, renewed) == (1, 1, True)
+    assert await told(redis, memory) == [
+        f"{state} 1" for state in ("queued", "preparing", "training", "evaluating", "publishing", "ready")
+    ]
+    assert await sent_twice.claim(job, lease_s=30) == 0
+
+
+async def test_a_users_calls_sent_again_after_a_lost_reply_answer_as_the_first_time(
+    sent_twice: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, version = accepted
+    await sent_twice.change(await sent_twice.change(version, State.CANCELLED), State.QUEUED)
+    await sent_twice.add(memory, a_version(memory, number=2), content="union")
+
+    assert await told(redis, memory) == ["queued 1", "cancelled 1", "queued 1", "queued 2"]
+    assert len(await sent_twice.open_jobs()) == 2
+    with pytest.raises(StateConflict):
+        await sent_twice.add(memory, a_version(memory, number=2), content="another")

@@ -1,6 +1,7 @@
 -- Queue the next version of a memory. KEYS: 1 memory, 2 version, 3 events, 4 jobs, 5 contents
 -- ARGV: 1 number expected to be the latest, 2 memory fields, 3 version fields, 4 event, 5 job, 6 now, 7 content, 8 id
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'missing', ''} end
+if redis.call('HGET', KEYS[2], 'created_at') == ARGV[6] then return {'ok', ''} end  -- sent again: the reply was lost
 local latest = redis.call('HGET', KEYS[1], 'latest')
 if latest ~= ARGV[1] then return {'conflict', latest} end
 local same = redis.call('HGET', KEYS[5], ARGV[7])

@@ -13,8 +13,12 @@ if ARGV[2] ~= '' then
   local row = redis.call('HMGET', KEYS[1], 'fence', 'lease_until')
   if row[1] ~= ARGV[2] or tonumber(row[2]) < now then return {'lease_lost', state} end
 end
-if not fits then return {'conflict', state} end
 local version, memory, event = cjson.decode(ARGV[3]), cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
+if not fits then
+  local mine = true  -- the row as this call writes it, its time included: sent again, for the reply was lost
+  for i = 1, #version, 2 do mine = mine and redis.call('HGET', KEYS[1], version[i]) == version[i + 1] end
+  return {mine and 'ok' or 'conflict', state}
+end
 if #version > 0 then redis.call('HSET', KEYS[1], unpack(version)) end
 if #memory > 0 then redis.call('HSET', KEYS[2], unpack(memory)) end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
