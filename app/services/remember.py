@@ -180,10 +180,12 @@ class Rememberer:
         try:
             kept = await self._versions.of(await self._memories.get(memory.tenant, memory.id))
         except MemoryNotFound:
-            return  # deleted meanwhile: the eraser takes all of it
+            kept = []  # deleted meanwhile; the eraser may have been through before these were written
         used = {ref.digest for version in kept for ref in version.documents}
         for digest in {one.document.digest for one in documents} - used:
             await asyncio.to_thread(self._artifacts.erase_document, memory.tenant, memory.id, digest)
+        if not kept and not any(await asyncio.to_thread(self._artifacts.measure_memory, memory.tenant, memory.id)):
+            await asyncio.to_thread(self._artifacts.erase_memory, memory.tenant, memory.id)  # the folders
 
     async def change(self, memory: Memory, fields: Mapping[str, Any], *, rollback: bool = False) -> None:
         """Set fields of a memory, in the registry and in the record that restores it.

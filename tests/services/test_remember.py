@@ -1,28 +1,42 @@
 """What was accepted keeps its documents, whatever becomes of the reply; what was not leaves none."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError
 
 from app.core.memory import Memory
-from app.services.drafts import Options
+from app.errors import MemoryNotFound
+from app.services.drafts import Ask, Options
+from app.services.plan import Planner
 from app.services.remember import Rememberer, Upload
+from app.stores.erasures import Debt
 from app.stores.memories import MemoryStore
+from app.stores.queue import TrainingQueue
 from tests.api.conftest import World, settings, world
 from tests.stores.lost_replies import CutOff, SentTwice
 
 __all__ = ["settings", "world"]
 pytestmark = pytest.mark.redis
 ADA = [Upload("a.md", b"Ada was born in 1815.")]
+BOB = [Upload("b.md", b"Bob was born in 1901.")]
 
 
 def rememberer_on(world: World, redis: Any) -> Rememberer:
     """Return a rememberer whose memories are created by another client of the same registry."""
     gateway = world.gateway
-    queue = gateway.rememberer.__dict__["_queue"]
+    queue = TrainingQueue(world.settings.registry_url)
     return Rememberer(MemoryStore(redis), gateway.versions, gateway.artifacts, queue, gateway.planner)
+
+
+def growing(world: World, happens: Callable[[], Awaitable[object]]) -> Rememberer:
+    """Return a rememberer during whose planning something else happens."""
+    gateway = world.gateway
+    planner: Any = Meanwhile(gateway.planner, happens)
+    queue = TrainingQueue(world.settings.registry_url)
+    return Rememberer(gateway.memories, gateway.versions, gateway.artifacts, queue, planner)
 
 
 async def kept(world: World) -> tuple[list[Memory], int]:
@@ -59,3 +73,34 @@ async def test_documents_stay_where_nobody_can_say_whether_they_were_accepted(wo
 
     memories, left = await kept(world)
     assert (len(memories), left) == (1, 3)
+
+
+class Meanwhile:
+    """A planner during whose work something else happens."""
+
+    def __init__(self, planner: Planner, happens: Callable[[], Awaitable[object]]) -> None:
+        self._planner, self._happens = planner, happens
+
+    async def draft(self, *args: Any) -> Any:
+        await self._happens()
+        return await self._planner.draft(*args)
+
+
+async def test_documents_kept_after_their_memory_was_erased_are_erased_too(world: World) -> None:
+    memory_id = await world.gateway.rememberer.remember("acme", "ada", ADA, Options())
+    memory = await world.gateway.memories.get("acme", memory_id)
+    eraser = world.gateway.eraser
+    eraser.__dict__["_try"] = _nothing
+
+    async def delete() -> None:
+        await eraser.bury(memory, world.gateway.rememberer)
+        await eraser.settle(Debt("acme", memory_id))
+
+    with pytest.raises(MemoryNotFound):
+        await growing(world, delete).add_documents(memory, BOB, Ask())
+
+    assert not list(world.settings.home.rglob(f"*{memory_id}*"))
+
+
+async def _nothing(_: Debt) -> None:
+    return None
