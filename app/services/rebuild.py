@@ -1,8 +1,8 @@
-"""The registry from the artifacts: what was accepted, what was published; the rest is queued again."""
+"""The registry from the artifacts: what was accepted, published or cancelled; the rest is queued again."""
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.lifecycle import State
@@ -69,7 +69,7 @@ class Rebuilder:
         `erased` are those whose deletion was accepted and not finished; `name_taken` keep their files and wait for
         the name to be given up.
         """
-        done = dict.fromkeys(("ready", "queued", "already_there", "erased", "name_taken"), 0)
+        done = dict.fromkeys(("ready", "queued", "cancelled", "already_there", "erased", "name_taken"), 0)
         found = await asyncio.to_thread(lambda: list(self._artifacts.memories()))
         for tenant, memory_id in sorted(found, key=lambda one: is_guard_id(one[1])):  # a guard fails without its memory
             done[await self._one(tenant, memory_id)] += 1
@@ -94,11 +94,16 @@ class Rebuilder:
 
     async def _restore(self, memory: Memory, last: Version, rollback: dict[str, Any] | None) -> str:
         published = await asyncio.to_thread(self._published, memory)
-        await self._memories.create(memory, last, unique_content=False)
+        latest = max([memory.latest, *[one.name.version for one in published]])  # a gateway may die before it notes it
+        await self._memories.create(replace(memory, latest=latest), last, unique_content=False)
+        if last.state is State.CANCELLED:
+            await self._versions.restore(last)
         for one in published:
             await self._versions.restore(one.to_version())
         await self._memories.update(memory.tenant, memory.id, {"current": _current(published, rollback)})
-        return "ready" if any(one.name.version == last.number for one in published) else "queued"
+        if any(one.name.version == last.number for one in published):
+            return "ready"
+        return "cancelled" if last.state is State.CANCELLED else "queued"
 
     def _published(self, memory: Memory) -> list[_Published]:
         whole = {str(name): name for name in self._artifacts.versions(memory.tenant, memory.id)}

@@ -50,6 +50,7 @@ class Rememberer:
         self._memories, self._versions, self._artifacts, self._queue = memories, versions, artifacts, queue
         self._planner = planner
         self._growing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._noting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def remember(
         self, tenant: str, name: str | None, uploads: Sequence[Upload], options: Options, *, key: str | None = None
@@ -173,7 +174,7 @@ class Rememberer:
         except BaseException:
             await self._drop_unused(memory, documents)
             raise
-        await asyncio.to_thread(self._artifacts.write_memory, grown.tenant, grown.id, to_record(grown, version))
+        await self._note_version(version, latest=grown.latest, content=grown.content)
 
     async def _drop_unused(self, memory: Memory, documents: Sequence["_Read"]) -> None:
         """Erase what a refused version brought and no other version uses."""
@@ -198,16 +199,31 @@ class Rememberer:
         rest = {name: value for name, value in fields.items() if name != "name"}
         if rest:
             await self._memories.update(memory.tenant, memory.id, rest)
-        await asyncio.to_thread(self._note_change, memory, fields, rollback)
 
-    def _note_change(self, memory: Memory, fields: Mapping[str, Any], rollback: bool) -> None:
-        record = self._artifacts.read_memory(memory.tenant, memory.id)
-        if "memory" not in record:
-            return  # marked for deletion
-        record["memory"] |= fields
-        if rollback:
-            record["rollback"] = {"version": fields["current"], "at": time.time()}
-        self._artifacts.write_memory(memory.tenant, memory.id, record)
+        def edit(record: dict[str, Any]) -> None:
+            record["memory"] |= fields
+            if rollback:
+                record["rollback"] = {"version": fields["current"], "at": time.time()}
+
+        await self._note(memory.tenant, memory.id, edit)
+
+    async def _note_version(self, version: Version, **fields: Any) -> None:
+        """Note the newest version as it is now, and fields of its memory, in the record that restores them."""
+
+        def edit(record: dict[str, Any]) -> None:
+            if version.number >= record["version"]["number"]:
+                record["memory"] |= fields
+                record["version"] = asdict(version)
+
+        await self._note(version.tenant, version.memory_id, edit)
+
+    async def _note(self, tenant: str, memory_id: str, edit: Callable[[dict[str, Any]], None]) -> None:
+        """Edit the record that restores a memory, one edit at a time, unless it is marked for deletion."""
+        async with self._noting.setdefault(memory_id, asyncio.Lock()):
+            record = await asyncio.to_thread(self._artifacts.read_memory, tenant, memory_id)
+            if "memory" in record:
+                edit(record)
+                await asyncio.to_thread(self._artifacts.write_memory, tenant, memory_id, record)
 
     async def retry(self, version: Version, ask: Ask) -> None:
         """Queue a version again that failed, was rejected or was cancelled.
@@ -221,8 +237,9 @@ class Rememberer:
             documents = await self._union(version, version.documents, {})
             recipe, plan = await self._planner.draft(documents, ask.wish(version))
             fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None}
-        await self._versions.change(version, State.QUEUED, fields=fields)
+        queued = await self._versions.change(version, State.QUEUED, fields=fields)
         await self.enqueue(Job(version.tenant, version.memory_id, version.number))
+        await self._note_version(queued)
 
     async def cancel(self, version: Version) -> None:
         """End a version's job, killing the process that works on it.
@@ -230,8 +247,9 @@ class Rememberer:
         Raises:
             StateConflict: it is over already.
         """
-        await self._versions.change(version, State.CANCELLED)
+        cancelled = await self._versions.change(version, State.CANCELLED)
         await self.stop(Job(version.tenant, version.memory_id, version.number))
+        await self._note_version(cancelled)
 
     async def enqueue(self, job: Job) -> None:
         """Put a job into the queue; where that fails, a trainer's sweep will."""
@@ -262,7 +280,7 @@ class Rememberer:
 
 
 def to_record(memory: Memory, version: Version) -> dict[str, Any]:
-    """Return what `memory.json` holds: the memory, and the version that was queued last."""
+    """Return what `memory.json` holds: the memory, and its newest version as its owner has queued or cancelled it."""
     return {"memory": asdict(memory), "version": asdict(version)}
 
 

@@ -1,5 +1,6 @@
 """A registry that was lost comes back from the artifacts; one that was not is left alone."""
 
+import dataclasses
 import shutil
 import time
 from typing import Any
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.redis
 async def remember(http: httpx.AsyncClient, name: str, **options: Any) -> str:
     body = {"name": name, "documents": [{"name": "a.md", "text": f"About {name}."}], "options": options}
     return str((await http.post("/v1/memories", json=body)).json()["id"])
+
+
+def more(document: str) -> dict[str, Any]:
+    return {"documents": [{"name": document, "text": f"More of {document}."}]}
 
 
 def adapter(memory_id: str, number: int = 1) -> AdapterName:
@@ -41,7 +46,7 @@ async def test_a_lost_registry_comes_back_ready_where_published_and_queued_where
     memory = await world.gateway.memories.get("acme", ada)
     version = await world.gateway.versions.get("acme", ada, 1)
 
-    assert done == {"ready": 1, "queued": 2, "already_there": 0, "erased": 0, "name_taken": 0}
+    assert done == {"ready": 1, "queued": 2, "cancelled": 0, "already_there": 0, "erased": 0, "name_taken": 0}
     assert (memory.name, memory.metadata, memory.pinned, memory.current) == ("ada", {"k": "v"}, True, 1)
     assert (version.state, version.adapter, version.scores) == (State.READY, str(adapter(ada)), {"adapter": 1.0})
     assert {job.memory_id for job in await world.gateway.versions.open_jobs()} == {bob, eve}
@@ -73,8 +78,7 @@ async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     world: World, http: httpx.AsyncClient, chosen_at: float, current: int
 ) -> None:
     ada = await remember(http, "ada")
-    more = {"documents": [{"name": "b.md", "text": "More."}]}
-    await http.post(f"/v1/memories/{ada}/documents", json=more)
+    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
     write_version(world.settings, adapter(ada, 1))
     write_version(world.settings, adapter(ada, 2))
     record = world.gateway.artifacts.read_memory("acme", ada)
@@ -83,6 +87,53 @@ async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     await rebuilder(world).run()
 
     assert (await world.gateway.memories.get("acme", ada)).current == current
+
+
+async def test_a_rollback_holds_while_the_version_of_further_documents_is_made(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await remember(http, "ada")
+    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
+    for number in (1, 2):
+        write_version(world.settings, adapter(ada, number))
+        version = await world.gateway.versions.get("acme", ada, number)
+        await world.gateway.versions.restore(dataclasses.replace(version, state=State.READY))
+    await http.patch(f"/v1/memories/{ada}", json={"version": 1})
+    await http.post(f"/v1/memories/{ada}/documents", json=more("c.md"))
+    await world.redis.flushall()
+    await rebuilder(world).run()
+    memory = await world.gateway.memories.get("acme", ada)
+
+    assert (memory.current, memory.latest) == (1, 3)
+
+
+async def test_a_version_that_was_published_counts_though_its_gateway_died_before_it_noted_it(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await remember(http, "ada")
+    write_version(world.settings, adapter(ada, 2))
+    await world.redis.flushall()
+    await rebuilder(world).run()
+    memory = await world.gateway.memories.get("acme", ada)
+
+    assert (memory.current, memory.latest) == (2, 2)
+
+
+async def test_a_cancelled_version_stays_cancelled_and_a_retried_one_keeps_its_recipe(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada, bob = await remember(http, "ada"), await remember(http, "bob")
+    for one in (ada, bob):
+        await http.post(f"/v1/memories/{one}/cancel")
+    await http.post(f"/v1/memories/{bob}/retry", json={"recipe": {"epochs": 3}})
+    await world.redis.flushall()
+    done = await rebuilder(world).run()
+    versions = [await world.gateway.versions.get("acme", one, 1) for one in (ada, bob)]
+
+    assert (done["cancelled"], done["queued"]) == (1, 1)
+    assert [version.state for version in versions] == [State.CANCELLED, State.QUEUED]
+    assert versions[1].recipe["epochs"] == 3
+    assert [job.memory_id for job in await world.gateway.versions.open_jobs()] == [bob]
 
 
 async def test_a_memory_whose_deletion_was_accepted_is_erased_not_restored(

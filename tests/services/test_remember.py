@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 from redis.exceptions import ConnectionError
 
@@ -15,10 +16,10 @@ from app.services.remember import Rememberer, Upload
 from app.stores.erasures import Debt
 from app.stores.memories import MemoryStore
 from app.stores.queue import TrainingQueue
-from tests.api.conftest import World, settings, world
+from tests.api.conftest import World, http, settings, world
 from tests.stores.lost_replies import CutOff, SentTwice
 
-__all__ = ["settings", "world"]
+__all__ = ["http", "settings", "world"]
 pytestmark = pytest.mark.redis
 ADA = [Upload("a.md", b"Ada was born in 1815.")]
 BOB = [Upload("b.md", b"Bob was born in 1901.")]
@@ -104,3 +105,38 @@ async def test_documents_kept_after_their_memory_was_erased_are_erased_too(world
 
 async def _nothing(_: Debt) -> None:
     return None
+
+
+async def test_what_is_changed_while_documents_are_read_stays_in_the_record_that_restores_a_memory(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    memory_id = await world.gateway.rememberer.remember("acme", "ada", ADA, Options())
+    memory = await world.gateway.memories.get("acme", memory_id)
+
+    async def rename() -> None:
+        await http.patch(f"/v1/memories/{memory_id}", json={"name": "eve", "metadata": {"k": "v"}, "pinned": True})
+
+    await growing(world, rename).add_documents(memory, BOB, Ask())
+    record = world.gateway.artifacts.read_memory("acme", memory_id)
+    grown = await world.gateway.memories.get("acme", memory_id)
+
+    assert (record["memory"]["name"], record["memory"]["metadata"], record["memory"]["pinned"]) == (
+        "eve",
+        {"k": "v"},
+        True,
+    )
+    assert (record["memory"]["latest"], record["memory"]["content"]) == (2, grown.content)
+    assert [ref["name"] for ref in record["version"]["documents"]] == ["a.md", "b.md"]
+
+
+async def test_changes_made_at_once_are_all_noted(world: World, http: httpx.AsyncClient) -> None:
+    memory_id = await world.gateway.rememberer.remember("acme", "ada", ADA, Options())
+    path = f"/v1/memories/{memory_id}"
+    await asyncio.gather(
+        *[http.patch(path, json=fields) for fields in ({"name": "eve"}, {"pinned": True}, {"generalist": True})],
+        http.post(f"{path}/cancel"),
+    )
+    record = world.gateway.artifacts.read_memory("acme", memory_id)
+
+    assert [record["memory"][name] for name in ("name", "pinned", "generalist")] == ["eve", True, True]
+    assert record["version"]["state"] == "cancelled"
