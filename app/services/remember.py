@@ -149,9 +149,11 @@ class Rememberer:
 
         Raises:
             DuplicateContent: nothing would change. InvalidRequest, TooMuch: as in `remember`.
-            StateConflict: another version was added at the same moment.
+            StateConflict: another gateway added a version at the same moment.
+            MemoryNotFound: it was deleted meanwhile.
         """
         async with self._growing.setdefault(memory.id, asyncio.Lock()):
+            memory = await self._memories.get(memory.tenant, memory.id)  # whoever was first may have added to it
             latest = await self._versions.get(memory.tenant, memory.id, memory.latest)
             wish = ask.wish(latest)
             documents = _without_twins(await _read(uploads))

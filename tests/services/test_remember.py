@@ -23,6 +23,7 @@ __all__ = ["http", "settings", "world"]
 pytestmark = pytest.mark.redis
 ADA = [Upload("a.md", b"Ada was born in 1815.")]
 BOB = [Upload("b.md", b"Bob was born in 1901.")]
+EVE = [Upload("e.md", b"Eve was born in 1950.")]
 
 
 def rememberer_on(world: World, redis: Any) -> Rememberer:
@@ -140,3 +141,14 @@ async def test_changes_made_at_once_are_all_noted(world: World, http: httpx.Asyn
 
     assert [record["memory"][name] for name in ("name", "pinned", "generalist")] == ["eve", True, True]
     assert record["version"]["state"] == "cancelled"
+
+
+async def test_documents_added_twice_at_once_to_one_gateway_make_two_versions_of_all(world: World) -> None:
+    rememberer = world.gateway.rememberer
+    memory_id = await rememberer.remember("acme", "ada", ADA, Options())
+    memory = await world.gateway.memories.get("acme", memory_id)
+    await asyncio.gather(*[rememberer.add_documents(memory, more, Ask()) for more in (BOB, EVE)])
+    latest = await world.gateway.versions.get("acme", memory_id, 3)
+
+    assert {ref.name for ref in latest.documents} == {"a.md", "b.md", "e.md"}
+    assert world.gateway.artifacts.read_memory("acme", memory_id)["version"]["number"] == 3
