@@ -76,7 +76,7 @@ class OptionsBody(Body):
 
 
 class MoreOptionsBody(Body):
-    """What an upload of more documents may ask for."""
+    """What an upload of more documents may ask for; what is left open is as before."""
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
@@ -130,7 +130,7 @@ class PatchBody(Body):
 
 
 class RetryBody(Body):
-    """How to train at the next try; the same recipe where none is given."""
+    """What to change of the training at the next try; a recipe's `name` starts from that preset."""
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None

@@ -140,8 +140,8 @@ class Recipe:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Build a recipe from `fields` and, for the others, the preset that `name` is; without one, the default.
+    def from_dict(cls, fields: dict[str, Any], over: "Recipe | None" = None) -> Self:
+        """Build a recipe from `fields` and, for the others, the preset that `name` is, else `over`, else the default.
 
         Where `epochs` is given alone it is meant for prose as well.
 
@@ -158,7 +158,8 @@ class Recipe:
             if not isinstance(value, expected) or isinstance(value, bool):
                 raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
         meant = {"prose_epochs": fields["epochs"]} if "epochs" in fields else {}
-        return cls(**{**PRESETS.get(fields.get("name", ""), {}), **meant, **fields})
+        others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
+        return cls(**{**others, **meant, **fields})
 
 
 PRESETS: dict[str, dict[str, Any]] = {

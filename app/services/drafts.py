@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ulid import ULID
@@ -24,7 +24,8 @@ class Ask:
     """What a request says of the training; None leaves it open.
 
     Attributes:
-        recipe: fields that differ from the default's; with `rank` or `alpha` among them no rank is planned.
+        recipe: fields that differ from the version before, from the preset that is named, or else from the default's;
+            with `rank` or `alpha` among them no rank is planned.
     """
 
     recipe: dict[str, Any] | None = None
@@ -39,13 +40,20 @@ class Ask:
         """
         plan = (before.plan if before else None) or {}
         target = self.target_recall if self.target_recall is not None else plan.get("target_recall", TARGET_RECALL)
-        if self.recipe is None and before:
-            recipe = Recipe.from_dict(before.recipe)
-            given = plan["rank_given"] if plan else _was_given(recipe, before)
-        else:
-            fields = self.recipe or {}
-            recipe, given = Recipe.from_dict(fields), not {"rank", "alpha"}.isdisjoint(fields)
+        recipe, given = self._recipe(before, plan)
         return Wish(recipe, given, target, self.split if self.split is not None else plan.get("split", True))
+
+    def _recipe(self, before: Version | None, plan: dict[str, Any]) -> tuple[Recipe, bool]:
+        """Return the recipe that is wished for, and whether its rank is its owner's."""
+        fields = self.recipe or {}
+        named = not {"rank", "alpha"}.isdisjoint(fields)
+        if before is None or "name" in fields:
+            return Recipe.from_dict(fields), named
+        old = Recipe.from_dict(before.recipe)
+        given = plan["rank_given"] if plan else _was_given(old, before)
+        if named and not given:
+            old = replace(old, rank=Recipe().rank, alpha=Recipe().alpha)  # the plan's own go together
+        return Recipe.from_dict(fields, old), named or given
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,9 @@ async def test_a_retry_with_another_recipe_is_planned_anew_and_one_with_none_is_
     same = (await http.post(f"{path}/retry")).json()
     await http.post(f"{path}/cancel")
     other = (await http.post(f"{path}/retry", json=RETRY)).json()
+    await http.post(f"{path}/cancel")
+    preset = (await http.post(f"{path}/retry", json={"recipe": {"name": "balanced"}})).json()
 
     assert same["plan"] == memory["plan"]
-    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (16, 15, False)
+    assert (other["plan"]["rank"], other["plan"]["epochs"], other["plan"]["calibrated"]) == (4, 15, False)
+    assert (preset["plan"]["rank"], preset["plan"]["rank_given"], preset["plan"]["epochs"]) == (16, False, 40)

@@ -22,3 +22,22 @@ def test_that_nothing_is_to_be_split_holds_until_somebody_says_otherwise() -> No
     older = dataclasses.replace(WIDE, plan={"rank_given": False, "target_recall": 0.9})
 
     assert [Ask().wish(whole).split, Ask(split=True).wish(whole).split, Ask().wish(older).split] == [False, True, True]
+
+
+def test_the_fields_of_a_recipe_that_are_named_change_and_the_others_stay() -> None:
+    quick = Recipe.from_dict({"name": "quick", "seed": 7})
+    before = a_version(a_memory(), recipe=quick.to_dict())
+
+    assert Ask({"min_kept": 0.6}).wish(before) == Wish(dataclasses.replace(quick, min_kept=0.6))
+    assert Ask({"epochs": 3}).wish(before).recipe == dataclasses.replace(quick, epochs=3, prose_epochs=3)
+    assert Ask({"name": "thorough"}).wish(before).recipe == Recipe.from_dict({"name": "thorough"})
+    assert Ask({"name": "balanced"}).wish(WIDE) == Wish()
+
+
+def test_a_rank_that_was_given_stays_given_and_one_that_was_planned_gives_way_whole() -> None:
+    planned = dataclasses.replace(WIDE, plan={"rank_given": False, "target_recall": 0.95})
+
+    assert Ask({"epochs": 3}).wish(WIDE).rank_given
+    assert Ask({"alpha": 16}).wish(WIDE).recipe == Recipe(rank=64, alpha=16)
+    assert not Ask({"epochs": 3}).wish(planned).rank_given
+    assert Ask({"rank": 8}).wish(planned) == Wish(Recipe(rank=8), rank_given=True)
