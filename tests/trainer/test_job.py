@@ -320,7 +320,7 @@ async def test_a_registry_that_is_away_ends_the_attempt_and_not_the_version(work
     assert (await workshop.attempt()).state is State.READY
 
 
-async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Workshop) -> None:
+async def test_a_memory_erased_while_it_trained_leaves_no_files(workshop: Workshop) -> None:
     await workshop.start_engine()
     memory = workshop.memory
 
@@ -331,6 +331,26 @@ async def test_a_memory_deleted_while_it_trained_leaves_no_files(workshop: Works
     await work(workshop.trainer, workshop.job)
 
     assert workshop.trainer.artifacts.measure_memory(memory.tenant, memory.id) == (0, 0)
+
+
+@pytest.mark.parametrize("record", [{"memory": {}}, {"deleted_at": 1.0}], ids=["registry lost", "to be erased"])
+async def test_a_memory_that_the_registry_no_longer_knows_keeps_its_files_from_the_trainer(
+    workshop: Workshop, record: dict[str, Any]
+) -> None:
+    await workshop.start_engine()
+    memory, artifacts = workshop.memory, workshop.trainer.artifacts
+    artifacts.write_document(memory.tenant, memory.id, "d" * 64, b"Ada.", {})
+
+    async def lose() -> None:
+        artifacts.write_memory(memory.tenant, memory.id, record)
+        await workshop.redis.flushall()
+
+    workshop.maker.while_training = lose
+    await work(workshop.trainer, workshop.job)
+
+    assert artifacts.read_memory(memory.tenant, memory.id) == record
+    assert len(artifacts.document_sizes(memory.tenant, memory.id)) == 2
+    assert len(artifacts.versions(memory.tenant, memory.id)) == 1
 
 
 async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_once_for_all(

@@ -134,12 +134,26 @@ async def work(trainer: Trainer, job: Job) -> None:
         async with Lease(trainer.versions, job, fence, lease_s) as lease:
             await _attempt(trainer, job, fence, lease)
     except MemoryNotFound:
-        log.info("job.taken_away", reason="deleted")
-        await asyncio.to_thread(trainer.artifacts.erase_memory, job.tenant, job.memory_id)
+        erased = await asyncio.to_thread(_erase_leftovers, trainer.artifacts, job)
+        log.info("job.taken_away", reason="deleted" if erased else "not_registered")
     except (LeaseLost, NotFound, StateConflict) as error:
         log.info("job.taken_away", reason=error.code)
     except _PASSING as error:
         log.warning("job.put_back", reason=error.code, detail=error.detail)
+
+
+def _erase_leftovers(artifacts: ArtifactStore, job: Job) -> bool:
+    """Erase what a job wrote after its memory was erased.
+
+    As long as the record of a memory is there, its erasure is the gateway's; or only the registry has lost it, and its
+    files are all that is left.
+    """
+    try:
+        artifacts.read_memory(job.tenant, job.memory_id)
+    except NotFound:
+        artifacts.erase_memory(job.tenant, job.memory_id)
+        return True
+    return False
 
 
 async def _attempt(trainer: Trainer, job: Job, fence: int, lease: Lease) -> None:
