@@ -90,7 +90,7 @@ async def patch_memory(memory: WritableMemory, body: PatchBody, gateway: Gateway
         fields["current"] = rollback
     if fields:
         await gateway.rememberer.change(memory, fields, rollback=rollback is not None)
-        await _pin(gateway, memory.tenant, memory.id)
+        await gateway.engines.pin_serving(memory.tenant, memory.id)
     return await _view(gateway, memory.tenant, memory.id)
 
 
@@ -191,12 +191,3 @@ def _parts(gateway: Gateway, version: Version) -> list[PartView]:
     """Show the parts of a version as their manifests do; blocks."""
     manifests = [gateway.artifacts.read_manifest(AdapterName.parse(name)) for name in version.parts]
     return [PartView(adapter=one["name"], digest=one["digest"], size_bytes=one["size_bytes"]) for one in manifests]
-
-
-async def _pin(gateway: Gateway, tenant: str, memory_id: str) -> None:
-    """Pin what serves where the memory is pinned, and nothing else of it."""
-    memory = await gateway.memories.get(tenant, memory_id)
-    for version in await gateway.versions.of(memory):
-        keep = memory.pinned and version.number == memory.current
-        for adapter in version.adapters:
-            await (gateway.engines.pin if keep else gateway.engines.unpin)(adapter)

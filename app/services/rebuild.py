@@ -11,6 +11,7 @@ from app.core.names import AdapterName, is_guard_id
 from app.errors import MemoryNotFound, NameTaken
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
+from app.stores.engines import EngineStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import connect
 from app.stores.versions import VersionStore
@@ -20,7 +21,8 @@ async def rebuild(settings: Settings) -> dict[str, Any]:
     """Restore every memory that the artifact store holds and the registry does not; return how many of what."""
     redis = connect(settings.registry_url)
     try:
-        return await Rebuilder(ArtifactStore.open(settings), MemoryStore(redis), VersionStore(redis)).run()
+        artifacts = ArtifactStore.open(settings)
+        return await Rebuilder(artifacts, MemoryStore(redis), VersionStore(redis), EngineStore(redis)).run()
     finally:
         await redis.aclose()
 
@@ -60,8 +62,10 @@ class _Published:
 class Rebuilder:
     """Restores on open stores. What the registry holds already is left alone."""
 
-    def __init__(self, artifacts: ArtifactStore, memories: MemoryStore, versions: VersionStore) -> None:
-        self._artifacts, self._memories, self._versions = artifacts, memories, versions
+    def __init__(
+        self, artifacts: ArtifactStore, memories: MemoryStore, versions: VersionStore, engines: EngineStore
+    ) -> None:
+        self._artifacts, self._memories, self._versions, self._engines = artifacts, memories, versions, engines
 
     async def run(self) -> dict[str, Any]:
         """Restore all; return how many memories went which way.
@@ -101,6 +105,8 @@ class Rebuilder:
         for one in published:
             await self._versions.restore(one.to_version())
         await self._memories.update(memory.tenant, memory.id, {"current": _current(published, rollback)})
+        if memory.pinned:
+            await self._engines.pin_serving(memory.tenant, memory.id)
         if any(one.name.version == last.number for one in published):
             return "ready"
         return "cancelled" if last.state is State.CANCELLED else "queued"

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from app.core.engines import EngineRecord, Residency
+from app.stores import layout
 from app.stores.codec import decode, flat
 from app.stores.redis import Registry
 from app.stores.scripts import Scripts
@@ -114,6 +115,11 @@ class EngineStore:
     async def unpin(self, adapter: str) -> None:
         """Let engines evict the adapter again."""
         await self._redis.srem(_PINNED, adapter)
+
+    async def pin_serving(self, tenant: str, memory_id: str) -> None:
+        """Pin what serves of a memory that is pinned, and nothing else of it; nothing of one that is gone."""
+        prefix = layout.version_key(tenant, memory_id, 0).removesuffix("0")
+        await self._scripts.run("pin_serving", [layout.memory_key(tenant, memory_id), _PINNED], [prefix])
 
     async def pinned(self) -> set[str]:
         """Return the pinned adapters."""

@@ -154,7 +154,7 @@ async def test_a_registry_that_was_lost_finds_its_guards_again(world: World, htt
     body = await trained(http)
     gateway = world.gateway
     await world.redis.flushall()
-    await Rebuilder(gateway.artifacts, gateway.memories, gateway.versions).run()
+    await Rebuilder(gateway.artifacts, gateway.memories, gateway.versions, gateway.engines).run()
 
     assert (await gateway.guards.get("acme", body["id"])).metadata["language"] == "ko"
     assert await gateway.versions.open_jobs() == [Job("acme", body["id"], 1)]

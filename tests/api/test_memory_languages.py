@@ -141,7 +141,7 @@ async def test_a_lost_registry_finds_a_memory_before_the_guards_that_wait_for_it
             return await super().create(memory, *args, **options)
 
     await world.redis.flushall()
-    await Rebuilder(world.gateway.artifacts, Noting(world.redis), world.gateway.versions).run()
+    await Rebuilder(world.gateway.artifacts, Noting(world.redis), world.gateway.versions, world.gateway.engines).run()
 
     assert made == [memory["id"], guard["id"]]
     version = await world.gateway.versions.get("acme", guard["id"], 1)

@@ -31,7 +31,7 @@ def adapter(memory_id: str, number: int = 1) -> AdapterName:
 
 
 def rebuilder(world: World) -> Rebuilder:
-    return Rebuilder(world.gateway.artifacts, world.gateway.memories, world.gateway.versions)
+    return Rebuilder(world.gateway.artifacts, world.gateway.memories, world.gateway.versions, world.gateway.engines)
 
 
 async def test_a_lost_registry_comes_back_ready_where_published_and_queued_where_not(
@@ -77,7 +77,7 @@ async def test_a_rebuild_done_twice_changes_nothing(world: World, http: httpx.As
 async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     world: World, http: httpx.AsyncClient, chosen_at: float, current: int
 ) -> None:
-    ada = await remember(http, "ada")
+    ada = await remember(http, "ada", pinned=True)
     await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
     write_version(world.settings, adapter(ada, 1))
     write_version(world.settings, adapter(ada, 2))
@@ -87,6 +87,7 @@ async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     await rebuilder(world).run()
 
     assert (await world.gateway.memories.get("acme", ada)).current == current
+    assert await world.gateway.engines.pinned() == {str(adapter(ada, current))}
 
 
 async def test_a_rollback_holds_while_the_version_of_further_documents_is_made(

@@ -127,3 +127,9 @@ def test_a_request_counts_as_an_ask() -> None:
     resident = {A: Residency(loaded_at=0, load_ms=1, used_at=9.0)}
 
     assert merged_use({A: 5.0, B: 6.0}, resident) == {A: 9.0, B: 6.0}
+
+
+async def test_a_memory_that_is_gone_is_not_pinned(store: EngineStore) -> None:
+    await store.pin_serving("acme", "mem_gone")
+
+    assert await store.pinned() == set()

@@ -353,6 +353,36 @@ async def test_a_memory_that_the_registry_no_longer_knows_keeps_its_files_from_t
     assert len(artifacts.versions(memory.tenant, memory.id)) == 1
 
 
+async def test_a_new_version_of_a_pinned_memory_takes_the_pin_of_the_one_before(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    await workshop.trainer.memories.update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
+    first = await workshop.attempt()
+    before = await workshop.trainer.engines.pinned()
+    second = await grow(workshop)
+
+    assert (second.number, second.state) == (2, State.READY)
+    assert before == {first.adapter}
+    assert await workshop.trainer.engines.pinned() == {second.adapter}
+
+
+async def test_a_version_that_comes_to_serve_no_more_is_not_pinned(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    await workshop.trainer.memories.update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
+    newer = await grow(workshop)
+    older = await workshop.attempt()
+
+    assert (older.number, older.state) == (1, State.READY)
+    assert await workshop.trainer.engines.pinned() == {newer.adapter}
+
+
+async def grow(workshop: Workshop) -> Version:
+    """Add a second version, and let the trainer work on it."""
+    memory, versions = workshop.memory, workshop.trainer.versions
+    await versions.add(memory, a_version(memory, number=2, recipe=Recipe(seeds=1).to_dict()), content="grown")
+    await work(workshop.trainer, Job(memory.tenant, memory.id, 2))
+    return await versions.get(memory.tenant, memory.id, 2)
+
+
 async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_once_for_all(
     workshop: Workshop,
 ) -> None:

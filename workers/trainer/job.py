@@ -239,11 +239,10 @@ async def _publish(trainer: Trainer, step: _Steps) -> None:
     first = AdapterName.parse(version.adapter)
     await asyncio.to_thread(trainer.artifacts.mark_published, first, version.scores, version.parts)
     memory = await trainer.memories.get(version.tenant, version.memory_id)
-    if memory.pinned:
-        for name in version.adapters:
-            await trainer.engines.pin(name)
     newest = {"current": version.number} if version.number >= memory.current else {}
     await step.to(State.READY, {"error": None}, **newest)
+    if (await trainer.memories.get(version.tenant, version.memory_id)).pinned:
+        await trainer.engines.pin_serving(version.tenant, version.memory_id)
 
 
 def _weights_of(candidates: list[Candidate]) -> dict[str, Any]:
