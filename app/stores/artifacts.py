@@ -292,7 +292,8 @@ class ArtifactStore:
             return
         target = Path(full)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        # in the memory's own folder: a kill may leave it, and a version's holds only what an engine may read
+        part = Path(self._root, *path.split("/")[:3], f".{target.name}.{secrets.token_hex(4)}")
         with part.open("wb") as file:
             file.write(data)
             file.flush()

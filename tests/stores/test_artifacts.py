@@ -60,6 +60,26 @@ def test_a_version_is_published_only_once_it_was_marked_so(store: ArtifactStore,
     assert published["scores"] == {"adapter": 1.0}
 
 
+def test_a_kill_that_leaves_a_half_written_mark_leaves_the_versions_files_fit_to_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ArtifactStore((tmp_path / "artifacts").as_uri(), tmp_path / "cache")
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+    before = set(store.local_folder(adapter).iterdir())
+
+    def killed(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.mark_published(adapter, {"adapter": 1.0})
+
+    assert set(store.local_folder(adapter).iterdir()) == before
+    store.erase_memory("acme", adapter.owner)
+    assert not [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+
+
 def test_a_version_without_its_manifest_does_not_exist(store: ArtifactStore) -> None:
     with pytest.raises(NotFound):
         store.local_folder(AdapterName("acme", memory_id(), 1, "0" * 12))
