@@ -1,6 +1,7 @@
 """What a version is made of, by what was uploaded."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from app.core.documents import Document, Pair
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
 from app.core.sentences import sentences
+from app.errors import QuestionsOverlap
 from tests.trainer.tiny import byte_tokenizer
 from workers.trainer.exam import Question
 from workers.trainer.prepare import Lesson, prepare
@@ -96,6 +98,27 @@ async def test_what_the_gate_asks_as_held_out_is_in_no_example() -> None:
     asked = {normalise(question.question) for question in made.questions}
     assert made.kind == "held_out"
     assert not asked & {normalise(example.question) for example in made.examples}
+
+
+@pytest.mark.parametrize("answers", ["sentence", "span"])
+async def test_what_the_gate_asks_in_nearly_the_words_of_an_example_is_an_error(
+    answers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.trainer.generate.without_duplicates", list)  # what would drop it before
+    words = iter(["please", "then", "now", "again", "once"])
+    told = replace(PROSE, text="The old cooperative sells boats to Ilse Brandt.")
+
+    async def ask(messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        task = messages[-1]["content"]
+        if not task.startswith("Sentence:"):
+            return "Ilse Brandt"
+        return f"To whom does the old cooperative on the lake sell boats that it has built, {next(words)}?"
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    with pytest.raises(QuestionsOverlap):
+        await prepare([told], byte_tokenizer(), Recipe(answers=answers), ask, on_progress)
 
 
 async def test_each_part_learns_asks_and_finds_only_its_own_and_together_they_have_all() -> None:

@@ -75,8 +75,8 @@ async def prepare(
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
     covering, coverage = _covered([*train, *from_passages(prose)], prose, recipe, made.dropped)
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
+    check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
-    check_no_overlap(held, taught)
     whole = Material(pairs, prose, train, taught, held, coverage)
     if parts == 1:
         return [whole.lesson(len(prose))]
