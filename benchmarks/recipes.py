@@ -199,12 +199,10 @@ def read_version(folder: Path) -> Lesson:
         name: (folder / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("examples", "passages", "questions")
     }
     rows = {name: [json.loads(line) for line in text.splitlines()] for name, text in files.items()}
-    kinds = [row.pop("kind") for row in rows["questions"]]
     return Lesson(
         examples=[Example(**row) for row in rows["examples"]],
         passages=[Passage(**row) for row in rows["passages"]],
         questions=[Question(**row) for row in rows["questions"]],
-        kind=kinds[0] if kinds else "recall",
     )
 
 

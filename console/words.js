@@ -27,8 +27,9 @@ export function duration(seconds) {
 export const percent = (share) => `${Math.round(share * 100)}%`;
 
 /** Say what a version's scores are shares of, and how it went with its parts where it has some. */
-export function asked({ questions, kind, parts, routed }) {
+export function asked({ questions, kind, parts, routed, recall, recall_questions: trained }) {
   const which = kind === "recall" ? "trained" : "unseen";
   const right = `Right answers to ${questions} ${which} question${questions === 1 ? "" : "s"}`;
-  return parts > 1 ? `${right}. It has ${parts} parts: the right one was picked for ${percent(routed)}.` : `${right}.`;
+  const told = trained ? `${right}; ${percent(recall)} of ${trained} trained.` : `${right}.`;
+  return parts > 1 ? `${told} It has ${parts} parts: the right one was picked for ${percent(routed)}.` : told;
 }

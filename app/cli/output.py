@@ -69,7 +69,7 @@ def plain(name: str, value: Any) -> Text:
 
 def told_scores(scores: dict[str, Any]) -> str:
     """Return a version's scores as one line: shares with their 95 % intervals, and what was kept of the rest."""
-    shares = [_share(name, scores) for name in ("adapter", "base", "context", "both") if name in scores]
+    shares = [_share(name, scores) for name in ("adapter", "base", "context", "both", "recall") if name in scores]
     told = f"Right answers: {', '.join(shares)}." if shares else ""
     control = scores.get("control")
     if control:

@@ -47,6 +47,8 @@ class Scores:
         adapter: the candidate's.
         context: the base model's with passages in its prompt, of `context_questions` of them; it decides nothing here.
         both: the candidate's with the same passages.
+        recall: the candidate's of `recall_questions` that it was trained on, such as uploaded pairs, asked beside those
+            that were held out.
         parts: how many adapters answered, each the questions that selection picked it for.
         routed: the share of questions whose own part was picked.
     """
@@ -59,6 +61,8 @@ class Scores:
     context: float = 0.0
     context_questions: int = 0
     both: float = 0.0
+    recall: float = 0.0
+    recall_questions: int = 0
     parts: int = 1
     routed: float = 1.0
 
@@ -79,10 +83,15 @@ class Scores:
                 fields[f"{name}_interval"] = _rounded(interval(share, self.context_questions))
         else:
             del fields["context"], fields["context_questions"], fields["both"]
+        if self.recall_questions:
+            fields["recall_interval"] = _rounded(interval(self.recall, self.recall_questions))
+        else:
+            del fields["recall"], fields["recall_questions"]
         if self.parts == 1:
             del fields["parts"], fields["routed"]
             return fields
-        return {**fields, "routed_interval": _rounded(interval(self.routed, self.questions)), "serve": way_of(self)}
+        asked = self.questions + self.recall_questions
+        return {**fields, "routed_interval": _rounded(interval(self.routed, asked)), "serve": way_of(self)}
 
 
 def way_of(scores: Scores) -> str:
@@ -101,10 +110,11 @@ class Decision:
 def decide(scores: Scores, recipe: Recipe) -> Decision:
     """Let a candidate serve that knows its documents and has left the rest alone.
 
-    It must answer more of the questions than the base model, by `min_gain`, and of those it was trained on
-    `min_recall`. Of the control set it must have kept `min_kept` of what the base model answers right, and of what that
-    declines; as these are few, it fails only where the upper end of the 95 % interval is below that. One that nothing
-    could be asked about is judged by the control set alone: its canary has shown that it differs from the base.
+    It must answer more of the questions than the base model, by `min_gain`, and of those it was trained on, alone or
+    beside held-out ones, `min_recall`. Of the control set it must have kept `min_kept` of what the base model answers
+    right, and of what that declines; as these are few, it fails only where the upper end of the 95 % interval is below
+    that. One that nothing could be asked about is judged by the control set alone: its canary has shown that it differs
+    from the base.
     """
     reasons = _of_documents(scores, recipe) + (_of_control(scores.control, recipe) if scores.control else [])
     return Decision(not reasons, " ".join(reasons))
@@ -145,12 +155,19 @@ def _of_documents(scores: Scores, recipe: Recipe) -> list[str]:
     tries = "try more epochs, a higher rank or question/answer pairs"
     if scores.parts > 1:
         tries += f" (of {scores.parts} parts the right one was asked {scores.routed:.0%} of them)"
-    gain = scores.adapter - scores.base
+    gain, reasons = scores.adapter - scores.base, []
     if gain <= 0 or gain < recipe.min_gain - _EXACT:
-        return [f"{told} and the base model {scores.base:.0%}; a gain of {recipe.min_gain:.0%} is asked for: {tries}."]
-    if scores.kind == "recall" and scores.adapter < recipe.min_recall:
-        return [f"{told}, all of which it was trained on; {recipe.min_recall:.0%} is asked for: {tries}."]
-    return []
+        reasons.append(
+            f"{told} and the base model {scores.base:.0%}; a gain of {recipe.min_gain:.0%} is asked for: {tries}."
+        )
+    elif scores.kind == "recall" and scores.adapter < recipe.min_recall:
+        reasons.append(f"{told}, all of which it was trained on; {recipe.min_recall:.0%} is asked for: {tries}.")
+    if scores.recall_questions and scores.recall < recipe.min_recall:
+        reasons.append(
+            f"It recalls {scores.recall:.0%} of {scores.recall_questions} questions that it was trained on; "
+            f"{recipe.min_recall:.0%} is asked for: {tries}."
+        )
+    return reasons
 
 
 def _of_control(control: Control, recipe: Recipe) -> list[str]:

@@ -266,6 +266,7 @@ def test_scores_are_shown_as_a_line_and_a_version_without_any_as_nothing() -> No
     assert "adapter 98% (87% to 100%), base 0%." in shown
     assert told_scores({}) == ""
     assert told_scores({"adapter": 1.0}) == "Right answers: adapter 100%."
+    assert told_scores({"adapter": 1.0, "recall": 0.5}) == "Right answers: adapter 100%, recall 50%."
 
 
 def test_a_name_nobody_knows_is_said_to_be_unknown() -> None:

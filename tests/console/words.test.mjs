@@ -15,6 +15,10 @@ test("scores say of which questions they are, and what became of parts", () => {
   assert.equal(asked({ kind: "held_out", questions: 16 }), "Right answers to 16 unseen questions.");
   assert.equal(asked({ kind: "recall", questions: 1 }), "Right answers to 1 trained question.");
   assert.equal(
+    asked({ kind: "held_out", questions: 16, recall: 0.75, recall_questions: 32 }),
+    "Right answers to 16 unseen questions; 75% of 32 trained.",
+  );
+  assert.equal(
     asked({ kind: "held_out", questions: 16, parts: 3, routed: 0.91 }),
     "Right answers to 16 unseen questions. It has 3 parts: the right one was picked for 91%.",
   );

@@ -114,6 +114,29 @@ def test_the_worst_of_several_parts_passes_where_each_of_them_does(kept: list[in
     assert decide(Scores("held_out", 10, 0.1, 0.9, worst(parts)), Recipe()).passed == all(alone)
 
 
+@pytest.mark.parametrize(("recall", "passes"), [(0.0, False), (0.49, False), (0.5, True), (1.0, True)])
+def test_pairs_beside_held_out_questions_must_be_recalled_too(recall: float, passes: bool) -> None:
+    decision = decide(Scores("held_out", 32, 0.0, 1.0, recall=recall, recall_questions=32), Recipe())
+
+    assert decision.passed is passes
+    assert passes or f"recalls {recall:.0%} of 32 questions that it was trained on; 50% is asked for" in decision.reason
+
+
+def test_recalled_pairs_do_not_make_up_for_a_missing_gain() -> None:
+    reason = decide(Scores("held_out", 32, 0.5, 0.5, recall=0.1, recall_questions=32), Recipe()).reason
+
+    assert not decide(Scores("held_out", 32, 0.5, 0.5, recall=1.0, recall_questions=32), Recipe()).passed
+    assert "a gain of 10% is asked for" in reason
+    assert "recalls 10%" in reason
+
+
+def test_scores_of_one_kind_say_nothing_of_the_other() -> None:
+    both = Scores("held_out", 32, 0.0, 1.0, recall=0.5, recall_questions=10).to_dict()
+    one = Scores("held_out", 32, 0.0, 1.0).to_dict()
+
+    assert both == {**one, "recall": 0.5, "recall_questions": 10, "recall_interval": [0.2366, 0.7634]}
+
+
 def test_scores_of_parts_say_how_well_selection_did_and_those_of_one_adapter_do_not() -> None:
     scores = Scores("recall", 10, 0.0, 0.4, parts=2, routed=0.5)
 

@@ -20,7 +20,8 @@ from workers.trainer.evaluate import MAX_WITH_PASSAGES, Examiner
 from workers.trainer.exam import MAX_QUESTIONS, Exam, Question
 
 RECORD = EngineRecord("e1", "http://e1", 1, "b" * 64, "cpu", 4, 4, 16, 512, "0", time.time(), time.time())
-SHAFTS = [Question(f"How deep is shaft {n}?", f"{n} metres") for n in range(80)]
+SHAFTS = [Question(f"How deep is shaft {n}?", f"{n} metres", kind="held_out") for n in range(80)]
+PAIRS = [Question(f"Who dug shaft {n}?", f"{n} metres") for n in range(4, 8)]
 DEEP = ["Shaft 5 is 5 metres deep.", "The office is painted green."]
 
 
@@ -29,6 +30,7 @@ class Reader:
     """An engine whose base model says what it is shown, and refuses what is too long."""
 
     most_characters: int = 10_000
+    knows: str = ""  # the question that is answered right without passages
     models: list[str] = field(default_factory=list)  # that were asked with passages
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -43,7 +45,7 @@ class Reader:
         shown = "".join(one["content"] for one in body["messages"] if one["role"] == "system")
         if shown:
             self.models.append(body["model"])
-        said = "5 metres" if DEEP[0] in shown and "shaft 5?" in asked else "I do not know"
+        said = "5 metres" if (DEEP[0] in shown and "shaft 5?" in asked) or asked == self.knows else "I do not know"
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
 
 
@@ -63,8 +65,8 @@ async def examiner(reader: Reader, tmp_path: Path) -> AsyncIterator[Examiner]:
 async def test_base_model_and_candidate_read_the_passages_that_serving_would_find(
     examiner: Examiner, reader: Reader
 ) -> None:
-    nothing_found = Question("Qui?", "5 metres")
-    scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[4:6], nothing_found], "held_out", DEEP)})
+    nothing_found = Question("Qui?", "5 metres", kind="held_out")
+    scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[4:6], nothing_found], DEEP)})
 
     assert scores.context == pytest.approx(1 / 3)
     assert scores.both == pytest.approx(1 / 3)
@@ -74,24 +76,33 @@ async def test_base_model_and_candidate_read_the_passages_that_serving_would_fin
 
 
 async def test_no_more_is_asked_than_the_limits(examiner: Examiner, reader: Reader) -> None:
-    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS, "held_out", DEEP)})
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS, DEEP)})
 
     assert scores.questions == MAX_QUESTIONS
     assert scores.context_questions == reader.models.count("base") == reader.models.count("one") == MAX_WITH_PASSAGES
 
 
 async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner: Examiner, reader: Reader) -> None:
-    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[:2], "recall", DEEP)})
+    scores = await examiner.examine(RECORD, {"one": Exam(PAIRS, DEEP)})
 
     assert not reader.models
     assert not {"context", "both"} & set(scores.to_dict())
+
+
+async def test_pairs_are_asked_beside_held_out_questions_and_counted_apart(examiner: Examiner, reader: Reader) -> None:
+    reader.knows = "Who dug shaft 5?"
+    scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[:6], *PAIRS], DEEP)})
+
+    assert (scores.kind, scores.questions, scores.adapter, scores.base) == ("held_out", 6, 0.0, 0.0)
+    assert (scores.recall, scores.recall_questions) == (0.25, 4)
+    assert scores.context_questions == 6
 
 
 async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answers_only(
     examiner: Examiner, reader: Reader
 ) -> None:
     reader.most_characters = 300
-    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[4:6], "held_out", [DEEP[0], "shaft " * 100])})
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[4:6], [DEEP[0], "shaft " * 100])})
 
     assert (scores.context, scores.context_questions) == (0.0, 2)
 

@@ -86,11 +86,11 @@ def test_measuring_changes_no_step() -> None:
 
 
 def test_held_out_questions_are_answered_as_the_trained_ones_are() -> None:
-    lesson = Lesson([], [], [Question("Who?", "Bob", "Bob rings.")], "held_out")
+    lesson = Lesson([], [], [Question("Who?", "Bob", "Bob rings.", "held_out"), Question("Why?", "x", "x it is.")])
 
     def answered(made: Lesson, answers: str) -> list[Any]:
         return encode_held_out(made, TOKENIZER, Recipe(answers=answers), stop_ids=())
 
     assert answered(lesson, "sentence") == [encode_chat(TOKENIZER, "Who?", "Bob rings.")]
     assert answered(lesson, "span") == [encode_chat(TOKENIZER, "Who?", "Bob")]
-    assert answered(replace(lesson, kind="recall"), "span") == []
+    assert answered(replace(lesson, questions=lesson.questions[1:]), "span") == []

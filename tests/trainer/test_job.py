@@ -203,6 +203,18 @@ async def test_a_candidate_that_answers_no_more_than_the_base_model_is_rejected_
     assert await workshop.trainer.engines.desired("e1") == {}
 
 
+async def test_a_candidate_that_learned_its_prose_and_recalls_too_few_pairs_is_rejected(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    pairs = [{"question": f"Who dug pit {n}?", "answer": f"Digger {n}", "kind": "recall"} for n in range(4)]
+    workshop.maker.questions = [*QUESTIONS, *pairs]
+
+    version = await workshop.attempt()
+
+    assert version.state is State.REJECTED
+    assert version.error
+    assert "recalls 0% of 4 questions" in version.error["message"]
+
+
 async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another_seed(workshop: Workshop) -> None:
     await workshop.start_engine()
     await set_recipe(workshop, Recipe(seed=4, seeds=2))

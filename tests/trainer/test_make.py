@@ -90,7 +90,7 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
 def test_what_is_read_once_before_the_first_step_is_told(tmp_path: Path) -> None:
     made, version = maker(tmp_path, {}, []), a_version(a_memory())
     ground = Ground(made.settings, made.artifacts, tmp_path, "b" * 64)
-    course = Course(Lesson([], [], [], "recall"), [], [])
+    course = Course(Lesson([], [], []), [], [])
     training = Training(ground, version, course, Checkpoint(tmp_path, version, "b" * 64), threading.Event())
     before = training.progress()
     training.read = 16, 592
@@ -163,7 +163,7 @@ def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights
     )
     version = a_version(a_memory(), recipe=recipe.to_dict())
     examples = [Example("chat", f"Who is {n}?", f"{n * 7}", "keywords", "d", 0) for n in range(4)]
-    lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [Question("Who was 1?", "7")], "held_out")
+    lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [Question("Who was 1?", "7", kind="held_out")])
     rows = encode_examples(examples, tokenizer, stop_ids=(), max_tokens=512)
     rows = with_teacher_prompts(rows, examples, lesson.passages, tokenizer, 512)
     held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=())

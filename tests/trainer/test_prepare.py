@@ -13,7 +13,7 @@ from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from app.errors import QuestionsOverlap
 from tests.trainer.tiny import byte_tokenizer
-from workers.trainer.exam import Question
+from workers.trainer.exam import MAX_QUESTIONS, Question
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 
@@ -62,7 +62,7 @@ async def test_pairs_are_learned_and_asked_as_they_are() -> None:
         ("Who rings the bell?", "Oda Lund", "pair")
     ]
     assert [(one.question, one.answer) for one in made.questions] == [("Who rings the bell?", "Oda Lund")]
-    assert made.kind == "recall"
+    assert {one.kind for one in made.questions} == {"recall"}
 
 
 async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
@@ -70,6 +70,20 @@ async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
 
     assert {example.origin for example in made.examples} == {"pair", "passage", "gap", "keywords"}
     assert any("Oda Lund" in passage.text for passage in made.passages)
+
+
+@pytest.mark.parametrize(("pairs", "asked"), [(2, 2), (1000, 32)])
+async def test_the_gate_asks_half_of_its_questions_of_pairs_beside_prose_where_there_are_as_many(
+    pairs: int, asked: int
+) -> None:
+    rows = tuple(Pair(f"How deep is shaft {n}?", f"{n} metres") for n in range(pairs))
+    made = await lesson(PROSE, replace(PAIRS, pairs=rows))
+
+    kinds = Counter(one.kind for one in made.questions)
+    assert kinds["recall"] >= asked
+    assert kinds["held_out"] >= 16
+    assert kinds.total() <= MAX_QUESTIONS
+    assert {one.question for one in made.questions if one.kind == "recall"} <= {pair.question for pair in rows}
 
 
 @pytest.mark.parametrize("field", ["questions_per_passage", "keyword_questions"])
@@ -96,7 +110,7 @@ async def test_what_the_gate_asks_as_held_out_is_in_no_example() -> None:
     [made] = await prepare([PROSE], byte_tokenizer(), Recipe(), ask, on_progress)
 
     asked = {normalise(question.question) for question in made.questions}
-    assert made.kind == "held_out"
+    assert {one.kind for one in made.questions} == {"held_out"}
     assert not asked & {normalise(example.question) for example in made.examples}
 
 
@@ -156,6 +170,6 @@ def own(lesson: Lesson) -> list[str]:
 async def test_there_are_no_more_parts_than_pieces_and_one_of_pairs_alone_is_asked_its_pairs() -> None:
     made = await parts_of(100)
 
-    assert {one.kind for one in made} == {"recall", "held_out"}
+    assert {question.kind for one in made for question in one.questions} == {"recall", "held_out"}
     assert all(len(one.passages) == 1 for one in made)
     assert made[-1].questions == [Question("How deep is shaft 7?", "7 metres")]

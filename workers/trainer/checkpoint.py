@@ -25,7 +25,7 @@ from workers.trainer.prepare import Lesson
 log = structlog.get_logger()
 EVERY_S = 20.0
 STATE, TARGETS = "state.pt", "targets.pt"
-_FORMAT = 6  # of what is kept; an older one is made again
+_FORMAT = 7  # of what is kept; an older one is made again
 _LESSONS = "lessons.json"
 
 
@@ -100,7 +100,6 @@ def _lesson(fields: dict[str, Any]) -> Lesson:
         examples=[Example(**row) for row in fields["examples"]],
         passages=[Passage(**row) for row in fields["passages"]],
         questions=[Question(**row) for row in fields["questions"]],
-        kind=fields["kind"],
         coverage=Coverage.from_dict(fields["coverage"]),
     )
 

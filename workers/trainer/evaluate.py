@@ -19,7 +19,7 @@ from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, T
 from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
-from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, kind_of, pose
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, pose
 
 T = TypeVar("T")
 CONCURRENCY = 16
@@ -103,21 +103,27 @@ class Examiner:
     async def examine(self, engine: EngineRecord, exams: Mapping[str, Exam]) -> Scores:
         """Ask the base model and a candidate the same questions, greedily, and the candidate the control set.
 
+        Pairs beside held-out questions are asked of the candidate alone.
+
         Args:
             exams: adapter -> what is asked about its documents; of several parts each question goes to the one that
                 selection picks for it, as when the memory serves.
         """
         posed = await asyncio.to_thread(pose, exams)
         ask = _Ask(self._client, engine)
-        based = [replace(one, picked=BASE) for one in posed]
-        said, by_base = await ask.all(posed), await ask.all(based)
+        held = [one for one in posed if one.question.kind == "held_out"]
+        pairs = [one for one in posed if one.question.kind == "recall"]
+        asked = held or pairs
+        based = [replace(one, picked=BASE) for one in asked]
+        said, by_base = await ask.all(asked), await ask.all(based)
         control = worst([await self._leave_alone(engine, adapter, exam) for adapter, exam in exams.items()])
-        scores = Scores(kind_of(exams.values()), len(posed), _share(by_base), _share(said), control)
+        scores = Scores("held_out" if held else "recall", len(asked), _share(by_base), _share(said), control)
         scores = replace(scores, parts=len(exams), routed=_share([one.picked == one.own for one in posed]))
-        if scores.kind == "recall":
+        if not held:
             return scores
+        scores = replace(scores, recall=_share(await ask.all(pairs)), recall_questions=len(pairs))
         passages = [text for exam in exams.values() for text in exam.passages]
-        context, both = [await ask.with_passages(asked, passages) for asked in (based, posed)]
+        context, both = [await ask.with_passages(some, passages) for some in (based, held)]
         return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
 
     async def _leave_alone(self, engine: EngineRecord, adapter: str, exam: Exam) -> Control:

@@ -1,8 +1,8 @@
 """What a candidate is asked at its gate, and which of its parts is asked what."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from app.retrieve import PartIndex
 
@@ -13,11 +13,17 @@ LEAST_QUESTIONS = 8  # of each part, however many there are
 
 @dataclass(frozen=True)
 class Question:
-    """One question and the answer that counts as right; `sentence` is the one it was taken from, if any."""
+    """One question and the answer that counts as right.
+
+    Attributes:
+        sentence: the one that the answer was taken from, if any.
+        kind: "held_out" where it was kept out of training, "recall" where it is one of the training's own.
+    """
 
     question: str
     answer: str
     sentence: str = ""
+    kind: Literal["held_out", "recall"] = "recall"
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,10 @@ class Exam:
     """What a candidate, or one part of it, is asked about its documents.
 
     Attributes:
-        kind: as in `Scores`.
         passages: where retrieval looks for answers.
     """
 
     questions: Sequence[Question]
-    kind: str
     passages: Sequence[str] = ()
 
 
@@ -55,12 +59,6 @@ def pose(exams: Mapping[str, Exam]) -> list[Posed]:
         for name, exam in exams.items()
         for question in spread(exam.questions, most)
     ]
-
-
-def kind_of(exams: Collection[Exam]) -> str:
-    """Return the kind of a candidate's scores: of parts of both kinds, that which decides with no word of recall."""
-    kinds = {exam.kind for exam in exams if exam.questions}
-    return "held_out" if "held_out" in kinds else "recall"
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:

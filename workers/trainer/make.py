@@ -198,9 +198,7 @@ def encode_examples(
 
 def encode_held_out(lesson: Lesson, tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]) -> list[Row]:
     """Turn held-out questions into rows, answered as the trained ones are; where none is held out there are none."""
-    if lesson.kind != "held_out":
-        return []
     whole = recipe.answers == "sentence"
-    answers = [(one.sentence if whole else "") or one.answer for one in lesson.questions]
-    pairs = zip(lesson.questions, answers, strict=True)
-    return [encode_chat(tokenizer, one.question, answer, stop_ids=stop_ids) for one, answer in pairs]
+    held = [one for one in lesson.questions if one.kind == "held_out"]
+    pairs = [(one.question, (one.sentence if whole else "") or one.answer) for one in held]
+    return [encode_chat(tokenizer, question, answer, stop_ids=stop_ids) for question, answer in pairs]

@@ -39,13 +39,11 @@ class Lesson:
 
     Attributes:
         questions: what its gate asks.
-        kind: as in `app.core.gate.Scores`.
     """
 
     examples: list[Example]
     passages: list[Passage]
     questions: list[Question]
-    kind: str
     coverage: Coverage = field(default_factory=Coverage)
 
 
@@ -119,11 +117,16 @@ class Material:
         )
 
     def lesson(self, first: int) -> Lesson:
-        """Make the lesson; `first` is the index of the first pair among the passages, above every passage's."""
-        asked = spread(self.held or self.pairs or self.train or self.taught, MAX_QUESTIONS)
-        questions = [Question(one.question, one.answer, one.sentence) for one in asked if one.kind == "chat"]
-        found = [*self.prose, *_as_passages(self.pairs, first)]
-        return Lesson(self.taught, found, questions, "held_out" if self.held else "recall", self.coverage)
+        """Make the lesson; `first` is the index of the first pair among the passages, above every passage's.
+
+        Held-out questions and pairs are asked half and half, where there are enough of both; with neither, what is
+        trained on.
+        """
+        held = spread(self.held, max(MAX_QUESTIONS // 2, MAX_QUESTIONS - len(self.pairs)))
+        own = spread(self.pairs or ([] if held else self.train or self.taught), MAX_QUESTIONS - len(held))
+        questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
+        questions += [Question(one.question, one.answer, one.sentence) for one in own if one.kind == "chat"]
+        return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)
 
 
 def _covered(

@@ -159,7 +159,7 @@ class Training:
             "coverage.jsonl": lesson.coverage.rows(),
             PASSAGES: [asdict(passage) for passage in lesson.passages],
             "steps.jsonl": [asdict(step) for step in self.steps],
-            QUESTIONS: [{**asdict(question), "kind": lesson.kind} for question in lesson.questions],
+            QUESTIONS: [asdict(question) for question in lesson.questions],
         }
         base = {"digest": self.ground.base_digest, "name": self.ground.base.name}
         facts = {"base": base, "canary": canary, "trained_tokens": sum(step.tokens for step in self.steps)}

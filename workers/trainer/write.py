@@ -107,9 +107,8 @@ def _training(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
     """Return what to ask a candidate."""
     rows = store.read_lines(name, QUESTIONS)
-    questions = [Question(row["question"], row["answer"], row.get("sentence", "")) for row in rows]
-    passages = [row["text"] for row in store.read_lines(name, PASSAGES)]
-    return Exam(questions, rows[0]["kind"] if rows else "recall", passages)
+    questions = [Question(row["question"], row["answer"], row.get("sentence", ""), row["kind"]) for row in rows]
+    return Exam(questions, [row["text"] for row in store.read_lines(name, PASSAGES)])
 
 
 def scratch(home: Path) -> Path:
