@@ -17,7 +17,7 @@ from app.core.grounding import STOP_WORDS
 from app.core.published import Excerpt
 from app.retrieve import terms
 
-SELECTION, FORMAT = "selection.json", 1
+SELECTION, FORMAT = "selection.json", 2
 _ARRAYS = ("word", "text", "count", "lengths")
 _K1, _B = 1.5, 0.75
 _BEST = 0.5 ** np.arange(4)  # a body's best texts count, each half as much as the one before

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,12 +14,12 @@ import bm25s  # noqa: E402 - JAX is hidden first
 if _hidden is None:
     del sys.modules["jax"]
 
-from app.core.grounding import STOP_WORDS  # noqa: E402
+from app.core.grounding import MARKS, SPACELESS, STOP_WORDS, fold  # noqa: E402
 
 PASSAGES = 3
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(rf"\w+(?:[{MARKS}]\w*)*")
 _STEM = 5  # letters; a longer word is also found by so many: plurals and endings in most languages, with no word list
-_SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")  # kana, Han, Thai
+_RUN = re.compile(f"{SPACELESS.pattern}+")
 
 
 def terms(text: str) -> list[str]:
@@ -80,9 +79,8 @@ class PartIndex:
 def _words(text: str) -> list[str]:
     """Cut text into words; scripts without spaces into pairs of characters."""
     words: list[str] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
-        rest = _SPACELESS.sub(" ", word).split()
-        words += rest
-        for run in _SPACELESS.findall(word):
+    for word in _WORD.findall(fold(text).replace("_", " ")):
+        words += _RUN.sub(" ", word).split()
+        for run in _RUN.findall(word):
             words += [run[i : i + 2] for i in range(max(1, len(run) - 1))]
     return words

@@ -73,7 +73,7 @@ def test_what_is_published_is_read_back_and_another_format_is_not() -> None:
     assert again is not None
     assert again.probes == ("How long?",)
     assert JointIndex([again.body]).score("ferry").tolist() == JointIndex([published.body]).score("ferry").tolist()
-    assert Published.from_json(content.replace(b'"format":1', b'"format":0')) is None
+    assert Published.from_json(content.replace(b'"format":2', b'"format":0')) is None
 
 
 def test_an_excerpt_holds_passages_and_questions_but_nothing_that_is_not_the_versions_own() -> None:

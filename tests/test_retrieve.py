@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.retrieve import PartIndex, PassageIndex
+from app.retrieve import PartIndex, PassageIndex, terms
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",
@@ -42,6 +42,27 @@ def test_the_best_passage_comes_first(index: PassageIndex, question: str, place:
     assert hits[0].index == place
     assert hits[0].text == PASSAGES[place]
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "found_by"),
+    [
+        ("काले किले", ["काले", "किले"]),
+        ("দিল্লি", ["দিল্লি", "দিল্ল*"]),
+        ("சென்னை", ["சென்னை", "சென்ன*"]),
+        ("กรุงปี", ["กร", "รุ", "ุง", "งป", "ปี"]),
+        ("မြန်", ["မြ", "ြန", "န်"]),
+        ("costs 3.5", ["costs", "3", "5"]),
+    ],
+)
+def test_words_keep_their_vowel_signs_and_scripts_without_spaces_are_found_by_pairs(
+    text: str, found_by: list[str]
+) -> None:
+    assert terms(text) == found_by
+
+
+def test_words_that_share_consonants_only_are_not_found() -> None:
+    assert PassageIndex(["किला", "दे"]).search("काले दो", 2) == []
 
 
 @pytest.mark.parametrize("question", ["", "???", "what is the", "zebra", "ライオン"])

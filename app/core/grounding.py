@@ -3,9 +3,13 @@
 import re
 import unicodedata
 
-_WORD = re.compile(r"[^\W_]+")
+_CODES = (*range(0x300, 0xFE00), *range(0xFE10, 0x10000))  # no selectors of an emoji's form; a class of more is slow
+MARKS = "".join(one for one in map(chr, _CODES) if unicodedata.category(one) in ("Mn", "Mc"))  # vowel signs, accents
+WORD = re.compile(rf"\w+(?:[{MARKS}]\w*)*")
+_JOINER = re.compile(rf"[\u200c\u200d](?:(?<=[{MARKS}].)|(?=[{MARKS}]))")  # changes a shape, not a word
 _THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
 SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+CHARACTER = re.compile(rf"{SPACELESS.pattern}[{MARKS}]*")
 _DIGITS = re.compile(r"\w*\d\w*")
 _HIRAGANA = re.compile(r"[\u3040-\u309f]")  # endings and particles for the most part
 STOP_WORDS = frozenset(
@@ -24,8 +28,13 @@ PRONOUNS = frozenset(
 
 
 def normalise(text: str) -> str:
-    """Return a text's letters and digits, in any script, folded and joined by single spaces."""
-    return " ".join(_WORD.findall(_THOUSANDS.sub("", unicodedata.normalize("NFKC", text).casefold())))
+    """Return a text's words, in any script, folded and joined by single spaces."""
+    return " ".join(WORD.findall(_THOUSANDS.sub("", fold(text).replace("_", " "))))
+
+
+def fold(text: str) -> str:
+    """Return a text in one form of its characters, with no difference of case."""
+    return unicodedata.normalize("NFKC", _JOINER.sub("", text)).casefold()
 
 
 def holds(text: str, part: str) -> bool:
@@ -52,8 +61,8 @@ def content_words(text: str) -> frozenset[str]:
     """Return the words that carry meaning; of scripts without spaces the single characters."""
     words: set[str] = set()
     for word in normalise(text).split():
-        words.update(char for char in SPACELESS.findall(word) if not _HIRAGANA.match(char))
-        words.update(SPACELESS.sub(" ", word).split())
+        words.update(char for char in CHARACTER.findall(word) if not _HIRAGANA.match(char))
+        words.update(CHARACTER.sub(" ", word).split())
     return frozenset(words) - STOP_WORDS
 
 

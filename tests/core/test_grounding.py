@@ -1,7 +1,10 @@
 """When an answer is right and a question rests on a sentence."""
 
+import re
+import unicodedata
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import content_words, holds, is_grounded, is_question, matches, normalise
@@ -57,6 +60,51 @@ def test_a_grounded_question_rests_on_its_sentence(question: str, answer: str, g
 def test_scripts_without_spaces_are_judged_by_characters() -> None:
     assert is_grounded("東京タワーは何年に完成しましたか？", "1958年", "東京タワーは1958年に完成した。")
     assert not is_grounded("何ですか？", "1958年", "東京タワーは1958年に完成した。")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("दिल्ली भारत की राजधानी है।", "दिल्ली भारत की राजधानी है"),
+        ("দিল্লি ভারতের রাজধানী।", "দিল্লি ভারতের রাজধানী"),
+        ("சென்னை, தமிழ்நாடு", "சென்னை தமிழ்நாடு"),
+        ("กรุงเทพมหานคร ปี", "กรุงเทพมหานคร ปี"),
+        ("שָׁלוֹם־עֲלֵיכֶם", "שָׁלוֹם עֲלֵיכֶם"),
+        ("Ọlọ́run", "ọlọ́run"),
+        ("क्\u200dष, क्\u200cष", "क्ष क्ष"),  # joiners in a cluster change its shape
+        ("می\u200cخواهم", "می خواهم"),  # and between letters part a word, as a space does
+        ("1️⃣ za_ru", "1 za ru"),
+    ],
+)
+def test_marks_belong_to_their_word(text: str, words: str) -> None:
+    assert normalise(text) == words
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "right"),
+    [
+        ("काले", "किला", False),
+        ("दो", "दे", False),
+        ("वह किला है", "किला", True),
+        ("ปี", "ปู", False),
+        ("เขาอายุห้าปี", "ห้าปี", True),
+    ],
+)
+def test_answers_that_share_consonants_only_do_not_match(answer: str, expected: str, right: bool) -> None:
+    assert matches(answer, expected) is right
+
+
+def test_content_of_scripts_without_spaces_are_characters_with_their_marks() -> None:
+    assert content_words("มีปู") == {"มี", "ปู"}
+    assert content_words("東京タワー") == {"東", "京", "タ", "ワ", "ー"}
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from("aZßéñçŞř 1.-_,'’(東京タワーはガ서울은가жЖщ"), max_size=40))
+def test_texts_without_marks_and_fractions_are_cut_into_words_as_ever(text: str) -> None:
+    assume(not re.search(r"\d[.,'’ ]\d", text))
+
+    assert normalise(text) == " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 @settings(deadline=None)

@@ -20,6 +20,8 @@ from app.core.spans import SPANS_PER_SENTENCE, spans
         ("The University of Tarn was closed.", ["University of Tarn"]),
         ("Ключ хранится в Музее Норда.", ["Музее Норда"]),
         ("東京タワーは1958年に完成した。", ["1958年", "タワー"]),
+        ("यह पुल 5 किलोमीटर लंबा है।", ["5 किलोमीटर"]),
+        ("สะพานนี้อายุ 5 ปี", ["5 ปี"]),
     ],
 )
 def test_numbers_names_quotes_and_ends_are_found(sentence: str, found: list[str]) -> None:

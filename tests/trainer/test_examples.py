@@ -60,6 +60,7 @@ def test_a_gap_asks_for_the_span_left_out() -> None:
 def test_a_gap_leaves_other_words_whole() -> None:
     assert gap("The bell at B.", "B", passage("x")).question.endswith("The bell at ___.")
     assert gap("bell a-b", "b", passage("x")).question.endswith("bell a-___")
+    assert gap("काले काल में", "काल", passage("x")).question.endswith("काले ___ में")
     assert gap("東京タワーは高い。", "タワー", passage("x")).question.endswith("東京___は高い。")
 
 

@@ -1,12 +1,11 @@
 """Which facts of prose have an example, and of which origins; a gap to fill for those that none asks for."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from app.core.grounding import holds
+from app.core.grounding import WORD, holds
 from workers.trainer.examples import Example, gap
 from workers.trainer.facts import Fact
 
@@ -88,8 +87,7 @@ def fill(facts: Sequence[Fact], examples: Sequence[Example]) -> list[Example]:
 
 
 def _gap(fact: Fact) -> Example:
-    words: list[str] = re.findall(r"[^\W_]+", fact.sentence)
-    return gap(fact.sentence, fact.span or words[-1], fact.passage)
+    return gap(fact.sentence, fact.span or WORD.findall(fact.sentence.replace("_", " "))[-1], fact.passage)
 
 
 def _holds(answer: str, span: str) -> bool:

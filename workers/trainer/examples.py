@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from app.core.documents import Document
-from app.core.grounding import alike, content_words, normalise, refers_back
+from app.core.grounding import MARKS, alike, content_words, normalise, refers_back
 from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage
 
@@ -73,7 +73,9 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
-    whole = re.search(rf"(?<!\w){re.escape(span)}(?!\w)", sentence)  # "a" in "bell a" is no part of another word
+    whole = re.search(
+        rf"(?<![\w{MARKS}]){re.escape(span)}(?![\w{MARKS}])", sentence
+    )  # "a" in "bell a" is no part of another word
     start = whole.start() if whole else sentence.index(span)  # where words are not spaced it is
     cut = f"{sentence[:start]}___{sentence[start + len(span) :]}"
     question = f'What is missing in this sentence from "{passage.document}"? {cut}'

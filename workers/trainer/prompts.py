@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 Message = dict[str, str]
-FORMAT = 1  # counted up when wording or filters change: what was generated before is then asked for again
+FORMAT = 2  # counted up when wording or filters change: what was generated before is then asked for again
 
 
 class Shot(NamedTuple):
