@@ -46,7 +46,7 @@ def is_faithful(text: str, source: str, *, share: float) -> bool:
 
 def _tells(word: str) -> bool:
     """Say whether a word counts as one: no letter cut off by an apostrophe, and no number, which is judged as such."""
-    return (len(word) > 1 or SPACELESS.match(word) is not None) and not word.isdecimal()
+    return (len(word) > 1 or SPACELESS.match(word) is not None) and not word.replace(".", "").isdecimal()
 
 
 def _numbers(text: str) -> set[str]:

@@ -5,9 +5,17 @@ import unicodedata
 
 _CODES = (*range(0x300, 0xFE00), *range(0xFE10, 0x10000))  # no selectors of an emoji's form; a class of more is slow
 MARKS = "".join(one for one in map(chr, _CODES) if unicodedata.category(one) in ("Mn", "Mc"))  # vowel signs, accents
-WORD = re.compile(rf"\w+(?:[{MARKS}]\w*)*")
+WORD = re.compile(rf"\w+(?:(?:[{MARKS}]|(?<=\d)\.(?=\d))\w*)*")
 _JOINER = re.compile(rf"[\u200c\u200d](?:(?<=[{MARKS}].)|(?=[{MARKS}]))")  # changes a shape, not a word
-_THOUSANDS = re.compile(r"(?<=\d)[,'’\u00a0\u202f](?=\d{3}(?!\d))")
+_FIRST = r"[1-9](?<!\d.)(?<!\d[.,].)\d{0,2}"
+_SPACED = r"(?:[ \u00a0\u202f]\d{3})+(?! ?\d)"
+SPACED_NUMBER = _FIRST + _SPACED  # 12 000, and no telephone number
+_THOUSANDS = re.compile(r"(?<=\d)[,'’٬](?=\d{3}(?!\d))")
+_GROUPED = re.compile(  # 1.500.000 and 1.500,75; 1.500 may be either
+    rf"{_FIRST}(?:{_SPACED}|(?:\.\d{{3}}){{2,}}(?!\.?\d)|(?:\.\d{{3}})+(?=,\d{{1,2}}(?![.,]?\d)))"
+)
+_CHAIN = re.compile(r"\d+(?:[.,]\d+){2,}")  # dates, versions, lists: not one number
+_POINT = re.compile(r"(?<=\d)[,٫](?=\d)")
 SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 CHARACTER = re.compile(rf"{SPACELESS.pattern}[{MARKS}]*")
 _DIGITS = re.compile(r"\w*\d\w*")
@@ -28,13 +36,21 @@ PRONOUNS = frozenset(
 
 
 def normalise(text: str) -> str:
-    """Return a text's words, in any script, folded and joined by single spaces."""
-    return " ".join(WORD.findall(_THOUSANDS.sub("", fold(text).replace("_", " "))))
+    """Return a text's words and numbers, in any script, folded and joined by single spaces.
+
+    A number is one word, with a point before its fraction however that was written, and no sign between thousands.
+    """
+    return " ".join(WORD.findall(_numbered(fold(text).replace("_", " "))))
 
 
 def fold(text: str) -> str:
     """Return a text in one form of its characters, with no difference of case."""
     return unicodedata.normalize("NFKC", _JOINER.sub("", text)).casefold()
+
+
+def _numbered(text: str) -> str:
+    whole = _GROUPED.sub(lambda found: re.sub(r"\D", "", found[0]), _THOUSANDS.sub("", text))
+    return _POINT.sub(".", _CHAIN.sub(lambda found: re.sub(r"[.,]", " ", found[0]), whole))
 
 
 def holds(text: str, part: str) -> bool:

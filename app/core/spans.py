@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator
 
-from app.core.grounding import CHARACTER, MARKS, SPACELESS, STOP_WORDS, content_words, holds, normalise
+from app.core.grounding import CHARACTER, MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
 SPANS_PER_SENTENCE = 5
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
-_DATE = re.compile(rf"\b(?:\d{{1,2}}\.? {_UPPER}\w+(?: \d{{4}})?|{_UPPER}\w+ (?:\d{{1,2}}, )?\d{{4}})\b")
+_DATE = re.compile(rf"\b(?:(?<!\d[.,])\d{{1,2}}\.? {_UPPER}\w+(?: \d{{4}})?|{_UPPER}\w+ (?:\d{{1,2}}, )?\d{{4}})\b")
 _UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)+"
 _LARGE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
-_NUMBER = re.compile(rf"(?:[€$£¥] ?|(?<![A-Za-z])(?<![A-Za-z]-))\d(?:[\d.,:/–-]*\d)?{_LARGE}(?: ?(?:{_UNIT}))?")
+_FIGURES = rf"(?:{SPACED_NUMBER}|\d(?:[\d.,:/–-]*\d)?)"
+_NUMBER = re.compile(rf"(?:[€$£¥] ?|(?<![A-Za-z])(?<![A-Za-z]-)){_FIGURES}{_LARGE}(?: ?(?:{_UNIT}))?")
 _WORDED = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b(?: [^\W\d_]+)?"

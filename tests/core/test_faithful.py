@@ -52,6 +52,7 @@ def test_what_the_source_does_not_say_is_not(text: str) -> None:
         ("Мост открыла Ольга Брандт.", "Ильза Брандт открыла старый мост.", False),
         ("افتتح الجسر عام ١٩٣١", "افتتح الجسر في تارن عام 1931", True),
         ("افتتح الجسر عام ١٩٣٢", "افتتح الجسر في تارن عام 1931", False),
+        ("افتتح بسعر ١٩.٥", "افتتح الجسر بسعر 19.5", True),
         ("Die Boote tragen Personen.", "Sieben Boote, die Personen tragen.", True),
     ],
 )

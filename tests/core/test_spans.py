@@ -22,10 +22,19 @@ from app.core.spans import SPANS_PER_SENTENCE, spans
         ("東京タワーは1958年に完成した。", ["1958年", "タワー"]),
         ("यह पुल 5 किलोमीटर लंबा है।", ["5 किलोमीटर"]),
         ("สะพานนี้อายุ 5 ปี", ["5 ปี"]),
+        ("The town has 12 000 people.", ["12 000 people"]),
+        ("Das Haus kostet 2,5 Millionen.", ["2,5 Millionen"]),
     ],
 )
 def test_numbers_names_quotes_and_ends_are_found(sentence: str, found: list[str]) -> None:
     assert set(found) <= set(spans(sentence))
+
+
+@pytest.mark.parametrize(
+    "sentence", ["Das Haus kostet 2,5 Millionen.", "It has 12 000 people.", "Call 603 556 7631 now."]
+)
+def test_no_span_is_part_of_a_number(sentence: str) -> None:
+    assert all(holds(sentence, span) for span in spans(sentence))
 
 
 @settings(deadline=None)
