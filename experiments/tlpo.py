@@ -114,7 +114,7 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
     torch.manual_seed(recipe.seed)
     judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
     policy = Timed(TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch))
-    explorer = Explorer(policy, bench.tokenizer, judge, recipe, at_once=bench.args.batch)
+    explorer = Explorer(policy, bench.tokenizer, judge, recipe, bench.ends, at_once=bench.args.batch)
     home = load_settings().home
     digest = base_digest(Path(bench.args.model), home)
     loop = GuardLoop(model, recipe, null_space(model, bench.tokenizer, recipe.protect, home, digest))

@@ -22,12 +22,13 @@ RECIPE = GuardRecipe(language="ko", candidates=4, look_ahead=2, answers=100, poi
 
 @dataclass
 class Scripted:
-    """A policy that always says the same; counts what it is asked."""
+    """A policy that always says the same, and goes on after the end as models do; counts what it is asked."""
 
     answer: str = "나a"
     next: str = "다a1"
-    after: dict[str, str] = field(default_factory=lambda: {"다": "라b"})
+    after: dict[str, str] = field(default_factory=lambda: {"다": "라b", "<end>": "ab"})
     asked: list[Ids] = field(default_factory=list)
+    ahead: list[Ids] = field(default_factory=list)  # prefixes looked ahead of
 
     async def answers(self, prompts: Sequence[Ids]) -> list[Ids]:
         """See `Policy`."""
@@ -40,12 +41,13 @@ class Scripted:
 
     async def greedy(self, prefixes: Sequence[Ids], tokens: int) -> list[Ids]:
         """See `Policy`."""
+        self.ahead += prefixes
         last = [tokenizer().decode([ids[-1]]) for ids in prefixes]
         return [ids_of(self.after.get(one, "")) for one in last]
 
 
 async def found(policy: Scripted, recipe: GuardRecipe = RECIPE) -> Found:
-    *_, last = [one async for one in Explorer(policy, tokenizer(), Script(), recipe).explore(prompts(), 1)]
+    *_, last = [one async for one in Explorer(policy, tokenizer(), Script(), recipe, [END]).explore(prompts(), 1)]
     return last
 
 
@@ -54,6 +56,15 @@ async def test_a_candidate_is_judged_with_what_follows_it_and_the_end_of_text_is
 
     assert group.prefix[-1:] == ids_of("나")
     assert group.rewards == (-1.0, 1.0, -1.0, 0.0, 0.0)  # 다라b, 라, a, 1, end
+
+
+@pytest.mark.parametrize("goes_on", ["ab", "나다"])
+async def test_what_a_model_would_say_after_the_end_is_neither_asked_for_nor_judged(goes_on: str) -> None:
+    policy = Scripted(next="다a", after={"<end>": goes_on})
+    [group, *_] = (await found(policy)).groups
+
+    assert group.rewards == (1.0, -1.0, 0.0)
+    assert not any(prefix[-1] == END for prefix in policy.ahead)
 
 
 async def test_clean_answers_give_no_point_and_empty_ones_are_counted() -> None:

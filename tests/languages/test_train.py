@@ -37,7 +37,7 @@ def guarded(recipe: GuardRecipe = RECIPE) -> Any:
 
 
 def explorer(model: Any, recipe: GuardRecipe = RECIPE) -> Explorer:
-    return Explorer(TorchPolicy(model, recipe, ends=[END]), tokenizer(), Script(), recipe)
+    return Explorer(TorchPolicy(model, recipe, ends=[END]), tokenizer(), Script(), recipe, [END])
 
 
 async def groups_of(model: Any, recipe: GuardRecipe = RECIPE) -> list[Group]:

@@ -44,7 +44,7 @@ class EnginePolicy:
         return await asyncio.gather(*map(one, prefixes))
 
     async def greedy(self, prefixes: Sequence[Ids], tokens: int) -> list[Ids]:
-        """See `Policy`; one request for all candidates of a point."""
+        """See `Policy`; as many in one request as a point has candidates."""
         if not tokens:
             return [()] * len(prefixes)
         size = self._recipe.candidates

@@ -6,7 +6,7 @@ Paper: Choo et al. 2026 (TLPO), https://arxiv.org/abs/2604.26553, steps 1-4 of i
 """
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,6 +97,7 @@ class Explorer:
     """Finds groups with one policy, in one language.
 
     Attributes:
+        ends: token ids that end an answer.
         at_once: answers between two looks at whether there are points enough.
     """
 
@@ -104,6 +105,7 @@ class Explorer:
     tokenizer: Any
     judge: Judge
     recipe: GuardRecipe
+    ends: Collection[int]
     at_once: int = SAMPLED_AT_ONCE
 
     async def explore(self, prompts: Sequence[Prompt], iteration: int) -> AsyncIterator[Found]:
@@ -133,14 +135,18 @@ class Explorer:
         )
 
     async def judged(self, prefixes: Sequence[Ids]) -> list[Group]:
-        """Judge what could be said after each prefix: a candidate and the tokens after it alone, never the prefix."""
+        """Judge what could be said after each prefix: a candidate and the tokens after it alone, never the prefix.
+
+        Nothing comes after an end token: what a model would go on with there is of no answer.
+        """
         found = await self.policy.candidates(prefixes)
-        paths = [(*prefix, one) for prefix, ids in zip(prefixes, found, strict=True) for one in ids]
+        said = zip(prefixes, found, strict=True)
+        paths = [(*prefix, one) for prefix, ids in said for one in ids if one not in self.ends]
         ahead = iter(await self.policy.greedy(paths, self.recipe.look_ahead))
         groups = []
         for prefix, ids in zip(prefixes, found, strict=True):
-            pieces = [decode(self.tokenizer, (one, *next(ahead))) for one in ids]
-            rewards = tuple(_REWARD[self.judge.classify(piece)] for piece in pieces)
+            pieces = [() if one in self.ends else (one, *next(ahead)) for one in ids]
+            rewards = tuple(_REWARD[self.judge.classify(decode(self.tokenizer, piece))] for piece in pieces)
             groups.append(Group(prefix, ids, rewards))
         return groups
 

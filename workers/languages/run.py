@@ -151,7 +151,8 @@ class GuardRun:
         began, found = time.monotonic(), Found()
         policy, interim = await self._policy(iteration)
         try:
-            explorer = Explorer(policy, self.lesson.paper.tokenizer, judge_of(self.recipe), self.recipe)
+            paper = self.lesson.paper
+            explorer = Explorer(policy, paper.tokenizer, judge_of(self.recipe), self.recipe, paper.ends)
             async for found in explorer.explore(self.lesson.prompts, iteration):
                 await self.tell(self._told(found, iteration, time.monotonic() - began))
         finally:
