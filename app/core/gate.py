@@ -91,12 +91,7 @@ class Scores:
             del fields["parts"], fields["routed"]
             return fields
         asked = self.questions + self.recall_questions
-        return {**fields, "routed_interval": _rounded(interval(self.routed, asked)), "serve": way_of(self)}
-
-
-def way_of(scores: Scores) -> str:
-    """Return what answers in place of a version that has parts: the part that selection picks."""
-    return "select"
+        return {**fields, "routed_interval": _rounded(interval(self.routed, asked)), "serve": "select"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import regex
 
-from app.languages.policies import LATIN, Policy
+from app.languages.policies import Policy
 
 _ANY = r"[[\p{L}\p{M}]--[\p{sc=Common}\p{sc=Inherited}\p{sc=Unknown}ªº]]"
 _ASCII = "[A-Za-zＡ-Ｚａ-ｚ]"
@@ -24,13 +24,11 @@ class Letters:
     Attributes:
         target: one letter of the language's own.
         off: one letter of another language's.
-        latin: a word in Latin script.
         foreign: a run of letters that are off and not Latin.
     """
 
     target: regex.Pattern[str]
     off: regex.Pattern[str]
-    latin: regex.Pattern[str]
     foreign: regex.Pattern[str]
 
 
@@ -43,7 +41,6 @@ def letters_of(policy: Policy) -> Letters:
     return Letters(
         target=_compile(f"[{_ANY}&&{own}]"),
         off=_compile(f"[{_ANY}--{ignored}]"),
-        latin=_compile(_LATIN_WORD),
         foreign=_compile(rf"{foreign}[{foreign}\p{{Mn}}ー]*"),
     )
 
@@ -68,4 +65,3 @@ def _compile(pattern: str) -> regex.Pattern[str]:
 
 
 LATIN_WORD = _compile(_LATIN_WORD)
-__all__ = ["LATIN", "LATIN_WORD", "Letters", "letters_of"]
