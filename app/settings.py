@@ -78,7 +78,7 @@ class Settings(BaseSettings):
 
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
-    job_lease: timedelta = timedelta(seconds=30)  # heartbeat every lease/3
+    job_lease: timedelta = timedelta(seconds=30)  # renewed every lease/5
     job_attempts: int = Field(5, ge=1)  # crashes before a version fails
     generator_url: str = ""  # OpenAI-compatible; empty: an engine's own base model
     generator_key: SecretStr | None = None
