@@ -1,5 +1,6 @@
 """Commands about language guards: train one, look at them."""
 
+import json as jsonlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,12 +9,13 @@ import typer
 from app.cli.gateway import GatewayError, call, gateway
 from app.cli.memories import memory_id_of, wait_for
 from app.cli.output import Json, out, printable, quote, show, show_list
+from app.core.errors import InvalidValue
 
 Guard = Annotated[str, typer.Argument(help="A guard's id.")]
 COLUMNS = ("id", "name", "language", "strict", "memory", "status")
 
 
-def train(
+def train(  # noqa: PLR0913 - a parameter an option
     context: typer.Context,
     language: Annotated[str, typer.Option(help="The language to stay in, such as ko.")],
     *,
@@ -23,11 +25,14 @@ def train(
         Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own, one a line.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let no English through either.")] = False,
+    recipe: Annotated[
+        str, typer.Option(help="""Fields of the recipe as JSON, such as '{"answers": 1536, "passes": 2}'.""")
+    ] = "{}",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
     """Train a guard that keeps answers in one language."""
-    body: dict[str, Any] = {"language": language, "recipe": {"strict": strict}}
+    body: dict[str, Any] = {"language": language, "recipe": {"strict": strict, **_fields(recipe)}}
     body |= {"name": name} if name else {}
     if prompts:
         body["prompts"] = [line for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -69,6 +74,21 @@ def remove(context: typer.Context, guard: Guard, json: Json = False) -> None:
     """Delete a guard."""
     with gateway(context) as client:
         show(call(client, "DELETE", f"/v1/languages/{quote(guard)}"), json)
+
+
+def _fields(recipe: str) -> dict[str, Any]:
+    """Read fields of a recipe.
+
+    Raises:
+        InvalidValue: they are no JSON object.
+    """
+    try:
+        fields = jsonlib.loads(recipe)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise InvalidValue("""--recipe must be a JSON object, such as '{"answers": 1536, "passes": 2}'.""")
+    return fields
 
 
 def _told(guard: dict[str, Any]) -> str:

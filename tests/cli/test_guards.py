@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.fake_gateway import GUARD_ID, MEMORY_ID, FakeGateway
 from tests.cli.test_commands import run
 
@@ -23,6 +25,25 @@ def test_training_sends_the_wish_and_says_what_became_of_it(tmp_path: Path) -> N
         "memory": MEMORY_ID,
     }
     assert GUARD_ID in result.stdout
+
+
+def test_fields_of_the_recipe_are_sent_as_they_are() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "language", "train", "--language", "ru", "--recipe", '{"answers": 1536, "strict": true}')
+    [sent] = gateway.asked("POST", "/v1/languages")
+
+    assert result.exit_code == 0
+    assert json.loads(sent.content)["recipe"] == {"answers": 1536, "strict": True}
+
+
+@pytest.mark.parametrize("recipe", ["wide", "[1]", "{"])
+def test_a_recipe_that_is_no_object_is_refused_before_anything_is_sent(recipe: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "language", "train", "--language", "ru", "--recipe", recipe)
+
+    assert result.exit_code == 2
+    assert "--recipe must be a JSON object" in result.stderr
+    assert not gateway.requests
 
 
 def test_waiting_ends_with_the_rates_before_and_after() -> None:
