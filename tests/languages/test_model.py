@@ -1,5 +1,8 @@
 """A guard on top of a memory: it alone is trained, and what is below it stays as it is."""
 
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +11,31 @@ import torch
 from app.core.guard_recipe import GuardRecipe
 from app.core.recipe import Recipe
 from tests.languages.bilingual import BOS, bilingual, ids_of
+from tests.trainer.tiny import byte_tokenizer, llama
 from workers.languages.canary import guard_canary
 from workers.languages.explore import Group
 from workers.languages.model import attach_guard, without_guard
 from workers.languages.train import GuardLoop
 from workers.trainer.model import attach_lora, save_adapter
+from workers.trainer.null_space import null_space
 
 RECIPE = GuardRecipe(language="ko", rank=4, learning_rate=1e-2, steps=6, iterations=1, warmup_ratio=0.0)
 GROUPS = [Group((BOS, *ids_of("다라")), ids_of("마ab1"), (1.0, -1.0, -1.0, 0.0))]
 
 
-def a_memory(folder: Path) -> Path:
+def a_memory(folder: Path, base: Callable[[], Any] = bilingual) -> Path:
     """Save a LoRA that changes what the model says."""
-    model = attach_lora(bilingual(), Recipe(rank=2, alpha=4), seed=1)
+    model = attach_lora(base(), Recipe(rank=2, alpha=4), seed=1)
     torch.manual_seed(1)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.05)
     save_adapter(model, folder)
     return folder
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
 @torch.no_grad()
@@ -87,3 +96,34 @@ def test_the_canary_is_likelier_with_the_guard_even_where_another_token_fell_fur
 
     assert -moved[candidates].min() > moved[candidates].max()  # else this shows nothing
     assert canary.gain > 0
+
+
+def test_a_guard_that_is_kept_out_of_directions_leaves_its_memory_alone_and_can_be_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    memory, recipe = a_memory(tmp_path / "memory", llama), replace(RECIPE, protect=0.9, stop_mass=0.0)
+
+    def begun() -> tuple[Any, GuardLoop]:
+        model = attach_guard(llama(), recipe, memory)
+        return model, GuardLoop(model, recipe, null_space(model, byte_tokenizer(), 0.9, tmp_path, "b" * 64))
+
+    whole, loop = begun()  # reads what general inputs have in common; the next finds it
+    trained = {name for name, weight in whole.named_parameters() if weight.requires_grad}
+    before, steps = weights(whole), loop.learn(GROUPS, 1)
+    next(steps)
+    again, resumed = begun()
+    resumed.resume(deepcopy(loop.state()))
+    list(steps), list(resumed.learn(GROUPS, 1))
+
+    after = weights(whole)
+    assert trained
+    assert trained == {name for name in after if ".default." in name}
+    assert all(torch.equal(before[name], after[name]) for name in after.keys() - trained)
+    assert all(torch.equal(one, after[name]) for name, one in weights(again).items())
+
+
+def test_the_canary_leaves_the_memory_below_a_guard_frozen(tmp_path: Path) -> None:
+    model = attach_guard(bilingual(), RECIPE, a_memory(tmp_path / "memory"))
+    guard_canary(model, GROUPS)
+
+    assert all(weight.requires_grad == (".default." in name) for name, weight in model.named_parameters())

@@ -7,7 +7,7 @@ import torch
 
 from app.core.canary import Canary
 from workers.languages.explore import Group
-from workers.languages.model import MEMORY, without
+from workers.languages.model import MEMORY, without, without_guard
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logits
@@ -33,7 +33,7 @@ def guard_canary(model: Any, groups: Sequence[Group]) -> Canary:
 @torch.no_grad()
 def _scored(model: Any, group: Group) -> list[Canary]:
     on = _logprobs(model, group)
-    with model.disable_adapter():
+    with without_guard(model):
         off = _logprobs(model, group)
     return [
         Canary(group.prefix, (one,), (with_it,), (without_it,))

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         layers_to_transform=first_layers(model, recipe.layer_share) if recipe.layer_share < 1 else None,
     )
     return get_peft_model(model, config, autocast_adapter_dtype=False).train()
+
+
+@contextmanager
+def base_alone(model: Any) -> Iterator[None]:
+    """Switch every LoRA off; afterwards the same weights can be trained as before.
+
+    PEFT's own way makes the weights of all active adapters trainable on its way out, frozen ones too.
+    """
+    could_train = [(weight, weight.requires_grad) for weight in model.parameters()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for weight, could in could_train:
+            weight.requires_grad_(could)
 
 
 def target_modules(model: torch.nn.Module, target: str) -> list[str]:

@@ -21,6 +21,7 @@ from workers.trainer.batches import pack, split_packs
 from workers.trainer.encode import Row, encode_text, prompt_ids
 from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.kept import keep_tensors
+from workers.trainer.model import base_alone
 from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 
 PACK_TOKENS = 512
@@ -43,7 +44,7 @@ def null_space(
     """Return the directions that A is kept out of, from where they are kept, or found and kept; none where share is 0.
 
     Args:
-        model: from `attach_lora`; its LoRA is off meanwhile.
+        model: from `attach_lora`; every LoRA on it is off meanwhile.
         share: of what the layers are given on general inputs, in [0, 1), that the directions hold.
         on_read: told how many of the shipped prompts are read, and how many there are.
     """
@@ -112,7 +113,7 @@ def _covariances(
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), model.disable_adapter():
+        with torch.no_grad(), base_alone(model):
             read = 0
             for group in split_packs(rows, together):
                 label_logits(model, pack(group, model.device))
