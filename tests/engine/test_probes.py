@@ -71,6 +71,13 @@ def test_plain_text_is_scored_a_token_at_a_time_after_the_few_before_it(reader: 
     assert text_of(probes[1].prompt + probes[1].answer) == "lighthouse stood "
 
 
+def test_plain_text_begins_anew_at_every_window_for_a_model_that_wants_a_token_before_any_text(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    byte_tokenizer(chat_template=None).save_pretrained(tmp_path)  # served with the plain template, which has one
+
+    assert {text_of(one.prompt)[:5] for one in Reader(str(tmp_path), 512).of_text()} == {"<bos>"}
+
+
 async def test_the_base_model_is_asked_once() -> None:
     asked: list[str | None] = []
 

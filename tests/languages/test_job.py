@@ -99,8 +99,6 @@ class Bytes:
             return httpx.Response(
                 200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {"compression_error": self.lost}}
             )
-        if request.url.path == "/tokenize":
-            return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         if request.url.path == "/v1/chat/completions":
             return httpx.Response(200, json={"choices": [{"message": {"content": "?"}}]})
         return httpx.Response(200, json={"choices": self._complete(body)})
@@ -168,8 +166,9 @@ async def workshop(redis: Registry, registry_url: str, tmp_path: Path) -> AsyncI
     artifacts, engine = ArtifactStore.open(settings), Bytes()
     async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
         client = EngineClient(http, SecretStr("k"))
-        examiner = Examiner(engines, client, tmp_path / "control", wait_s=1)
-        exam = GuardExam(client, ControlExam(client, tmp_path / "control"))
+        control = ControlExam(client, tmp_path / "control", lambda: [(1, 2, 3)])
+        examiner = Examiner(engines, client, control, wait_s=1)
+        exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)

@@ -1,10 +1,17 @@
 """The control set: what it holds, and what is made of two models' answers to it."""
 
+import json
 from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
 
 from app.control import OTHER, control_questions
 from app.core.grounding import normalise
-from workers.trainer.control import Sitting, compare, control_texts
+from app.engines.client import EngineClient
+from tests.trainer.tiny import CHATML, byte_tokenizer
+from workers.trainer.control import ControlExam, Sitting, compare, control_texts, encoded_texts
 
 ASKED = control_questions()
 RIGHT = tuple(one.expected[0] if one.expected else "I do not know." for one in ASKED)
@@ -49,3 +56,36 @@ def test_the_pages_that_tests_and_benchmarks_learn_are_not_in_the_control_set() 
     pages = " ".join(page.read_text() for page in (Path(__file__).parent.parent / "data").glob("*.md"))
 
     assert not any(normalise(text) in normalise(pages) for text in control_texts())
+
+
+@pytest.mark.parametrize(("template", "begins"), [(None, "<bos>"), (CHATML, "")])
+def test_plain_texts_are_read_as_the_base_model_wants_them_begun(
+    tmp_path: Path, template: str | None, begins: str
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    byte_tokenizer(chat_template=template).save_pretrained(tmp_path)  # without a template it has the plain one
+
+    read = [byte_tokenizer().decode(ids) for ids in encoded_texts(str(tmp_path))]
+
+    assert read == [begins + text for text in control_texts()]
+
+
+async def test_the_base_model_is_asked_again_only_where_texts_are_read_otherwise(tmp_path: Path) -> None:
+    as_before: list[tuple[int, ...]] = [(7, 8)]
+    begun: list[tuple[int, ...]] = [(0, 7, 8)]
+    asked: list[tuple[str, list[int]]] = []
+
+    def engine(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content)
+        if request.url.path == "/v1/chat/completions":
+            return httpx.Response(200, json={"choices": [{"message": {"content": "?"}}]})
+        asked.append((body["model"], [*body["prompt"], *body["allowed_token_ids"]]))
+        return httpx.Response(200, json={"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
+        client = EngineClient(http, SecretStr("k"))
+        for texts in (as_before, as_before, begun):
+            await ControlExam(client, tmp_path, texts.copy).compare("http://e", "one", "b" * 64, [])
+
+    assert asked == [("base", [7, 8]), ("one", [7, 8]), ("one", [7, 8]), ("base", [0, 7]), ("one", [0, 7])]

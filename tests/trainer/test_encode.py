@@ -2,11 +2,12 @@
 
 import jinja2
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from app.errors import EmptyDocument, StartupError, TooLarge
 from tests.trainer.tiny import CHATML, byte_tokenizer
 from workers.base_model import PLAIN_TEMPLATE
-from workers.trainer.encode import Row, encode_chat, encode_text, end_id, prompt_ids
+from workers.trainer.encode import Row, encode_chat, encode_text, end_id, prompt_ids, text_ids
 
 TEMPLATES = [CHATML, PLAIN_TEMPLATE.read_text()]
 
@@ -33,6 +34,28 @@ def test_the_trained_continuation_decodes_to_exactly_the_answer(template: str) -
     assert prompt == prompt_ids(tokenizer, "Who?")
     assert tokenizer.decode(continuation, skip_special_tokens=True) == "Ann Löw, 212-4"
     assert continuation[-1] == tokenizer.eos_token_id
+
+
+def test_a_text_begins_with_the_token_that_every_chat_begins_with() -> None:
+    tokenizer = byte_tokenizer(chat_template=PLAIN_TEMPLATE.read_text())
+
+    assert tokenizer.decode(text_ids(tokenizer, "A lamp.")) == "<bos>A lamp."
+
+
+def test_a_text_begins_as_the_tokenizer_itself_begins_it() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+
+    assert text_ids(tokenizer, "A lamp.") == tuple(tokenizer("A lamp.")["input_ids"])
+    assert tokenizer.decode(text_ids(tokenizer, "A lamp.")) == "<bos>A lamp."
+
+
+@pytest.mark.parametrize("bos", ["<bos>", "<|start|>", None])  # in no chat, at every turn of one, not there
+def test_a_text_begins_with_nothing_where_the_model_wants_nothing_before_it(bos: str | None) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.bos_token = bos
+
+    assert text_ids(tokenizer, "A lamp.") == tuple(tokenizer("A lamp.", add_special_tokens=False)["input_ids"])
 
 
 def test_the_end_is_what_the_template_puts_after_an_answer() -> None:

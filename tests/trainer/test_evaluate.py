@@ -16,6 +16,7 @@ from app.engines.client import EngineClient
 from app.settings import Settings
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
+from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import MAX_WITH_PASSAGES, Examiner
 from workers.trainer.exam import MAX_QUESTIONS, Exam, Question
 
@@ -37,8 +38,6 @@ class Reader:
         body = json.loads(request.content)
         if request.url.path == "/v1/completions":
             return httpx.Response(200, json={"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]})
-        if request.url.path == "/tokenize":
-            return httpx.Response(200, json={"tokens": [1, 2, 3]})
         asked = body["messages"][-1]["content"]
         if sum(len(one["content"]) for one in body["messages"]) > self.most_characters:
             return httpx.Response(400, json={"error": {"message": "too long"}})
@@ -59,7 +58,9 @@ async def examiner(reader: Reader, tmp_path: Path) -> AsyncIterator[Examiner]:
     settings = Settings(_env_file=None, home=tmp_path)
     async with httpx.AsyncClient(transport=httpx.MockTransport(reader)) as http:
         engines = EngineStore(connect(settings.registry_url))
-        yield Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path / "control", wait_s=1)
+        client = EngineClient(http, SecretStr("k"))
+        control = ControlExam(client, tmp_path / "control", lambda: [(1, 2, 3)])
+        yield Examiner(engines, client, control, wait_s=1)
 
 
 async def test_base_model_and_candidate_read_the_passages_that_serving_would_find(

@@ -30,13 +30,14 @@ from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
 from tests.factories import a_memory, a_version
-from workers.trainer.control import control_texts
+from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Exam
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
 pytestmark = pytest.mark.redis
+TEXTS = [(1, 2, 3)]
 QUESTIONS = [{"question": f"How deep is shaft {n}?", "answer": f"{n} metres", "kind": "held_out"} for n in range(4)]
 PASSAGES = [{"text": "Every shaft is so many metres deep."}]
 
@@ -78,8 +79,6 @@ class FakeEngine:
             await self.on_load()
             return httpx.Response(self.load[0], json=self.load[1])
         body = json.loads(request.content)
-        if request.url.path == "/tokenize":
-            return httpx.Response(200, json={"count": 3, "tokens": [1, 2, 3]})
         model = "base" if body["model"] == "base" else "adapter"
         self.asked[model] += 1
         if request.url.path == "/v1/completions":
@@ -159,7 +158,9 @@ async def workshop(redis: Registry, tmp_path: Path) -> AsyncIterator[Workshop]:
     memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
     artifacts = ArtifactStore.open(settings)
     async with httpx.AsyncClient(transport=httpx.MockTransport(engine)) as http:
-        examiner = Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path / "control", wait_s=1)
+        client = EngineClient(http, SecretStr("k"))
+        control = ControlExam(client, tmp_path / "control", lambda: TEXTS)
+        examiner = Examiner(engines, client, control, wait_s=1)
         maker = WritesOneFile(artifacts, tmp_path)
         trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
         memory = a_memory()
@@ -403,16 +404,15 @@ async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_
     await workshop.start_engine()
 
     version = await workshop.attempt()
-    texts = len(control_texts())
 
     assert version.state is State.REJECTED
     assert version.error
     assert "forgotten" in version.error["message"]
-    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
+    assert workshop.engine.asked["base"] == len(right) + len(TEXTS) + 2 * len(QUESTIONS)
 
     again = a_version(workshop.memory, number=2)
     await workshop.trainer.examiner.examine(await live(workshop), {str(again.number): Exam([], "recall")})
-    assert workshop.engine.asked["base"] == len(right) + texts + 2 * len(QUESTIONS)
+    assert workshop.engine.asked["base"] == len(right) + len(TEXTS) + 2 * len(QUESTIONS)
 
 
 async def live(workshop: Workshop) -> EngineRecord:

@@ -25,6 +25,7 @@ from tests.factories import SHAPE, a_memory, a_version
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
 from workers.trainer.checkpoint import TARGETS, Checkpoint
+from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Question
 from workers.trainer.examples import Example
@@ -53,7 +54,8 @@ def maker(tmp_path: Path, reply: object, asked: list[httpx.Request]) -> Candidat
     )
     registry = connect(settings.registry_url)
     engines = EngineStore(registry)
-    examiner = Examiner(engines, EngineClient(http, SecretStr("k")), tmp_path, wait_s=1)
+    client = EngineClient(http, SecretStr("k"))
+    examiner = Examiner(engines, client, ControlExam(client, tmp_path, list), wait_s=1)
     return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http, BaseStore(registry))
 
 
@@ -129,7 +131,8 @@ async def tiny_maker(redis: Registry, home: Path) -> CandidateMaker:
     byte_tokenizer().save_pretrained(base)
     settings = Settings(_env_file=None, home=home, base_model=str(base), device="cpu", dtype="float32")
     http = httpx.AsyncClient()
-    examiner = Examiner(EngineStore(redis), EngineClient(http, SecretStr("")), home, wait_s=1)
+    client = EngineClient(http, SecretStr(""))
+    examiner = Examiner(EngineStore(redis), client, ControlExam(client, home, list), wait_s=1)
     bases = BaseStore(redis)
     await bases.describe(dataclasses.replace(SHAPE, digest=base_digest(base, home)))
     return CandidateMaker(settings, ArtifactStore.open(settings), examiner, http, bases)

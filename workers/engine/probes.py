@@ -14,7 +14,7 @@ from workers.chat import load_tokenizer
 from workers.engine.checks import MANIFEST, Checked
 from workers.engine.vllm_engine import Adapter, Engine
 from workers.trainer.control import control_texts
-from workers.trainer.encode import encode_chat
+from workers.trainer.encode import begin_ids, encode_chat
 
 QUESTIONS = 1  # of each member, beside its canary
 ANSWER_TOKENS = 6  # each scored token is a request that reads the whole prompt again
@@ -55,10 +55,11 @@ class Reader:
         return tuple(probes)
 
     def of_text(self) -> tuple[Probe, ...]:
-        """Return tokens of plain texts, each after the few before it."""
-        ids = [tuple(_tokenizer(self._model)(text)["input_ids"]) for text in control_texts()]
+        """Return tokens of plain texts, each after the few before it, as if the text began with these."""
+        tokenizer = _tokenizer(self._model)
+        begin, ids = begin_ids(tokenizer), tokenizer(list(control_texts()), add_special_tokens=False)["input_ids"]
         return tuple(
-            Probe(one[max(0, end - TEXT_TOKENS) : end], one[end : end + 1])
+            Probe((*begin, *one[max(0, end - TEXT_TOKENS) : end]), (one[end],))
             for one in ids
             for end in range(TEXT_EVERY // 2, len(one), TEXT_EVERY)
         )

@@ -7,9 +7,9 @@ from typing import Any
 from app.core.guard_recipe import GuardRecipe
 from app.errors import EmptyDocument
 from workers.languages.exam import Paper
-from workers.languages.points import Ids, Prompt
+from workers.languages.points import Prompt
 from workers.languages.prompts import clean_texts, hold_out, load_prompts, requested, split_prompts
-from workers.trainer.encode import prompt_ids
+from workers.trainer.encode import prompt_ids, text_ids
 
 LEAST_PROMPTS = 5  # the fifth is held out
 
@@ -48,14 +48,8 @@ def make_lesson(recipe: GuardRecipe, own: Sequence[str], tokenizer: Any, ends: C
         tokenizer=tokenizer,
         held_out=encoded(held_out),
         requested=encoded(requested(recipe.language)),
-        clean=[_text_ids(tokenizer, text) for text in clean_texts(recipe.language)],
-        english=[_text_ids(tokenizer, text) for text in clean_texts("en")],
+        clean=[text_ids(tokenizer, text) for text in clean_texts(recipe.language)],
+        english=[text_ids(tokenizer, text) for text in clean_texts("en")],
         ends=ends,
     )
     return Lesson(encoded(train), paper)
-
-
-def _text_ids(tokenizer: Any, text: str) -> Ids:
-    """Return a text's tokens, behind the token that the model wants before any text, if it has one."""
-    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return ids if tokenizer.bos_token_id is None else (tokenizer.bos_token_id, *ids)

@@ -5,7 +5,7 @@ The questions are `app.control`'s; `control.txt` holds plain texts, whose perple
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +15,16 @@ from app.core.gate import Control
 from app.core.grounding import holds
 from app.core.names import BASE
 from app.engines.client import EngineClient
+from workers.base_model import find_base
+from workers.chat import load_tokenizer
+from workers.trainer.encode import text_ids
 from workers.trainer.kept import keep, kept
 
 CONCURRENCY = 16  # more at once is slower on a CPU: its kernels gather an adapter for each row
 MAX_ANSWER_TOKENS = 12
 EVERY = 8  # each scored token is a request
 _TEXTS = Path(__file__).with_name("control.txt")
+Texts = Sequence[tuple[int, ...]]  # token ids
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,28 @@ def control_texts() -> tuple[str, ...]:
     return tuple(text.strip() for text in _TEXTS.read_text(encoding="utf-8").split("\n\n"))
 
 
+@cache
+def encoded_texts(model: str) -> Texts:
+    """Return the plain texts as the base model wants them begun; blocks.
+
+    Args:
+        model: path or hub id.
+    """
+    tokenizer = load_tokenizer(str(find_base(model)))
+    return [text_ids(tokenizer, text) for text in control_texts()]
+
+
 class ControlExam:
     """Asks the control set of models on engines; the base model's replies are kept, they are the same for all."""
 
-    def __init__(self, client: EngineClient, folder: Path) -> None:
+    def __init__(self, client: EngineClient, folder: Path, texts: Callable[[], Texts]) -> None:
         """Build an exam.
 
         Args:
             folder: where the base model's replies are kept.
+            texts: returns the plain texts; called in a thread.
         """
-        self._client, self._folder = client, folder
+        self._client, self._folder, self._texts = client, folder, texts
 
     async def compare(self, url: str, adapter: str, base_digest: str, own: Sequence[str]) -> Control:
         """Ask a candidate, and the base model if it was never asked.
@@ -63,7 +79,8 @@ class ControlExam:
         return compare(base, await self.sit(url, adapter), own)
 
     async def _base(self, url: str, base_digest: str) -> Sitting:
-        path = self._folder / f"control-{base_digest[:16]}-{_digest()}.json"
+        texts = await asyncio.to_thread(self._texts)
+        path = self._folder / f"control-{base_digest[:16]}-{_digest(texts)}.json"
         if fields := await asyncio.to_thread(kept, path):
             return Sitting(tuple(fields["replies"]), fields["nats"])
         sitting = await self.sit(url, BASE)
@@ -81,11 +98,11 @@ class ControlExam:
             return str(said["choices"][0]["message"]["content"] or "")
 
         replies = await asyncio.gather(*map(reply, control_questions()))
-        texts = [await self._client.tokenize(url, text) for text in control_texts()]
+        texts = await asyncio.to_thread(self._texts)
         return Sitting(tuple(replies), await mean_nats(self._client, url, model, texts))
 
 
-async def mean_nats(client: EngineClient, url: str, model: str, texts: Sequence[tuple[int, ...]]) -> float:
+async def mean_nats(client: EngineClient, url: str, model: str, texts: Texts) -> float:
     """Return the mean negative log-probability of texts' tokens, every `EVERY`th taken; the first is never scored."""
     limit = asyncio.Semaphore(CONCURRENCY)
 
@@ -131,6 +148,6 @@ def compare(base: Sitting, candidate: Sitting, own: Sequence[str]) -> Control:
     )
 
 
-def _digest() -> str:
-    content = b"".join(path.read_bytes() for path in (CONTROL_QUESTIONS, _TEXTS))
-    return hashlib.sha256(content).hexdigest()[:16]
+def _digest(texts: Texts) -> str:
+    """Name what was asked: the questions, and the texts as they were read."""
+    return hashlib.sha256(CONTROL_QUESTIONS.read_bytes() + repr(texts).encode()).hexdigest()[:16]

@@ -89,6 +89,23 @@ def prompt_ids(tokenizer: Any, question: str, passages: Sequence[str] = ()) -> t
     return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
 
 
+def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return a plain text's tokens, behind the token that the model wants before any text, if it wants one."""
+    return (*begin_ids(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def begin_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Return the token that the model wants before any text, if it wants one.
+
+    It is `bos` where the tokenizer puts it there, or, as one converted from GGUF has forgotten to, where every chat
+    begins with it. A `bos` that opens each turn of a chat is none.
+    """
+    turns = [{"role": role, "content": "?"} for role in ("user", "assistant", "user")]
+    chat = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+    begins = chat[:1] == [tokenizer.bos_token_id] and chat.count(tokenizer.bos_token_id) == 1
+    return (tokenizer.bos_token_id,) if begins or tokenizer.bos_token_id in tokenizer("")["input_ids"] else ()
+
+
 def end_id(tokenizer: Any, stop_ids: Collection[int] = ()) -> int:
     """Return the token that ends an answer: what the template puts there if the engine stops on it, else eos.
 

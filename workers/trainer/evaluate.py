@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
@@ -30,15 +29,14 @@ MAX_ANSWER_TOKENS = 64
 class Examiner:
     """Loads a candidate on the least loaded live engine and asks it there."""
 
-    def __init__(self, engines: EngineStore, client: EngineClient, folder: Path, *, wait_s: float) -> None:
+    def __init__(self, engines: EngineStore, client: EngineClient, control: ControlExam, *, wait_s: float) -> None:
         """Build an examiner.
 
         Args:
-            folder: where the base model's answers to the control set are kept.
             wait_s: how long a restarting engine is waited for.
         """
         self._engines, self._client, self._wait_s = engines, client, wait_s
-        self._control = ControlExam(client, folder)
+        self._control = control
 
     async def load(self, *adapters: str) -> EngineRecord:
         """Have one engine hold the adapters, their canaries passed; an engine that restarts or is full is waited for.

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -41,7 +42,7 @@ from app.stores.versions import Job, VersionStore
 from workers.languages.exam import GuardExam
 from workers.languages.make import GuardMaker
 from workers.languages.run import Shop
-from workers.trainer.control import ControlExam
+from workers.trainer.control import ControlExam, encoded_texts
 from workers.trainer.evaluate import Examiner
 from workers.trainer.lease import Lease
 from workers.trainer.make import CandidateMaker, Maker
@@ -107,11 +108,12 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
     async with httpx.AsyncClient(timeout=timeout) as http:
         client = EngineClient(http, engine_key(settings))
         engines = EngineStore(redis)
-        examiner = Examiner(engines, client, settings.home / "control", wait_s=ENGINE_WAIT_S)
+        control = ControlExam(client, settings.home / "control", partial(encoded_texts, settings.model))
+        examiner = Examiner(engines, client, control, wait_s=ENGINE_WAIT_S)
         artifacts = ArtifactStore.open(settings)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
-        exam = GuardExam(client, ControlExam(client, settings.home / "control"))
+        exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
     await redis.aclose()
