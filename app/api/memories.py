@@ -90,7 +90,8 @@ async def patch_memory(memory: WritableMemory, body: PatchBody, gateway: Gateway
         fields["current"] = rollback
     if fields:
         await gateway.rememberer.change(memory, fields, rollback=rollback is not None)
-        await gateway.engines.pin_serving(memory.tenant, memory.id)
+        if not fields.keys().isdisjoint({"pinned", "current"}):  # else what was pinned by itself stays so
+            await gateway.engines.pin_serving(memory.tenant, memory.id)
     return await _view(gateway, memory.tenant, memory.id)
 
 

@@ -289,16 +289,19 @@ async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx
 
 async def test_adapters_say_where_they_are_and_can_be_pinned_and_warmed(world: World, http: httpx.AsyncClient) -> None:
     ada = await world.ready("ada")
+    world.gateway.artifacts.write_memory("acme", ada.memory.id, {})
     await world.report(world.engines[0])
     warm = [(await http.post(f"/v1/adapters/{ada.adapter}/warm")).json()["cold"] for _ in range(2)]
     await world.report(world.engines[0], holding=(ada.adapter,))
     await http.post(f"/v1/adapters/{ada.adapter}/pin")
+    changed = await http.patch(f"/v1/memories/{ada.memory.id}", json={"metadata": {"k": "v"}})
     pinned = (await http.get("/v1/adapters")).json()["data"]
     await http.post(f"/v1/adapters/{ada.adapter}/unpin")
     unpinned = (await http.get("/v1/adapters")).json()["data"]
     engines = (await http.get("/v1/engines")).json()["data"]
 
     assert warm == [True, False]
+    assert changed.status_code == 200  # and leaves the pin alone
     assert (pinned[0]["id"], pinned[0]["pinned"], pinned[0]["engines"][0]["engine"]) == (ada.adapter, True, "one")
     assert not unpinned[0]["pinned"]
     assert [(engine["id"], engine["adapters"]) for engine in engines] == [("one", 1)]
