@@ -255,7 +255,7 @@ async def test_the_gateways_own_eraser_settles_what_an_earlier_one_left(world: W
 
 async def test_a_store_that_fails_in_its_own_way_leaves_the_erasure_owed(quiet: World, http: httpx.AsyncClient) -> None:
     class Away(ArtifactStore):
-        def erase_memory(self, tenant: str, memory_id: str) -> None:
+        def erase_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
             raise ValueError("no endpoint")  # as a cloud's library may, of no kind that this project knows
 
     debt, _, _ = await buried(quiet)
