@@ -10,7 +10,11 @@ _ABBREVIATION = re.compile(
     r"\b(?:[^\W\d_]|(?<![\d.,€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
 )
-_END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
+_LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
+_END = re.compile(
+    r"(?<![.!?…])[.!?…]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*"
+)  # each run of stops is tried once
+_OPENING = re.compile(r"[\"'“‘(\[«]*+")
 _TITLE = 100
 _STOPS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？", "｡", "-")
 
@@ -33,14 +37,14 @@ def _lines(block: str) -> list[str]:
     """Join what a line's width has wrapped; leave apart what stands alone."""
     raw = [line for line in block.split("\n") if line.strip()]
     widest = max(map(len, raw), default=0)
-    joined: list[str] = []
+    joined: list[list[str]] = []
     for place, line in enumerate(raw):
         plain = _MARK.sub("", line).strip(" |\t")
         if joined and not _begins(raw[place - 1], line, widest):
-            joined[-1] = f"{joined[-1]} {plain}"
+            joined[-1].append(plain)
         else:
-            joined.append(plain)
-    return joined
+            joined.append([plain])
+    return [" ".join(one) for one in joined]
 
 
 def _begins(before: str, line: str, widest: int) -> bool:
@@ -55,9 +59,10 @@ def _cut(line: str) -> list[str]:
     parts: list[str] = []
     start = 0
     for match in _END.finditer(line):
-        begun, after = line[start : match.end()].rstrip(), line[match.end() :].lstrip("\"'“‘([«")
-        if _ABBREVIATION.search(begun) or after[:1].islower():
+        end = match.start() + len(match[0].rstrip())
+        after = _OPENING.match(line, match.end()).end()  # type: ignore[union-attr]
+        if _ABBREVIATION.search(line, max(start, end - _LONGEST), end) or line[after : after + 1].islower():
             continue
-        parts.append(begun)
+        parts.append(line[start:end])
         start = match.end()
     return [part.strip() for part in [*parts, line[start:]] if part.strip()]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from app.core.grounding import CHARACTER, MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
@@ -28,12 +29,15 @@ _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den",
 def spans(sentence: str) -> list[str]:
     """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end."""
     kept: list[str] = []
+    most = 0.7 * len(normalise(sentence))
     for found in _candidates(sentence):
         span = found if found.endswith(".m.") else found.strip(" ,.;:'\"’")
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
-        if is_new and content_words(span) and len(normalise(span)) < 0.7 * len(normalise(sentence)):
+        if is_new and content_words(span) and len(normalise(span)) < most:
             kept.append(span)
-    return kept[:SPANS_PER_SENTENCE]
+        if len(kept) == SPANS_PER_SENTENCE:
+            break
+    return kept
 
 
 def _candidates(sentence: str) -> Iterator[str]:
@@ -88,9 +92,5 @@ def _trimmed(run: list[str], *, at_start: bool) -> Iterator[str]:
 def _tail(clause: str) -> str:
     """Return the one to five words after the last small word."""
     words = [match.group(0) for match in _TOKEN.finditer(clause)]
-    tail: list[str] = []
-    for word in reversed(words):
-        if word.casefold() in STOP_WORDS:
-            break
-        tail.insert(0, word)
+    tail = list(takewhile(lambda word: word.casefold() not in STOP_WORDS, reversed(words)))[::-1]
     return " ".join(tail) if 1 <= len(tail) <= 5 and " ".join(tail) in clause else ""

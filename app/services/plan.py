@@ -5,22 +5,24 @@ import math
 from collections.abc import Sequence
 
 import structlog
-from anyio import to_process
 
 from app.core.capacity import Base
 from app.core.documents import Document
-from app.core.load import Load, count_facts, estimate_tokens, learned_text
+from app.core.load import Facts, Load, count_facts, estimate_tokens, learned_text
 from app.core.plan import Plan, Wish, make_plan, planned_recipe
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet
-from app.errors import NoTrainer, ServiceError, TooMuch
+from app.errors import NoTrainer, ServiceError, TooMuch, UnreadableDocument
+from app.services.apart import apart
 from app.settings import Settings
 from app.stores.bases import BaseStore
 
 log = structlog.get_logger()
 
 COUNT_S = 20.0  # what an engine gets to count tokens
+FACTS_S = 60.0  # what counting facts gets, beside a second for so many characters: four times what a slow core takes
+CHARACTERS_A_SECOND = 10_000
 _SLICE = 100_000  # characters that an engine is sent at once
 
 
@@ -66,7 +68,7 @@ class Planner:
 
     async def _weigh(self, documents: Sequence[Document]) -> Load:
         """Count facts in a process of its own, where large documents hold nobody up, and tokens on an engine."""
-        facts = await to_process.run_sync(count_facts, list(documents), cancellable=True)
+        facts = await count_apart(documents)
         pairs, prose = (
             "\n".join(learned_text(one) for one in documents if one.kind == kind) for kind in ("pairs", "prose")
         )
@@ -83,6 +85,23 @@ class Planner:
             async with self._fleet.seat(None) as seat:
                 total += len(await self._client.tokenize(seat.engine.url, text[start : start + _SLICE]))
         return total
+
+
+async def count_apart(documents: Sequence[Document], *, time_limit_s: float = FACTS_S) -> Facts:
+    """Count the facts of documents in a process of its own.
+
+    Args:
+        time_limit_s: what it gets beside the time that the documents' length gives it.
+
+    Raises:
+        UnreadableDocument: it took too long or too much memory.
+    """
+    characters = sum(len(learned_text(one)) for one in documents)
+    refusal = UnreadableDocument(
+        "The documents take too long or too much memory to count what is in them: send them in parts.", "documents"
+    )
+    limit_s = time_limit_s + characters / CHARACTERS_A_SECOND
+    return await apart(count_facts, list(documents), time_limit_s=limit_s, refusal=refusal)
 
 
 def _check(plan: Plan, capacity: int) -> None:

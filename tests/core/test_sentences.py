@@ -1,11 +1,27 @@
 """Cutting text into sentences."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import normalise
-from app.core.sentences import sentences, title_of
+from app.core.sentences import _ABBREVIATION, sentences, title_of
+
+_END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
+
+
+def plainly_cut(line: str) -> list[str]:
+    """Cut a line that is a paragraph, with all of it looked at for each stop: `sentences` in plain words."""
+    line = line.replace("**", "").replace("__", "")
+    parts, start = [], 0
+    for match in _END.finditer(line):
+        begun, after = line[start : match.end()].rstrip(), line[match.end() :].lstrip("\"'“‘([«")
+        if not _ABBREVIATION.search(begun) and not after[:1].islower():
+            parts.append(begun)
+            start = match.end()
+    return [part.strip() for part in [*parts, line[start:]] if normalise(part)]
 
 
 @pytest.mark.parametrize(
@@ -40,6 +56,18 @@ def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
     letters = [char for char in normalise(" ".join(sentences(text))) if char.isalpha()]
 
     assert letters == [char for char in normalise(text) if char.isalpha()]
+
+
+WORDS = ("Dr", "approx", "e.g", "z.B", "J", "Mai", "31", "1.5", "€3", "word", "Word", "東京", "é")
+SIGNS = ("_", "…", "?!", ".", ". ", "。", "！", "」", '"', "’", ")", "(", "«", " ", "\u3000", "\t", "**", "__")
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(WORDS + SIGNS), max_size=30).map("".join))
+def test_a_line_is_cut_as_if_all_of_it_were_looked_at_for_each_stop(text: str) -> None:
+    line = text.strip(" |\t")
+
+    assert sentences(f"x {line}") == plainly_cut(f"x {line}")
 
 
 @pytest.mark.parametrize(

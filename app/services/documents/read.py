@@ -2,22 +2,19 @@
 
 import asyncio
 import hashlib
-import resource
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-from anyio import BrokenWorkerProcess, CapacityLimiter, to_process
-
 from app.core.documents import Document, Pair, check_document_name
 from app.core.errors import InvalidValue
 from app.errors import EmptyDocument, InvalidName, TooLarge, UnreadableDocument, UnsupportedDocument
+from app.services.apart import apart
 from app.services.documents.pairs import read_csv, read_json, read_jsonl
 from app.services.documents.text import decode
 
 MAX_CHARACTERS = 5_000_000
 TIME_LIMIT_S = 60.0
-MEMORY_LIMIT_BYTES = 4 * 2**30
 
 _Content = str | list[Pair]
 
@@ -91,23 +88,10 @@ async def read_documents(files: Sequence[tuple[str, bytes]], *, time_limit_s: fl
 
 
 async def _read_apart(name: str, data: bytes, time_limit_s: float) -> Document:
-    async with to_process.current_default_process_limiter():  # as many as there are cores; waiting is not reading
-        try:
-            async with asyncio.timeout(time_limit_s):
-                return await to_process.run_sync(
-                    _read_bounded, name, data, cancellable=True, limiter=CapacityLimiter(1)
-                )
-        except (TimeoutError, BrokenWorkerProcess, MemoryError) as error:
-            raise UnreadableDocument(
-                f"{name[:80]!r} takes too long or too much memory to read: send it as text, or in parts.", "file"
-            ) from error
-
-
-def _read_bounded(name: str, data: bytes) -> Document:
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    soft = MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_LIMIT_BYTES)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    return read_document(name, data)
+    refusal = UnreadableDocument(
+        f"{name[:80]!r} takes too long or too much memory to read: send it as text, or in parts.", "file"
+    )
+    return await apart(read_document, name, data, time_limit_s=time_limit_s, refusal=refusal)
 
 
 def _ending(name: str) -> str:
