@@ -45,6 +45,7 @@ from app.stores.versions import VersionStore
 log = structlog.get_logger()
 
 REGISTRY_RETRIES = 5  # about 3 s: a request does not wait longer for a registry that is away
+STREAM_CONNECTIONS = 64  # that streams of events wait on, in turn where there are more of them
 FIRST_LOOK_S = 5.0
 
 
@@ -72,10 +73,12 @@ class Gateway:
     metrics: Metrics
 
 
-def build(settings: Settings, redis: Registry, http: httpx.AsyncClient, artifacts: ArtifactStore) -> Gateway:
+def build(
+    settings: Settings, redis: Registry, listener: Registry, http: httpx.AsyncClient, artifacts: ArtifactStore
+) -> Gateway:
     """Put a gateway together."""
     memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
-    events, erasures = EventStore(redis), ErasureStore(redis)
+    events, erasures = EventStore(redis, listener), ErasureStore(redis)
     client = EngineClient(http, engine_key(settings))
     fleet = Fleet(engines, client, wait_s=settings.admission_wait.total_seconds())
     places = Places(memories, versions, events, erasures, engines, artifacts, client)
@@ -124,8 +127,9 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Run a gateway: its watch on the engines, its erasures, its admin key. What is given is not closed here."""
     own_redis = redis if redis is not None else connect(settings.registry_url, retries=REGISTRY_RETRIES)
+    listener = connect(settings.registry_url, retries=REGISTRY_RETRIES, connections=STREAM_CONNECTIONS, wait_s=None)
     own_http = http or _http(settings)
-    gateway = build(settings, own_redis, own_http, artifacts or ArtifactStore.open(settings))
+    gateway = build(settings, own_redis, listener, own_http, artifacts or ArtifactStore.open(settings))
     tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
     tasks.append(_start(keep_swept(gateway.artifacts)))
     await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
@@ -135,6 +139,7 @@ async def open_gateway(
         await end(tasks)
         if http is None:
             await own_http.aclose()
+        await listener.aclose()
         if redis is None:
             await own_redis.aclose()
 

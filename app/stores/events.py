@@ -9,7 +9,8 @@ from app.stores.codec import decode, flat
 from app.stores.layout import events_key
 from app.stores.redis import Registry
 
-SILENCE_MS = 10_000
+_BLOCK_MS = 1000  # then another stream may have the connection
+_SILENT_READS = 10
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,37 @@ def state_event(state: State, version: int, **more: Any) -> str:
 class EventStore:
     """Reads events; the scripts of other modules write them."""
 
-    def __init__(self, redis: Registry) -> None:
-        self._redis = redis
+    def __init__(self, redis: Registry, listener: Registry | None = None) -> None:
+        """Build a store.
 
-    async def read(self, tenant: str, memory_id: str, after: str = "0", *, wait_ms: int = 0) -> list[Event]:
-        """Return the events after an id, waiting up to `wait_ms` for the first one when there is none yet."""
-        key = events_key(tenant, memory_id)
-        found = await self._redis.xread({key: after}, count=500, block=wait_ms or None)
-        entries = found[0][1] if found else []
-        return [Event(entry_id, **decode(fields)) for entry_id, fields in entries]
+        Args:
+            listener: a client of its own for those who follow: each holds one of its connections, up to a second in turn.
+        """
+        self._redis, self._listener = redis, redis if listener is None else listener
+
+    async def read(self, tenant: str, memory_id: str, after: str = "0") -> list[Event]:
+        """Return the events after an id."""
+        return _events(await self._redis.xread({events_key(tenant, memory_id): after}, count=500))
 
     async def follow(self, tenant: str, memory_id: str, after: str = "0") -> AsyncIterator[Event | None]:
         """Yield every event after an id, for ever; None after every ten seconds of silence."""
+        key, silent = events_key(tenant, memory_id), 0
+        events = await self.read(tenant, memory_id, after)
         while True:
-            events = await self.read(tenant, memory_id, after, wait_ms=SILENCE_MS)
-            if not events:
-                yield None
             for found in events:
-                after = found.id
+                after, silent = found.id, 0
                 yield found
+            if silent == _SILENT_READS:
+                silent = 0
+                yield None
+            events = _events(await self._listener.xread({key: after}, count=500, block=_BLOCK_MS))
+            silent += 1
 
     async def erase(self, tenant: str, memory_id: str) -> None:
         """Drop the stream."""
         await self._redis.delete(events_key(tenant, memory_id))
+
+
+def _events(found: Any) -> list[Event]:
+    entries = found[0][1] if found else []
+    return [Event(entry_id, **decode(fields)) for entry_id, fields in entries]

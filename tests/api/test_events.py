@@ -1,12 +1,15 @@
 """Events over HTTP: from the beginning, from anywhere, to the end."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
 
+from app.api.gateway import STREAM_CONNECTIONS
 from app.core.lifecycle import State
+from app.stores.redis import CONNECTIONS
 from tests.api.conftest import World
 
 pytestmark = pytest.mark.redis
@@ -75,6 +78,20 @@ async def test_events_arrive_while_they_happen_and_stop_with_the_client(world: W
     assert start["status"] == 200
     assert b'"queued"' in first["body"]
     assert b'"preparing"' in second["body"]
+
+
+async def test_streams_that_wait_for_events_hold_nobody_up(world: World, http: httpx.AsyncClient) -> None:
+    memory_id = await remember(http)
+    lines = [world.open(f"/v1/memories/{memory_id}/events") for _ in range(CONNECTIONS + STREAM_CONNECTIONS)]
+    for line in lines:
+        await line.next()
+        await line.next()
+    async with asyncio.timeout(5):
+        reply = await http.get("/v1/memories")
+    for line in lines:
+        await line.leave()
+
+    assert reply.status_code == 200
 
 
 async def test_events_end_when_the_memory_is_deleted(world: World, http: httpx.AsyncClient) -> None:
