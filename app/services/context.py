@@ -189,11 +189,16 @@ def check_takes_passages(body: Mapping[str, Any]) -> None:
     """Refuse what passages cannot be put into.
 
     Raises:
-        InvalidRequest: the last message is not the user's, as text.
+        InvalidRequest: not every message is an object, or the last one is not the user's, as text.
     """
     if "messages" not in body:
         return
-    last = _messages(body)[-1:] or [{}]
+    messages = _messages(body)
+    if messages != body["messages"]:
+        raise InvalidRequest(
+            "With memory.mode context or both every message must be an object with a role and a content.", "messages"
+        )
+    last = messages[-1:] or [{}]
     if last[0].get("role") != "user" or not isinstance(last[0].get("content"), str):
         raise InvalidRequest(
             "With memory.mode context or both the last message must be the user's, as text.", "messages"

@@ -17,13 +17,14 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+from app.core.engines import EngineRecord
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
 from app.engines.fleet import Fleet
@@ -121,12 +122,16 @@ class Importer:
         """Return the digests of the base models that live engines serve."""
         if not self._fleet.engines:
             await self._fleet.refresh()
+        return {engine.base_digest for engine in self._engines()}
+
+    def _engines(self) -> Sequence[EngineRecord]:
+        """Return the live engines; there were some when an import began, and they may be gone when it is unpacked."""
         if not self._fleet.engines:
             raise NoEngine("No engine is running to load the weights: start one with `lorekeep engine`, and try again.")
-        return {engine.base_digest for engine in self._fleet.engines}
+        return self._fleet.engines
 
     def _check_room(self, parts: int) -> None:
-        room = max(engine.capacity for engine in self._fleet.engines)
+        room = max(engine.capacity for engine in self._engines())
         if parts > room:
             raise TooMuch(
                 f"The memory has {parts} parts and no engine holds more than {room} adapters: raise "

@@ -41,7 +41,7 @@ class EventStore:
         """Build a store.
 
         Args:
-            listener: a client of its own for those who follow: each holds one of its connections, up to a second in turn.
+            listener: a client for those who follow, who hold its connections, each for a second in turn.
         """
         self._redis, self._listener = redis, redis if listener is None else listener
 

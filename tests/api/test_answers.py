@@ -23,8 +23,11 @@ def no_pauses() -> Any:
         yield
 
 
+WHO = {"role": "user", "content": "Who is Ada?"}
+
+
 def ask(model: object = "base", **more: Any) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": "Who is Ada?"}], "prompt": "Who is Ada?", **more}
+    return {"model": model, "messages": [WHO], "prompt": "Who is Ada?", **more}
 
 
 def openai(http: httpx.AsyncClient) -> AsyncOpenAI:
@@ -124,6 +127,11 @@ async def test_cache_salts_differ_by_tenant_version_and_the_clients_own(world: W
         (ask("ada", memory=[]), 400, ("invalid_request", "memory")),
         (ask(memory={"mode": "context"}), 400, ("invalid_request", "memory.ids")),
         (ask(memory={"mode": "both"}), 400, ("invalid_request", "memory.ids")),
+        *(
+            (ask("ada", memory={"mode": mode}, messages=messages), 400, ("invalid_request", "messages"))
+            for mode in ("context", "both")
+            for messages in (["hello", WHO], [5, WHO], [WHO, []], [WHO, None], "hello", None)
+        ),
         (ask("ada", memory={"mode": "context"}), 409, ("no_passages", None)),
         (ask("ada", memory={"mode": "both"}), 409, ("no_passages", None)),
         (ask("young"), 409, ("memory_not_ready", "model")),

@@ -1,5 +1,6 @@
 """A memory leaves as a tar and comes back as a candidate; a stranger's tar leaves nothing."""
 
+import asyncio
 import dataclasses
 import hashlib
 import io
@@ -18,6 +19,7 @@ from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Version
 from app.core.names import AdapterName
 from app.core.roles import Role
+from app.errors import NoEngine
 from app.services.documents import read_document
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World, http, settings, world
@@ -290,6 +292,23 @@ async def test_without_an_engine_nothing_is_imported(world: World, http: httpx.A
     reply = await send(http, tar_of(an_export()), "copy")
 
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "no_engine")
+
+
+async def test_an_engine_that_goes_while_an_import_is_unpacked_is_missed(world: World) -> None:
+    await world.report(world.engines[0])
+    loop, gateway = asyncio.get_running_loop(), world.gateway
+
+    async def leave() -> None:
+        await gateway.engines.withdraw("one", 1)
+        await gateway.fleet.refresh()
+
+    class Tar(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asyncio.run_coroutine_threadsafe(leave(), loop).result()
+            return super().read(size)
+
+    with pytest.raises(NoEngine):
+        await gateway.importer.take_in("acme", Tar(tar_of(an_export())), "copy")
 
 
 async def test_a_reader_cannot_import(world: World, http: httpx.AsyncClient) -> None:
