@@ -5,6 +5,7 @@ Built once at a process's start and passed down. How to train is not here: see `
 
 import hashlib
 import os
+import re
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.names import BASE, check_tenant
 from app.errors import StartupError
 
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s?s?")
+
+
+def _of_seconds(given: object) -> object:
+    found = _SECONDS.fullmatch(given.strip()) if isinstance(given, str) else None
+    return timedelta(seconds=float(found[1])) if found else given
+
+
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+Duration = Annotated[timedelta, BeforeValidator(_of_seconds)]  # 45, 45s, PT45S or 00:00:45
 
 
 class Settings(BaseSettings):
@@ -46,13 +56,13 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535)
     max_upload_bytes: int = Field(32 * 2**20, ge=1)
     max_import_bytes: int = Field(2 * 2**30, ge=1)  # of a tar that is imported
-    admission_wait: timedelta = timedelta(seconds=30)  # how long a request may wait for an adapter slot
-    engine_timeout: timedelta = timedelta(minutes=10)
+    admission_wait: Duration = timedelta(seconds=30)  # how long a request may wait for an adapter slot
+    engine_timeout: Duration = timedelta(minutes=10)
     context_tokens: int = Field(640, ge=16)  # of the passages in one prompt, by the base model's tokenizer
     embeddings_url: str = ""  # OpenAI-compatible; empty: memories are chosen by their words alone
     embeddings_key: SecretStr | None = None
     embeddings_model: str = "text-embedding-3-small"
-    erase_grace: timedelta = timedelta(seconds=2)  # between unloading an adapter and erasing its files
+    erase_grace: Duration = timedelta(seconds=2)  # between unloading an adapter and erasing its files
 
     # engine
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -69,20 +79,28 @@ class Settings(BaseSettings):
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1)
     cpu_threads_bind: str = ""  # VLLM_CPU_OMP_THREADS_BIND; empty: vLLM's own choice
     engine_args: str = ""  # further vLLM options, as on a command line
-    heartbeat: timedelta = timedelta(seconds=1)
-    engine_ttl: timedelta = timedelta(seconds=10)  # an engine silent for so long gets no requests
-    engine_start_timeout: timedelta = timedelta(minutes=20)  # from the start of vLLM to its first healthy answer
-    engine_drain: timedelta = timedelta(seconds=30)  # how long unloading an adapter waits for its requests to end
+    heartbeat: Duration = timedelta(seconds=1)
+    engine_ttl: Duration = timedelta(seconds=10)  # an engine silent for so long gets no requests
+    engine_start_timeout: Duration = timedelta(minutes=20)  # from the start of vLLM to its first healthy answer
+    engine_drain: Duration = timedelta(seconds=30)  # how long unloading an adapter waits for its requests to end
     engine_max_body_bytes: int = Field(16 * 2**20, ge=1024)
     composites_bytes: int = Field(4 * 2**30, ge=0)  # kept on an engine's disk; those in use stay in any case
 
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
-    job_lease: timedelta = timedelta(seconds=30)  # renewed every lease/5
+    job_lease: Duration = timedelta(seconds=30)  # renewed every lease/5
     job_attempts: int = Field(5, ge=1)  # crashes before a version fails
     generator_url: str = ""  # OpenAI-compatible; empty: an engine's own base model
     generator_key: SecretStr | None = None
     generator_model: str = BASE
+
+    # command line
+    url: str = ""  # of the gateway; empty: this machine's own
+    api_key: SecretStr | None = None  # else the admin key
+
+    # docker compose reads these; here they may stand in the same .env
+    publish: str = ""
+    gpus: str = ""
 
     tenant: str = "default"  # of the admin key
 

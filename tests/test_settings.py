@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.gateway import whereabouts
 from app.errors import StartupError
 from app.settings import load_settings
 
@@ -25,6 +26,29 @@ def test_a_misspelt_name_in_a_dotenv_file_is_named(folder: Path) -> None:
     (folder / ".env").write_text("LOREKEEP_PROT=8123\n")
 
     with pytest.raises(StartupError, match="LOREKEEP_PROT"):
+        load_settings()
+
+
+def test_what_the_command_line_and_docker_compose_read_may_stand_in_a_dotenv_file(folder: Path) -> None:
+    lines = ("URL=http://far:8000", "API_KEY=lk_x", "PUBLISH=0.0.0.0:80", "GPUS=all")
+    (folder / ".env").write_text("".join(f"LOREKEEP_{line}\n" for line in lines))
+    url, headers = whereabouts()
+
+    assert (url, headers) == ("http://far:8000", {"Authorization": "Bearer lk_x"})
+
+
+@pytest.mark.parametrize("given", ["45", "45s", "45.0 s", "PT45S", "00:00:45"])
+def test_a_duration_may_be_written_in_plain_seconds(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("LOREKEEP_JOB_LEASE", given)
+
+    assert load_settings().job_lease.total_seconds() == 45
+
+
+@pytest.mark.parametrize("given", ["-45", "45 min", "soon"])
+def test_what_is_no_duration_is_named(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("LOREKEEP_JOB_LEASE", given)
+
+    with pytest.raises(StartupError, match="LOREKEEP_JOB_LEASE"):
         load_settings()
 
 

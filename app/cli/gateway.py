@@ -1,7 +1,6 @@
 """The command line's client of a gateway: where it is, which key, and what its errors mean."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -61,7 +60,7 @@ def whereabouts() -> tuple[str, dict[str, str]]:
         GatewayError: there is no key.
     """
     settings = load_settings()
-    url = os.environ.get("LOREKEEP_URL") or _local_url(settings)
+    url = settings.url or _local_url(settings)
     return url, {"Authorization": f"Bearer {_key(settings)}"}
 
 
@@ -140,9 +139,9 @@ def _read(client: httpx.Client, path: str) -> dict[str, Any]:
 
 
 def _key(settings: Settings) -> str:
-    given = os.environ.get("LOREKEEP_API_KEY") or (settings.admin_key and settings.admin_key.get_secret_value())
+    given = settings.api_key or settings.admin_key
     file = settings.home / "admin.key"
-    key = given or (file.read_text().strip() if file.is_file() else "")
+    key = given.get_secret_value() if given else file.read_text().strip() if file.is_file() else ""
     if not key:
         raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
     return key
