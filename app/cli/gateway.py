@@ -79,6 +79,17 @@ def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[s
     return fields
 
 
+def call_pages(client: httpx.Client, path: str) -> list[dict[str, Any]]:
+    """Return all that a list holds, page after page."""
+    rows: list[dict[str, Any]] = []
+    after: str | None = ""
+    while after is not None:
+        page = call(client, "GET", path, params={"limit": 100, **({"after": after} if after else {})})
+        rows += page["data"]
+        after = page["next"] if page["has_more"] else None
+    return rows
+
+
 def check(reply: httpx.Response) -> None:
     """Raise what the gateway refused with.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.gateway import GatewayError, call, gateway
+from app.cli.gateway import GatewayError, call, call_pages, gateway
 from app.cli.memories import memory_id_of, wait_for
 from app.cli.output import Json, out, printable, quote, show, show_list
 from app.core.errors import InvalidValue
@@ -54,13 +54,8 @@ def train(  # noqa: PLR0913 - a parameter an option
 
 def list_all(context: typer.Context, json: Json = False) -> None:
     """List all guards, newest first."""
-    rows: list[dict[str, Any]] = []
     with gateway(context) as client:
-        after: str | None = ""
-        while after is not None:
-            page = call(client, "GET", "/v1/languages", params={"limit": 100, **({"after": after} if after else {})})
-            rows += page["data"]
-            after = page["next"] if page["has_more"] else None
+        rows = call_pages(client, "/v1/languages")
     show_list(rows, COLUMNS, json)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from app.cli.gateway import GatewayError, call, check, events, gateway
+from app.cli.gateway import GatewayError, call, call_pages, check, events, gateway
 from app.cli.output import Json, err, out, printable, quote, show, show_list, told_scores
 from app.cli.progress import Watcher
 from app.core.names import is_memory_id
@@ -64,13 +64,8 @@ def remember(
 @memories.command("list")
 def list_all(context: typer.Context, json: Json = False) -> None:
     """List all memories, newest first."""
-    rows: list[dict[str, Any]] = []
     with gateway(context) as client:
-        after: str | None = ""
-        while after is not None:
-            page = call(client, "GET", "/v1/memories", params={"limit": 100, **({"after": after} if after else {})})
-            rows += page["data"]
-            after = page["next"] if page["has_more"] else None
+        rows = call_pages(client, "/v1/memories")
     show_list(rows, COLUMNS, json)
 
 
