@@ -23,11 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.gateway import GatewayError, whereabouts
+from app.cli.prompts import read_prompts
 from app.core.grounding import holds
 from app.core.lifecycle import TERMINAL
 from app.core.names import BASE
 from app.languages.metrics import bootstrap
-from workers.languages.prompts import hold_out, load_prompts, read_prompts, split_prompts
+from workers.languages.prompts import hold_out, load_prompts, split_prompts
 
 CONCURRENCY, ANSWER_TOKENS = 16, 100
 

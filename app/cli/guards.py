@@ -9,6 +9,7 @@ import typer
 from app.cli.gateway import GatewayError, call, call_pages, gateway
 from app.cli.memories import memory_id_of, wait_for
 from app.cli.output import Json, out, printable, quote, show, show_list
+from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
 
 Guard = Annotated[str, typer.Argument(help="A guard's id.")]
@@ -22,7 +23,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     name: Annotated[str | None, typer.Option(help="What to call the guard.")] = None,
     memory: Annotated[str | None, typer.Option(help="A memory, by id or name, to train on top of.")] = None,
     prompts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own, one a line.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own: a txt, jsonl or csv.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let no English through either.")] = False,
     recipe: Annotated[
@@ -35,7 +36,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     body: dict[str, Any] = {"language": language, "recipe": {"strict": strict, **_fields(recipe)}}
     body |= {"name": name} if name else {}
     if prompts:
-        body["prompts"] = [line for line in prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+        body["prompts"] = read_prompts(prompts)
     with gateway(context) as client:
         body |= {"memory": memory_id_of(client, memory)} if memory else {}
         guard = call(client, "POST", "/v1/languages", json=body)

@@ -43,6 +43,28 @@ def test_a_recipe_that_is_no_object_is_refused_before_anything_is_sent(recipe: s
 
     assert result.exit_code == 2
     assert "--recipe must be a JSON object" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("own.jsonl", '{"prompt": "하나?"}\n{"prompt": "둘?"}\n'), ("own.csv", "prompt\n하나?\n둘?\n")]
+)
+def test_prompts_in_a_table_are_sent_as_what_they_say(tmp_path: Path, name: str, text: str) -> None:
+    gateway, prompts = FakeGateway(), tmp_path / name
+    prompts.write_text(text)
+    result = run(gateway, "language", "train", "--language", "ko", "--prompts", str(prompts))
+    [sent] = gateway.asked("POST", "/v1/languages")
+
+    assert result.exit_code == 0
+    assert json.loads(sent.content)["prompts"] == ["하나?", "둘?"]
+
+
+def test_a_file_that_holds_no_prompts_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    gateway, prompts = FakeGateway(), tmp_path / "own.jsonl"
+    prompts.write_text("[1]\n")
+    result = run(gateway, "language", "train", "--language", "ko", "--prompts", str(prompts))
+
+    assert result.exit_code != 0
+    assert "Line 1 of 'own.jsonl' has no text under `prompt`" in result.stderr
     assert not gateway.requests
 
 

@@ -1,4 +1,4 @@
-"""Prompts of a language guard: what is shipped, what may train, and what a user's own file must look like."""
+"""Prompts of a language guard: what is shipped, and what may train."""
 
 import tomllib
 from collections.abc import Callable
@@ -9,13 +9,12 @@ from unicodedata import normalize
 import pytest
 import regex
 
-from app.errors import EmptyDocument, InvalidRequest, UnreadableDocument, UnsupportedDocument
+from app.errors import InvalidRequest
 from workers.languages.prompts import (
     SCRIPTS,
     clean_texts,
     hold_out,
     load_prompts,
-    read_prompts,
     requested,
     split_prompts,
 )
@@ -139,53 +138,6 @@ def test_a_language_without_prompts_is_refused_with_those_there_are(
         read("xx")
     with pytest.raises(InvalidRequest, match="'xx'"):
         split_prompts(["?"], "xx")
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("own.txt", "\ufeffWie geht es dir?\r\n\n Was tust du? \nWie geht es dir?\n"),
-        ("own.jsonl", '{"prompt": "Wie geht es dir?", "id": 1}\n\n{"prompt": "Was tust du?"}\n'),
-        ("own.csv", 'id,prompt\n1,"Wie geht es dir?"\n2, Was tust du?\n'),
-        ("OWN.CSV", "prompt\nWie geht es dir?\nWas tust du?"),
-    ],
-)
-def test_a_users_own_prompts_are_read_each_once(tmp_path: Path, name: str, text: str) -> None:
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8", newline="")
-
-    assert read_prompts(path) == ("Wie geht es dir?", "Was tust du?")
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "error", "says"),
-    [
-        ("own.pdf", b"%PDF", UnsupportedDocument, r"give a \.txt, \.jsonl or \.csv"),
-        ("own.txt", b" \n\n", EmptyDocument, "holds no prompts"),
-        ("own.csv", b"prompt\n", EmptyDocument, "holds no prompts"),
-        ("own.txt", b"\xff\xfe\x00", UnreadableDocument, "UTF-8"),
-        ("own.jsonl", b'{"prompt": "Ja?"}\n{"text": "Nein?"}', UnreadableDocument, "Line 2 of 'own.jsonl'"),
-        ("own.jsonl", b"[1]", UnreadableDocument, "Line 1"),
-        ("own.jsonl", b"{prompt}", UnreadableDocument, "Line 1"),
-        ("own.jsonl", b'{"prompt": 3}', UnreadableDocument, "Line 1"),
-        ("own.csv", b"question\nJa?\n", UnreadableDocument, "line 2 of 'own.csv' has no text under `prompt`"),
-        ("own.csv", b"prompt,id\nJa?,1\n,2\n", UnreadableDocument, "line 3"),
-        ("own.csv", b'prompt\n"Ja?\n', UnreadableDocument, "is not a csv file"),
-    ],
-)
-def test_a_file_of_prompts_that_cannot_be_used_says_what_to_do(
-    tmp_path: Path, name: str, data: bytes, error: type[Exception], says: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(data)
-
-    with pytest.raises(error, match=says):
-        read_prompts(path)
-
-
-def test_a_file_that_is_not_there_is_a_sentence_too(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableDocument, match="check its name"):
-        read_prompts(tmp_path / "none.txt")
 
 
 def test_the_wheel_ships_the_folders_of_texts() -> None:
