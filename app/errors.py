@@ -49,6 +49,14 @@
 
 from typing import ClassVar
 
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
+
 
 class ServiceError(Exception):
     """Base class. Subclasses set `status` and `code`; clients match on `code`.
@@ -70,6 +78,11 @@ class ServiceError(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+    @property
+    def type(self) -> str:
+        """What OpenAI clients call errors of this status."""
+        return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
 
 class InvalidRequest(ServiceError):

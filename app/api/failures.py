@@ -78,13 +78,6 @@ EVENTS: dict[str, Any] = {
 }
 STREAM: dict[int | str, dict[str, Any]] = {**JSON_RESPONSES, 200: {"content": EVENTS}}
 
-_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    409: "conflict_error",
-    429: "rate_limit_error",
-}
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
 _SENTENCES = {
     404: "There is nothing at this address: GET /openapi.json lists what there is.",
@@ -115,8 +108,7 @@ def to_response(error: Exception, request_id: str) -> JSONResponse:
         headers["Retry-After"] = str(known.retry_after_s)
     if known.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    kind = _TYPES.get(known.status, "invalid_request_error" if known.status < 500 else "server_error")
-    body = ErrorReply(error=ErrorBody(message=known.detail, type=kind, code=known.code, param=known.param))
+    body = ErrorReply(error=ErrorBody(message=known.detail, type=known.type, code=known.code, param=known.param))
     return JSONResponse(body.model_dump(), known.status, headers)
 
 

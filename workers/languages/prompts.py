@@ -1,4 +1,4 @@
-"""Prompts that a language guard is trained and tested on: the shipped set, and which of them, or of a user's own, may train.
+"""Prompts that a language guard is trained and tested on: the shipped set, and which of them may train.
 
 `prompts/` holds questions that want an answer in their own language alone; `requested/` those that rightly ask for
 foreign text, which a guard must leave working; `clean/` plain texts, whose perplexity must not rise. `left_out/` holds,
