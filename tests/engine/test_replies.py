@@ -1,7 +1,5 @@
 """The guard's errors are told as the gateway's are."""
 
-import json
-
 import pytest
 
 from app.api.failures import to_response
@@ -13,4 +11,4 @@ from workers.engine.replies import render_error
 def test_an_error_has_one_body_wherever_it_is_told(kind: type[ServiceError]) -> None:
     error = kind("It is so.", "field")
 
-    assert json.loads(render_error(error).body) == json.loads(to_response(error, "r").body)
+    assert bytes(render_error(error).body) == bytes(to_response(error, "r").body)
