@@ -14,7 +14,7 @@ _THOUSANDS = re.compile(r"(?<=\d)[,'’٬](?=\d{3}(?!\d))")
 _GROUPED = re.compile(  # 1.500.000 and 1.500,75; 1.500 may be either
     rf"{_FIRST}(?:{_SPACED}|(?:\.\d{{3}}){{2,}}(?!\.?\d)|(?:\.\d{{3}})+(?=,\d{{1,2}}(?![.,]?\d)))"
 )
-_CHAIN = re.compile(r"\d+(?:[.,]\d+){2,}")  # dates, versions, lists: not one number
+_CHAIN = re.compile(r"(?<!\d)\d+(?:[.,]\d+){2,}")  # dates, versions, lists: not one number
 _POINT = re.compile(r"(?<=\d)[,٫](?=\d)")
 SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 CHARACTER = re.compile(rf"{SPACELESS.pattern}[{MARKS}]*")

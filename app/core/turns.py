@@ -5,6 +5,9 @@ from typing import Any
 
 from app.core.grounding import PRONOUNS, content_words, normalise
 
+MOST = (
+    8000  # characters that are looked at of a message or prompt: the last ones, where a question follows its material
+)
 _BACK = 3  # turns at most
 _FEW = 2  # words of meaning: "And in winter?" says little by itself
 _REFERRING = PRONOUNS | frozenset(
@@ -41,7 +44,7 @@ def asked_about(messages: Sequence[Mapping[str, Any]]) -> str:
     Args:
         messages: of a chat, in OpenAI's form; what is no text counts as nothing.
     """
-    said = [text for one in messages if one.get("role") == "user" and (text := text_of(one.get("content")))]
+    said = [text[-MOST:] for one in messages if one.get("role") == "user" and (text := text_of(one.get("content")))]
     asked: list[str] = []
     for text in reversed(said[-_BACK - 1 :]):
         asked.insert(0, text)

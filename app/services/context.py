@@ -9,7 +9,7 @@ from typing import Any
 from app.core.context import with_passages
 from app.core.engines import EngineRecord
 from app.core.names import AdapterName
-from app.core.turns import asked_about, text_of
+from app.core.turns import MOST, asked_about, text_of
 from app.engines.fleet import Seat
 from app.errors import InvalidRequest, NoPassages, NotFound
 from app.retrieve import PASSAGES, Hit, PartIndex
@@ -169,7 +169,7 @@ def question_of(body: Mapping[str, Any]) -> str:
         prompt = body.get("prompt")
         if not isinstance(prompt, str):
             raise InvalidRequest("To choose memories or passages by it, the prompt must be one text.", "prompt")
-        return prompt
+        return prompt[-MOST:]
     question = asked_about(_messages(body))
     if not question:
         raise InvalidRequest("To choose memories or passages there must be a user's message with text.", "messages")

@@ -150,6 +150,10 @@ def test_a_part_of_a_number_is_not_the_number(answer: str, expected: str, right:
     assert matches(answer, expected) is right
 
 
+def test_a_long_run_of_digits_is_one_word_and_takes_no_time() -> None:
+    assert normalise("1" * 100_000) == "1" * 100_000  # looked at anew from each digit it takes minutes
+
+
 @settings(deadline=None)
 @given(st.text(max_size=60))
 def test_normalising_twice_changes_nothing_more(text: str) -> None:

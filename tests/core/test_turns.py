@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.core.turns import asked_about, refers_back
+from app.core.turns import MOST, asked_about, refers_back
 
 
 def chat(*turns: Any) -> list[dict[str, Any]]:
@@ -51,6 +51,13 @@ def test_a_turn_that_refers_back_itself_brings_the_one_before_it_but_not_without
 )  # fmt: skip
 def test_a_question_that_names_what_it_means_does_not_refer_back(question: str) -> None:
     assert not refers_back(question)
+
+
+def test_of_a_long_message_the_end_counts() -> None:
+    asked = asked_about(chat("material " * 2000 + "Who founded Veldmark?"))
+
+    assert asked.endswith("Who founded Veldmark?")
+    assert len(asked) == MOST
 
 
 def test_text_in_parts_counts_and_what_is_no_text_does_not() -> None:
