@@ -63,4 +63,4 @@ def main() -> None:
 
 
 def _say(sentence: str) -> None:
-    Console(stderr=True, highlight=False, markup=False).print(sentence, style="red", soft_wrap=True)
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(sentence, style="red", soft_wrap=True)

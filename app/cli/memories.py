@@ -86,8 +86,8 @@ def remove(
     """Delete a memory: documents, weights and all."""
     with gateway(context) as client:
         memory_id = memory_id_of(client, memory)
-        if not (yes or json):
-            typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True)
+        if not yes:
+            typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True, err=True)
         show(call(client, "DELETE", f"/v1/memories/{memory_id}"), json)
     if not json:
         err().print(f"`lorekeep memories receipt {memory_id}` says what was erased.", style="dim", soft_wrap=True)

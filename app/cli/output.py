@@ -1,6 +1,7 @@
 """What commands print: tables and lines for people, JSON for programs."""
 
 import json as jsonlib
+import re
 import time
 from typing import Annotated, Any
 from urllib.parse import quote as percent_encode
@@ -12,17 +13,20 @@ from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+_MOVES = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # a cursor, or a line's direction
 COLOURS = {"ready": "green", "failed": "red", "rejected": "red", "cancelled": "dim"}
 
 
 def out() -> Console:
     """Return the console of results."""
-    return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def err() -> Console:
     """Return the console of progress: stdout is for results."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def show(fields: dict[str, Any], as_json: bool) -> None:
@@ -84,7 +88,7 @@ def _share(name: str, scores: dict[str, Any]) -> str:
 
 def printable(text: str) -> str:
     """Take out what would move a terminal's cursor or change its colours: answers and names come from elsewhere."""
-    return "".join(one if one.isprintable() or one in "\n\t" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return _MOVES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def quote(part: str) -> str:

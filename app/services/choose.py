@@ -105,7 +105,8 @@ class Chooser:
         return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))
 
     async def _chosen(self, asked: _Asked, extension: Extension) -> Choice:
-        ranking = await self._selector.rank(asked.tenant, asked.question, await self._among(asked.tenant, extension))
+        among = await self._among(asked.tenant, extension)
+        ranking = await self._selector.rank(asked.tenant, asked.question, among)
         short, reasons = shortlist(ranking.candidates, ranking.thresholds), list[str]()
         for candidate in short:
             target = await self._target(asked, candidate.serving, round(candidate.score, 4))
@@ -118,7 +119,7 @@ class Chooser:
         told = consider(ranking.candidates, ranking.thresholds, reasons, taken=False)
         if short and asked.mode in ("context", "both"):
             raise NoPassages("No memory that the question is about has passages for it: ask with mode adapter.")
-        if short and ranking.generalist:
+        if short and ranking.generalist and (among is None or ranking.generalist.memory_id in among):
             return replace(await self._generalist(asked, ranking.generalist), considered=told)
         return Choice(Target(asked=BASE), abstained=True, considered=told)
 
@@ -156,7 +157,8 @@ class Chooser:
         if asked.mode == "adapter":
             return Choice(target)
         trial = await self._try(asked, target)
-        return Choice(target.model_copy(update={"mode": trial.mode or "adapter"}), trial.reading)
+        chosen = target.model_copy(update={"mode": trial.mode or "adapter"})
+        return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))
 
     async def _reading(self, asked: _Asked, adapters: tuple[str, ...]) -> Reading:
         """Return the passages that a memory has for the question; none where there are none to be had."""

@@ -99,7 +99,7 @@ async def test_where_the_first_does_not_know_the_next_answers(
 
 
 async def test_where_none_knows_the_generalist_answers_and_without_one_the_base_model(
-    world: World, http: httpx.AsyncClient, dairy: Ready
+    world: World, http: httpx.AsyncClient, ferry: Ready, dairy: Ready
 ) -> None:
     world.engines[0].unsure = {dairy.adapter}
     without = await told(http, ask("Who directs the dairy?"))
@@ -107,7 +107,9 @@ async def test_where_none_knows_the_generalist_answers_and_without_one_the_base_
     world.gateway.artifacts.write_memory("acme", everything.memory.id, {"memory": {}, "version": {}})
     patched = await http.patch(f"/v1/memories/{everything.memory.id}", json={"generalist": True})
     memory = await told(http, ask("Who directs the dairy?", explain=True))
+    limited = await told(http, ask("Who directs the dairy?", ids=[ferry.memory.id, dairy.memory.id]))
 
+    assert (limited["used"], limited["abstained"]) == ([], True)
     assert (without["used"], without["abstained"]) == ([], True)
     assert patched.json()["generalist"] is True
     assert (memory["used"][0]["id"], memory["abstained"]) == (everything.memory.id, False)

@@ -137,7 +137,7 @@ def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
         (["remember", "{document}", "--name", "n", "--wait"], "status", "ready"),
         (["ask", "who?", "--memory", "phone book"], "usage", None),
         (["memories", "show", "phone book"], "id", MEMORY_ID),
-        (["memories", "rm", "phone book"], "status", "erasing"),
+        (["memories", "rm", "phone book", "--yes"], "status", "erasing"),
         (["memories", "export", "phone book", "--to", "{target}"], "size_bytes", 3000),
         (["memories", "import", "{document}"], "status", "queued"),
         (["keys", "create", "--tenant", "acme"], "role", "writer"),
@@ -151,6 +151,18 @@ def test_json_is_one_object_on_stdout(
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)[field] == value
+
+
+@pytest.mark.parametrize(
+    "said", ["root:x:0:0 at 00:100:aa", "می\u200cشود", "12\u202f000\u00a0€", "東京\u3000大阪", "👩\u200d🔬"]
+)
+def test_an_answer_is_printed_as_it_is(said: str) -> None:
+    assert run(FakeGateway(), "ask", said, "--memory", "phone book").stdout.startswith(said)
+
+
+@pytest.mark.parametrize("moves", ["\x1b", "\r", "\x9b", "\u202e", "\u2066", "\x08"])
+def test_what_moves_a_cursor_or_turns_a_line_around_is_not_printed(moves: str) -> None:
+    assert moves not in run(FakeGateway(), "ask", f"a{moves}b", "--memory", "phone book").stdout
 
 
 def test_ask_prints_the_answer_alone_on_stdout_and_where_it_is_from_beside_it() -> None:
@@ -276,11 +288,13 @@ def test_a_name_nobody_knows_is_said_to_be_unknown() -> None:
     assert "no memory called 'nothing'" in result.stderr
 
 
-def test_deleting_asks_first() -> None:
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_deleting_asks_first(more: list[str]) -> None:
     gateway = FakeGateway()
-    result = run(gateway, "memories", "rm", "phone book")
+    result = run(gateway, "memories", "rm", "phone book", *more)
 
     assert result.exit_code == 1
+    assert result.stdout.strip() == ""
     assert gateway.asked("DELETE", f"/v1/memories/{MEMORY_ID}") == []
 
 
