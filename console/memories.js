@@ -5,42 +5,45 @@ import { advance, draw, drawState, OVER } from "./card.js";
 import { follow } from "./follow.js";
 
 const PAGE = 50;
+const MOST = 100; // that one call lists
 const AGAIN_MS = 10_000;
 const ENDED = { ready: "is ready", failed: "failed", rejected: "was rejected", cancelled: "was cancelled" };
 const list = document.querySelector("#memories");
 const template = document.querySelector("#memory");
 const more = document.querySelector("#more");
 const entries = new Map(); // id -> {id, item, memory, heard}
-let next = null;
+let acts = 0; // of the user: a reading that one of them overtook shows what no longer is
 let page = {};
 
 /** Say who hears of errors, of a gateway that answers again, of what is over, and of what can answer now. */
 export function connect(listeners) {
   page = listeners;
-  more.addEventListener("click", () => loadMore().catch(page.failed));
+  more.addEventListener("click", () => load(PAGE).catch(page.failed));
   setInterval(refresh, AGAIN_MS);
   document.addEventListener("visibilitychange", refresh);
 }
 
-/** Read the newest memories; those that are gone disappear. */
-export async function load() {
+/** Read as many of the newest memories as are shown, or more; those that are gone disappear. */
+export async function load(further = 0) {
   const known = [...entries.keys()];
-  const { data, has_more, next: after } = await read();
+  const { data, has_more } = await current(further);
   for (const memory of data) put(memory);
   const oldest = has_more ? data.at(-1).id : "";
   const there = new Set(data.map(({ id }) => id));
   for (const id of known) if (id >= oldest && !there.has(id)) drop(id);
-  if (known.length === 0) keepNext(has_more, after);
+  more.hidden = !has_more;
   settle();
 }
 
 /** Show none: another key may open other memories. */
 export function clear() {
+  acts += 1;
   for (const id of [...entries.keys()]) drop(id);
 }
 
 /** Show a memory, new or changed. */
 export function add(memory) {
+  acts += 1;
   put(memory);
   settle();
 }
@@ -48,24 +51,28 @@ export function add(memory) {
 /** The memories that can answer, newest first. */
 export const serving = () => newestFirst().map(({ memory }) => memory).filter(({ version }) => version);
 
-async function loadMore() {
-  const { data, has_more, next: after } = await read(next);
-  for (const memory of data) put(memory);
-  keepNext(has_more, after);
-  settle();
+/** Read the list; again where the user has changed it meanwhile. */
+async function current(further) {
+  for (;;) {
+    const began = acts;
+    const found = await read(Math.max(PAGE, entries.size + further));
+    if (began === acts) return found;
+  }
 }
 
-async function read(after) {
-  const rest = after ? `&after=${encodeURIComponent(after)}` : "";
-  return (await send("GET", `/v1/memories?limit=${PAGE}${rest}`)).json();
+/** Read the newest memories, in as many calls as that takes. */
+async function read(count) {
+  const all = [];
+  for (let rest = ""; ; ) {
+    const limit = Math.min(MOST, count - all.length);
+    const { data, has_more, next } = await (await send("GET", `/v1/memories?limit=${limit}${rest}`)).json();
+    all.push(...data);
+    if (!next || all.length >= count) return { data: all, has_more };
+    rest = `&after=${encodeURIComponent(next)}`;
+  }
 }
 
 const newestFirst = () => [...entries.values()].sort((one, other) => (one.id < other.id ? 1 : -1));
-
-function keepNext(hasMore, after) {
-  next = after;
-  more.hidden = !hasMore;
-}
 
 async function refresh() {
   if (document.hidden || list.closest("[hidden]")) return;
@@ -108,6 +115,7 @@ async function ended(id) {
   if (!entries.has(id)) return;
   try {
     const memory = await (await send("GET", path(id))).json();
+    if (!entries.has(id)) return; // deleted meanwhile
     put(memory);
     if (!OVER.has(memory.status)) return; // broken off: the next reading of the list follows it again
     settle();
@@ -139,6 +147,7 @@ async function remove(id) {
   const { name } = entries.get(id).memory;
   if (!confirm(`Delete ${name}? Its documents and its weights are erased for good.`)) return;
   await send("DELETE", path(id));
+  acts += 1;
   drop(id);
   settle();
   page.told(`${name} is deleted.`);
