@@ -59,6 +59,7 @@ async function remember() {
   if ($("name").value.trim()) body.append("name", $("name").value.trim());
   told("Sending …");
   try {
+    for (const file of $("files").files) await look(file);
     const memory = await (await call("/v1/memories", { method: "POST", body })).json();
     told(`${memory.name} is accepted. It answers once it is ready.`);
     add(memory);
@@ -67,6 +68,13 @@ async function remember() {
     told("");
     throw error;
   }
+}
+
+/** Look into a file: sending one that changed since it was chosen, or a folder, fails as if the gateway were lost. */
+async function look(file) {
+  await file.slice(0, 1).arrayBuffer().catch(() => {
+    throw new Error(`${file.name} changed or cannot be read: choose it again.`);
+  });
 }
 
 function changed() {
