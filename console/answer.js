@@ -22,6 +22,7 @@ export function clear(place, title) {
  */
 export async function answer(place, body, names, begun = () => {}) {
   const started = performance.now();
+  place.querySelector(".answer").lang = body.memory?.language ?? ""; // unknown, in place of the page's own
   try {
     const sent = { ...body, temperature: 0, max_tokens: MOST_TOKENS, stream: true };
     const response = await send("POST", "/v1/chat/completions", sent);
@@ -98,6 +99,7 @@ function item(...parts) {
   for (const [tag, text] of parts) {
     const part = document.createElement(tag);
     part.textContent = text;
+    part.dir = "auto";
     made.append(part, " ");
   }
   return made;

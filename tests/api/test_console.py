@@ -30,6 +30,14 @@ def test_no_file_asks_anybody_else_for_anything_or_writes_markup() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text), name
 
 
+@pytest.mark.parametrize("part", ['<input id="question"', '<p class="answer"'])
+def test_questions_and_answers_are_written_in_the_direction_of_their_own_script(part: str) -> None:
+    found = re.findall(f"{part}[^>]*>", FILES["index.html"].decode())
+
+    assert found
+    assert all('dir="auto"' in tag for tag in found)
+
+
 async def test_a_strict_policy_keeps_other_peoples_scripts_and_frames_out(world: World) -> None:
     for path in ("/", "/console/main.js"):
         policy = (await world.client(None).get(path)).headers["content-security-policy"]

@@ -4,13 +4,25 @@ import { beforeEach, test } from "node:test";
 import { json, memory, open, settled } from "./page.mjs";
 
 let sent = []; // what was posted
+const GUARD = { id: "lng_1", language: "ar", status: "ready", memory: null };
+const PASSAGE = { document: "a.md", index: 0, text: "نص" };
+const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", abstained: false };
 
 const page = open((method, { pathname }, { body }) => {
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
-  return json({ data: [], has_more: false, next: null });
+  if (pathname === "/v1/chat/completions") return answered();
+  return json({ data: pathname === "/v1/languages" ? [GUARD] : [], has_more: false, next: null });
 });
 
+function answered() {
+  const chunk = { choices: [{ delta: { content: "نعم" }, finish_reason: "stop" }], memory: TOLD };
+  return new Response(`data: ${JSON.stringify(chunk)}\n\ndata: [DONE]\n\n`, {
+    headers: { "X-Lorekeep-Memory": "mem_001", "X-Lorekeep-Version": "1", "X-Lorekeep-Mode": "adapter" },
+  });
+}
+
+page.part("#base").dataset.title = "Base model, without it";
 await import("../../console/main.js");
 await settled();
 
@@ -42,4 +54,23 @@ test("files that can be read are sent", async () => {
 
   assert.equal(page.part("#notice").textContent, "");
   assert.equal(sent[0].getAll("file").length, 1);
+});
+
+test("an answer is marked with the language that was chosen for it, the base model's is not", async () => {
+  for (const [language, marked] of [["ar", "ar"], ["", ""]]) {
+    page.part("#language").value = language;
+    page.part("#beside").checked = true;
+    await submit("#ask");
+
+    assert.equal(page.part("#own").querySelector(".answer").textContent, "نعم");
+    assert.equal(page.part("#own").querySelector(".answer").lang, marked);
+    assert.equal(page.part("#base").querySelector(".answer").lang, "");
+  }
+});
+
+test("a passage is written in the direction of its own text", async () => {
+  await submit("#ask");
+
+  const [passage] = page.part("#own").querySelector(".passages").querySelector("ol").children;
+  assert.equal(passage.children.find(({ name }) => name === "p").dir, "auto");
 });
