@@ -22,7 +22,7 @@ class EmbeddingsClient:
         """
         self._http, self.model = http, model
         base = url.rstrip("/").removesuffix("/embeddings").removesuffix("/v1")
-        self._url = f"{base}/v1/embeddings"
+        self.url = f"{base}/v1/embeddings"
         self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
@@ -39,7 +39,7 @@ class EmbeddingsClient:
     async def _batch(self, texts: Sequence[str]) -> list[list[float]]:
         body = {"model": self.model, "input": list(texts), "encoding_format": "float"}
         try:
-            reply = await self._http.post(self._url, json=body, headers=self._headers, timeout=_TIMEOUT_S)
+            reply = await self._http.post(self.url, json=body, headers=self._headers, timeout=_TIMEOUT_S)
             reply.raise_for_status()
             rows = sorted(reply.json()["data"], key=lambda row: row["index"])
             vectors = [[float(value) for value in row["embedding"]] for row in rows]

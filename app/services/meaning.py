@@ -76,14 +76,15 @@ class Meaning:
         """Compare a question with memories; None where the endpoint fails, or no memory's vectors are there yet."""
         self._make([part for one in servings for part in one.adapters if part not in self._kept])
         there = self._whole(servings)
-        if not there or self._control is None or self._resting():
+        if not there or self._resting():
             return None
         try:
             asked = _unit(await self._client.embed([question[:_LONGEST]]))[0]
         except EmbeddingsFailed as error:
             self._rest(error)
             return None
-        there = self._whole(there)  # none of them deleted meanwhile
+        if not self._fits(asked) or not (there := self._whole(there)):  # none of them deleted meanwhile
+            return None
         parts = tuple(part for one in there for part in one.adapters)
         joined = self._join(parts)
         best = dict(zip(parts, np.maximum.reduceat(joined.passages @ asked, joined.starts), strict=True))
@@ -135,14 +136,30 @@ class Meaning:
         name = AdapterName.parse(adapter)
         try:
             async with self._few:
-                if self._control is None:
-                    self._control = _unit(await self._client.embed([one.question for one in control_questions()]))
-                kept = await asyncio.to_thread(self._read, name)
-                self._kept[adapter] = await self._embed(name) if kept is None else kept
+                width = await self._width()
+                kept = await asyncio.to_thread(self._read, name, width) or await self._embed(name)
+                if self._fits(kept.passages):
+                    self._kept[adapter] = kept
         except EmbeddingsFailed as error:
             self._rest(error)
         except (NotFound, OSError, ValueError) as error:
             log.warning("embeddings.not_made", adapter=adapter, error=type(error).__name__)
+
+    async def _width(self) -> int:
+        """Return how long vectors are: as long as those of the control questions, which are the first."""
+        if self._control is None:
+            control = _unit(await self._client.embed([one.question for one in control_questions()]))
+            self._control = control if self._control is None else self._control
+        return int(self._control.shape[-1])
+
+    def _fits(self, vectors: Vectors) -> bool:
+        """Say whether vectors are as long as all others; where the endpoint's no longer are, begin anew."""
+        if self._control is not None and vectors.shape[-1] == self._control.shape[-1]:
+            return True
+        self._control = None
+        self._kept.clear()
+        self._joined.clear()
+        return False
 
     async def _embed(self, name: AdapterName) -> _Kept:
         texts, probes = await asyncio.to_thread(self._texts, name)
@@ -151,12 +168,13 @@ class Meaning:
         await asyncio.to_thread(self._write, name, kept)
         return kept
 
-    def _read(self, name: AdapterName) -> _Kept | None:
+    def _read(self, name: AdapterName, width: int) -> _Kept | None:
         path = self._path(name)
         if not path.is_file():
             return None
         with np.load(path) as found:
-            return _Kept(found["passages"], found["probes"])
+            kept = _Kept(found["passages"], found["probes"])
+        return kept if kept.passages.shape[-1] == width else None
 
     def _write(self, name: AdapterName, kept: _Kept) -> None:
         path = self._path(name)
@@ -172,8 +190,8 @@ class Meaning:
             raise
 
     def _path(self, name: AdapterName) -> Path:
-        model = hashlib.sha256(self._client.model.encode()).hexdigest()[:12]
-        return self._artifacts.cache_path(name, f"embeddings-{model}.npz")
+        source = hashlib.sha256(f"{self._client.url} {self._client.model}".encode()).hexdigest()[:12]
+        return self._artifacts.cache_path(name, f"embeddings-{source}.npz")
 
     def _texts(self, name: AdapterName) -> tuple[list[str], list[str]]:
         rows: dict[str, list[dict[str, Any]]] = {}

@@ -1,7 +1,7 @@
 """Embeddings choose beside the words, and nothing fails with their endpoint."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,14 +28,17 @@ class Endpoint:
     texts: list[str] = field(default_factory=list)
     status: int = 200
     reply: object = None
+    more: list[float] = field(default_factory=list)  # that end each vector
+    meanwhile: Callable[[list[str]], None] = lambda texts: None
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer one request."""
         assert request.headers["authorization"] == "Bearer secret"
-        assert request.url == "http://vectors/v1/embeddings"
+        assert request.url.path == "/v1/embeddings"
         texts = json.loads(request.content)["input"]
         self.texts += texts
-        rows = [{"index": at, "embedding": _vector(text)} for at, text in enumerate(texts)]
+        self.meanwhile(texts)
+        rows = [{"index": at, "embedding": [*_vector(text), *self.more]} for at, text in enumerate(texts)]
         return httpx.Response(self.status, json=self.reply or {"data": rows[::-1]})
 
 
@@ -52,9 +55,9 @@ class Place:
     endpoint: Endpoint
     servings: list[Serving]
 
-    def meaning(self) -> Meaning:
+    def meaning(self, url: str = "http://vectors/v1/") -> Meaning:
         """Return one that knows nothing yet, as after a start."""
-        client = EmbeddingsClient(self.http, "http://vectors/v1/", SecretStr("secret"), "small")
+        client = EmbeddingsClient(self.http, url, SecretStr("secret"), "small")
         return Meaning(client, self.artifacts)
 
 
@@ -100,6 +103,54 @@ async def test_what_was_embedded_once_is_kept_over_a_restart_and_erased_with_its
 
     assert FERRY not in place.endpoint.texts
     assert not kept.exists()
+
+
+async def test_vectors_of_one_endpoint_are_never_compared_with_those_of_another(place: Place) -> None:
+    await learned(place.meaning(), place, "Is there a boat?")
+    place.endpoint.texts.clear()
+    await learned(place.meaning("http://others/v1"), place, "Is there a boat?")
+
+    assert FERRY in place.endpoint.texts
+
+
+async def test_kept_vectors_of_another_length_are_made_anew(place: Place) -> None:
+    await learned(place.meaning(), place, "Is there a boat?")
+    place.endpoint.more = [0.1]
+    near = await learned(place.meaning(), place, "Is there a boat?")
+
+    assert near is not None
+    assert near.similarities[place.servings[0].memory_id] > near.threshold
+
+
+async def test_an_endpoint_whose_vectors_change_their_length_leaves_the_words_until_all_are_made_anew(
+    place: Place,
+) -> None:
+    meaning = place.meaning()
+    await learned(meaning, place, "Is there a boat?")
+    place.endpoint.more = [0.1]
+
+    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert await learned(meaning, place, "Is there a boat?") is not None
+
+
+async def test_a_version_that_is_first_to_meet_vectors_of_another_length_is_learned_with_the_next_question(
+    place: Place,
+) -> None:
+    meaning, new = place.meaning(), place.servings.pop()
+    await learned(meaning, place, "Is there a boat?")
+    place.endpoint.more, place.servings[:] = [0.1], [new]
+    first = await learned(meaning, place, "Is there cheese?")
+
+    assert first is None
+    assert await learned(meaning, place, "Is there cheese?") is not None
+
+
+async def test_where_nothing_is_left_by_the_time_the_question_is_embedded_the_words_choose(place: Place) -> None:
+    meaning = place.meaning()
+    await learned(meaning, place, "Is there a boat?")
+    place.endpoint.meanwhile = lambda texts: meaning.forget([one.adapters[0] for one in place.servings])
+
+    assert await meaning.near(place.servings, "Is there a boat?") is None
 
 
 async def test_an_endpoint_that_fails_leaves_the_words_and_is_left_alone_for_a_while(place: Place) -> None:
