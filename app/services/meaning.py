@@ -8,10 +8,10 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import structlog
@@ -31,7 +31,7 @@ PASSAGES = 32  # of a version, that are embedded
 PROBES = 128  # questions that the threshold is set by
 AGAIN_S = 30.0  # after a failure
 _LONGEST = 4000  # characters of one text
-_JOINED = 16  # sets of memories whose vectors are kept together
+VERSIONS = 2048  # whose vectors are held, of all tenants: half a gigabyte where a vector is 1,536 numbers
 Vectors = NDArray[np.float32]
 
 
@@ -55,83 +55,120 @@ class Near:
 class _Joined:
     """The passages of several versions, one after the other; `starts` are each one's first."""
 
+    adapters: tuple[str, ...]
     passages: Vectors
     starts: NDArray[np.int64]
     threshold: float
+
+    @classmethod
+    def of(cls, kept: Mapping[str, _Kept], control: Vectors) -> Self:
+        """Put passages together, and set the threshold by the versions' own and by the control questions."""
+        passages = np.concatenate([one.passages for one in kept.values()])
+        probes = np.concatenate([one.probes for one in kept.values()])
+        own = (probes[:: max(1, len(probes) // PROBES)] @ passages.T).max(axis=1)
+        starts = np.cumsum([0, *(len(one.passages) for one in kept.values())])[:-1]
+        threshold = calibrate(own.tolist(), (control @ passages.T).max(axis=1).tolist(), ABSTAIN_BY_ONE)
+        return cls(tuple(kept), passages, starts, threshold)
+
+    def best(self, asked: Vectors) -> dict[str, float]:
+        """Return how near each version's nearest passage is to a question."""
+        best = np.maximum.reduceat(self.passages @ asked, self.starts)
+        return dict(zip(self.adapters, best.tolist(), strict=True))
+
+
+@dataclass
+class _Tenant:
+    """One tenant's vectors, by adapter, and those of the memories that it asked last."""
+
+    kept: dict[str, _Kept] = field(default_factory=dict)
+    joined: _Joined | None = None
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def whole(self, servings: Sequence[Serving]) -> list[Serving]:
+        """Return those whose vectors are there, of every part."""
+        return [one for one in servings if self.kept.keys() >= set(one.adapters)]
+
+    async def join(self, adapters: Iterable[str], control: Vectors) -> _Joined:
+        """Return versions' vectors joined; those of the last question where they are the same."""
+        kept = {adapter: self.kept[adapter] for adapter in adapters}
+        async with self.joining:
+            if self.joined is not None and self.joined.adapters == tuple(kept):
+                return self.joined
+            joined = await asyncio.to_thread(_Joined.of, kept, control)
+            if self.kept.keys() >= kept.keys():  # none of them forgotten meanwhile
+                self.joined = joined
+            return joined
 
 
 class Meaning:
     """Knows how near questions are to memories."""
 
-    def __init__(self, client: EmbeddingsClient, artifacts: ArtifactStore) -> None:
-        self._client, self._artifacts = client, artifacts
-        self._kept: dict[str, _Kept] = {}  # by adapter
+    def __init__(self, client: EmbeddingsClient, artifacts: ArtifactStore, most: int = VERSIONS) -> None:
+        """Know nothing yet.
+
+        Args:
+            most: versions whose vectors are held; tenants that asked longest ago go first, the last one never.
+        """
+        self._client, self._artifacts, self._most = client, artifacts, most
+        self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         self._control: Vectors | None = None
-        self._joined: OrderedDict[tuple[str, ...], _Joined] = OrderedDict()
-        self._making: dict[str, asyncio.Task[None]] = {}
+        self._making: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._few = asyncio.Semaphore(2)
         self._rest_until = 0.0
 
-    async def near(self, servings: Sequence[Serving], question: str) -> Near | None:
+    async def near(self, tenant: str, servings: Sequence[Serving], question: str) -> Near | None:
         """Compare a question with memories; None where the endpoint fails, or no memory's vectors are there yet."""
-        self._make([part for one in servings for part in one.adapters if part not in self._kept])
-        there = self._whole(servings)
-        if not there or self._resting():
+        known = self._known(tenant)
+        self._make(tenant, [part for one in servings for part in one.adapters if part not in known.kept])
+        if not known.whole(servings) or self._resting():
             return None
         try:
             asked = _unit(await self._client.embed([question[:_LONGEST]]))[0]
         except EmbeddingsFailed as error:
             self._rest(error)
             return None
-        if not self._fits(asked) or not (there := self._whole(there)):  # none of them deleted meanwhile
+        if not self._fits(asked):
             return None
-        parts = tuple(part for one in there for part in one.adapters)
-        joined = self._join(parts)
-        best = dict(zip(parts, np.maximum.reduceat(joined.passages @ asked, joined.starts), strict=True))
-        near = {one.memory_id: max(float(best[part]) for part in one.adapters) for one in there}
+        known = self._known(tenant)
+        there = known.whole(servings)  # none of them deleted meanwhile
+        if not there or self._control is None:
+            return None
+        joined = await known.join([part for one in there for part in one.adapters], self._control)
+        best = await asyncio.to_thread(joined.best, asked)
+        near = {one.memory_id: max(best[part] for part in one.adapters) for one in there}
         return Near(near, joined.threshold)
 
-    def forget(self, adapters: Iterable[str]) -> None:
-        """Drop the vectors of adapters that no longer serve; what is kept of them goes with their memory."""
-        for adapter in adapters:
-            self._kept.pop(adapter, None)
-        self._joined.clear()
+    def keep(self, tenant: str, adapters: Iterable[str]) -> None:
+        """Drop a tenant's vectors but those of adapters that serve; what is kept of them goes with their memory."""
+        serve, known = set(adapters), self._tenants.get(tenant, _Tenant())
+        known.kept = {adapter: one for adapter, one in known.kept.items() if adapter in serve}
+        if known.joined and not serve.issuperset(known.joined.adapters):
+            known.joined = None
+        for (whose, adapter), task in self._making.items():
+            if whose == tenant and adapter not in serve:
+                task.cancel()
 
-    def _whole(self, servings: Sequence[Serving]) -> list[Serving]:
-        """Return those whose vectors are there, of every part."""
-        return [one for one in servings if self._kept.keys() >= set(one.adapters)]
-
-    def _join(self, adapters: tuple[str, ...]) -> _Joined:
-        """Put passages together, and set the threshold by the versions' own and by the control questions."""
-        if adapters not in self._joined:
-            kept = [self._kept[adapter] for adapter in adapters]
-            passages = np.concatenate([one.passages for one in kept])
-            probes = np.concatenate([one.probes for one in kept])
-            own = (probes[:: max(1, len(probes) // PROBES)] @ passages.T).max(axis=1)
-            control = (self._control @ passages.T).max(axis=1)
-            starts = np.cumsum([0, *(len(one.passages) for one in kept[:-1])])
-            threshold = calibrate(own.tolist(), control.tolist(), ABSTAIN_BY_ONE)
-            self._joined[adapters] = _Joined(passages, starts, threshold)
-            while len(self._joined) > _JOINED:
-                self._joined.popitem(last=False)
-        return self._joined[adapters]
+    def _known(self, tenant: str) -> _Tenant:
+        if tenant in self._tenants:
+            self._tenants.move_to_end(tenant)
+        return self._tenants.get(tenant, _Tenant())
 
     async def settle(self) -> None:
         """Wait until everything that is being made is there, or has failed."""
         while self._making:
-            await asyncio.gather(*self._making.values())
+            await asyncio.gather(*self._making.values(), return_exceptions=True)
 
-    def _make(self, adapters: Sequence[str]) -> None:
+    def _make(self, tenant: str, adapters: Sequence[str]) -> None:
         for adapter in adapters if not self._resting() else ():
-            if adapter not in self._making:
-                task = asyncio.create_task(self._learn(adapter))
-                self._making[adapter] = task
-                task.add_done_callback(partial(self._made, adapter))
+            if (tenant, adapter) not in self._making:
+                task = asyncio.create_task(self._learn(tenant, adapter))
+                self._making[tenant, adapter] = task
+                task.add_done_callback(partial(self._made, (tenant, adapter)))
 
-    def _made(self, adapter: str, _task: asyncio.Task[None]) -> None:
-        self._making.pop(adapter, None)
+    def _made(self, what: tuple[str, str], _task: asyncio.Task[None]) -> None:
+        self._making.pop(what, None)
 
-    async def _learn(self, adapter: str) -> None:
+    async def _learn(self, tenant: str, adapter: str) -> None:
         """Bring in one version's vectors: those that are kept, or new ones."""
         name = AdapterName.parse(adapter)
         try:
@@ -139,11 +176,17 @@ class Meaning:
                 width = await self._width()
                 kept = await asyncio.to_thread(self._read, name, width) or await self._embed(name)
                 if self._fits(kept.passages):
-                    self._kept[adapter] = kept
+                    self._hold(tenant, adapter, kept)
         except EmbeddingsFailed as error:
             self._rest(error)
         except (NotFound, OSError, ValueError) as error:
             log.warning("embeddings.not_made", adapter=adapter, error=type(error).__name__)
+
+    def _hold(self, tenant: str, adapter: str, kept: _Kept) -> None:
+        self._tenants.setdefault(tenant, _Tenant()).kept[adapter] = kept
+        self._tenants.move_to_end(tenant)
+        while len(self._tenants) > 1 and sum(len(one.kept) for one in self._tenants.values()) > self._most:
+            self._tenants.popitem(last=False)
 
     async def _width(self) -> int:
         """Return how long vectors are: as long as those of the control questions, which are the first."""
@@ -157,8 +200,7 @@ class Meaning:
         if self._control is not None and vectors.shape[-1] == self._control.shape[-1]:
             return True
         self._control = None
-        self._kept.clear()
-        self._joined.clear()
+        self._tenants.clear()
         return False
 
     async def _embed(self, name: AdapterName) -> _Kept:

@@ -89,7 +89,7 @@ class Selector:
         catalog = await self.catalog(tenant)
         allowed = [one for one in catalog.servings if (one.memory_id in among if among else not one.generalist)]
         scores = catalog.best(question, allowed)
-        near = await self._meaning.near(allowed, question) if self._meaning else None
+        near = await self._meaning.near(tenant, allowed, question) if self._meaning else None
         if near is None:
             return Ranking(rank(allowed, scores), Thresholds(catalog.threshold), catalog.generalist)
         nearest = dict(sorted(near.similarities.items(), key=lambda pair: -pair[1])[:RANKED])
@@ -101,12 +101,12 @@ class Selector:
         async with self._locks.setdefault(tenant, asyncio.Lock()):
             known = self._catalogs.get(tenant, Catalog())
             revision, listed = await self._store.look(tenant, known.revision)
-            if listed is not None and tuple(listed) == known.listed:
+            if listed is not None and tuple(listed) != known.listed:
+                known = await asyncio.to_thread(self._renew, known, listed)
+            if listed is not None:
                 known = replace(known, revision=revision)
-            elif listed is not None:
-                before, known = known, replace(await asyncio.to_thread(self._renew, known, listed), revision=revision)
                 if self._meaning:
-                    self._meaning.forget(set(_adapters(before.listed)) - set(_adapters(listed)))
+                    self._meaning.keep(tenant, _adapters(listed))
             self._catalogs[tenant] = known
             self._catalogs.move_to_end(tenant)
             while len(self._catalogs) > TENANTS:

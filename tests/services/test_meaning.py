@@ -1,9 +1,12 @@
 """Embeddings choose beside the words, and nothing fails with their endpoint."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,7 +16,7 @@ from app.core.names import AdapterName
 from app.core.selection import Serving
 from app.engines.embeddings import EmbeddingsClient
 from app.errors import EmbeddingsFailed
-from app.services.meaning import Meaning, Near
+from app.services.meaning import VERSIONS, Meaning, Near
 from app.stores.artifacts import ArtifactStore
 from tests.factories import memory_id
 
@@ -55,17 +58,17 @@ class Place:
     endpoint: Endpoint
     servings: list[Serving]
 
-    def meaning(self, url: str = "http://vectors/v1/") -> Meaning:
+    def meaning(self, url: str = "http://vectors/v1/", most: int = VERSIONS) -> Meaning:
         """Return one that knows nothing yet, as after a start."""
         client = EmbeddingsClient(self.http, url, SecretStr("secret"), "small")
-        return Meaning(client, self.artifacts)
+        return Meaning(client, self.artifacts, most)
 
 
 async def learned(meaning: Meaning, place: Place, question: str) -> Near | None:
     """Ask once in vain, wait until the vectors are there, and ask again."""
-    assert await meaning.near(place.servings, question) is None
+    assert await meaning.near("acme", place.servings, question) is None
     await meaning.settle()
-    return await meaning.near(place.servings, question)
+    return await meaning.near("acme", place.servings, question)
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ async def test_an_endpoint_whose_vectors_change_their_length_leaves_the_words_un
     await learned(meaning, place, "Is there a boat?")
     place.endpoint.more = [0.1]
 
-    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert await meaning.near("acme", place.servings, "Is there a boat?") is None
     assert await learned(meaning, place, "Is there a boat?") is not None
 
 
@@ -148,22 +151,22 @@ async def test_a_version_that_is_first_to_meet_vectors_of_another_length_is_lear
 async def test_where_nothing_is_left_by_the_time_the_question_is_embedded_the_words_choose(place: Place) -> None:
     meaning = place.meaning()
     await learned(meaning, place, "Is there a boat?")
-    place.endpoint.meanwhile = lambda texts: meaning.forget([one.adapters[0] for one in place.servings])
+    place.endpoint.meanwhile = lambda texts: meaning.keep("acme", [])
 
-    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert await meaning.near("acme", place.servings, "Is there a boat?") is None
 
 
 async def test_an_endpoint_that_fails_leaves_the_words_and_is_left_alone_for_a_while(place: Place) -> None:
     meaning = place.meaning()
     known = await learned(meaning, place, "Is there a boat?")
     place.endpoint.status = 500
-    failed = await meaning.near(place.servings, "Is there a boat?")
+    failed = await meaning.near("acme", place.servings, "Is there a boat?")
     place.endpoint.status = 200
     place.endpoint.texts.clear()
 
     assert known is not None
     assert failed is None
-    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert await meaning.near("acme", place.servings, "Is there a boat?") is None
     assert place.endpoint.texts == []
 
 
@@ -180,21 +183,70 @@ async def test_a_memory_with_parts_is_as_near_as_its_nearest_part_once_all_are_t
     place.servings[:] = [Serving(dairy.memory_id, 1, (*dairy.adapters, *ferry.adapters), "both")]
     meaning = place.meaning()
     near = await learned(meaning, place, "Is there a boat?")
-    meaning.forget(ferry.adapters)
+    meaning.keep("acme", dairy.adapters)
 
     assert near is not None
     assert near.similarities[dairy.memory_id] > near.threshold
-    assert await meaning.near(place.servings, "Is there a boat?") is None
+    assert await meaning.near("acme", place.servings, "Is there a boat?") is None
 
 
 async def test_what_no_longer_serves_is_forgotten(place: Place) -> None:
     meaning = place.meaning()
     await learned(meaning, place, "Is there a boat?")
-    meaning.forget([place.servings[0].adapters[0]])
-    near = await meaning.near(place.servings[1:], "Is there a boat?")
+    meaning.keep("acme", place.servings[1].adapters)
+    near = await meaning.near("acme", place.servings[1:], "Is there a boat?")
 
     assert near is not None
     assert set(near.similarities) == {place.servings[1].memory_id}
+
+
+async def test_what_is_forgotten_while_it_is_embedded_does_not_come_back(place: Place) -> None:
+    meaning, ferry = place.meaning(), place.servings[:1]
+
+    def delete(texts: list[str]) -> None:
+        if FERRY in texts:
+            meaning.keep("acme", place.servings[1].adapters)
+
+    place.endpoint.meanwhile = delete
+    await meaning.near("acme", place.servings, "Is there a boat?")
+    await meaning.settle()
+
+    assert await meaning.near("acme", ferry, "Is there a boat?") is None
+    assert await meaning.near("acme", place.servings[1:], "Is there a boat?") is not None
+
+
+async def test_the_vectors_of_tenants_that_asked_longest_ago_make_room_and_are_read_again(place: Place) -> None:
+    meaning = place.meaning(most=3)
+    for tenant in ("acme", "other", "acme"):
+        assert await meaning.near(tenant, place.servings, "Is there a boat?") is None
+        await meaning.settle()
+        assert await meaning.near(tenant, place.servings, "Is there a boat?") is not None
+
+    assert place.endpoint.texts.count(FERRY) == 2  # a passage and a question, once
+
+
+async def test_vectors_are_joined_and_compared_in_threads_and_joined_once_while_the_tenant_has_not_changed(
+    place: Place,
+) -> None:
+    class Noting(ThreadPoolExecutor):
+        calls = 0
+
+        def submit(self, *args: Any, **named: Any) -> Future[Any]:
+            self.calls += 1
+            return super().submit(*args, **named)
+
+    meaning = place.meaning()
+    for tenant in ("acme", "other"):
+        await meaning.near(tenant, place.servings, "Is there a boat?")
+        await meaning.settle()
+    asyncio.get_running_loop().set_default_executor(threads := Noting())
+    counts = []
+    for changed, there in (("", place.servings), ("other", place.servings), ("acme", place.servings[:1])):
+        meaning.keep(changed, place.servings[0].adapters)
+        before, near = threads.calls, await meaning.near("acme", there, "Is there a boat?")
+        counts.append(threads.calls - before if near else 0)
+
+    assert counts == [2, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from app.core.lifecycle import State
 from app.core.memory import Memory
 from app.core.names import AdapterName
 from app.core.published import Excerpt
+from app.engines.embeddings import EmbeddingsClient
 from app.rank import SELECTION, Published
-from app.services.select import Selector
+from app.services.meaning import Meaning
+from app.services.select import TENANTS, Selector
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.serving import ServingStore
 from app.stores.versions import VersionStore
 from tests.factories import a_memory, a_version
+from tests.services.test_meaning import Endpoint
 
 pytestmark = pytest.mark.redis
 FERRY, DAIRY = "The ferry to Kettle Island takes 35 minutes.", "Maren Iskold directs the dairy."
@@ -92,6 +97,26 @@ async def test_a_deleted_memory_is_never_found_again(place: Place) -> None:
 
     assert before == ["ferry"]
     assert await place.found("How long does the ferry take?") == []
+
+
+async def test_vectors_of_a_memory_that_was_deleted_while_its_tenant_asked_nothing_are_dropped(place: Place) -> None:
+    memory, artifacts = a_memory(name="ferry"), place.selector._artifacts
+    await place.publish(memory, FERRY)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(Endpoint().handle)) as http:
+        meaning = Meaning(EmbeddingsClient(http, "http://vectors", SecretStr("secret"), "small"), artifacts)
+        selector = Selector(place.selector._store, artifacts, meaning)
+        served = (await selector.catalog("acme")).servings
+        await selector.rank("acme", "Is there a boat?")
+        await meaning.settle()
+        learned = await meaning.near("acme", served, "Is there a boat?")
+        for number in range(TENANTS):
+            await selector.catalog(f"tenant{number}")
+        await place.memories.bury(memory, {"id": memory.id})
+        await selector.catalog("acme")
+
+        assert learned is not None
+        assert await meaning.near("acme", served, "Is there a boat?") is None
+        await meaning.settle()
 
 
 async def test_a_new_version_is_found_by_its_own_words_and_a_rollback_by_the_older_ones(place: Place) -> None:
