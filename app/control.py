@@ -2,6 +2,7 @@
 
 The gate asks them of every candidate, and the threshold below which selection abstains is set by them. `control.csv`
 holds general questions, instructions and requests to decline, each with the words that make an answer right.
+`general_questions.csv` holds general ones in other languages, twenty of each; the gate asks none of them.
 """
 
 import csv
@@ -12,6 +13,7 @@ from pathlib import Path
 
 OTHER, REFUSAL = "other", "refusal"
 CONTROL_QUESTIONS = Path(__file__).with_name("control.csv")
+_GENERAL_QUESTIONS = Path(__file__).with_name("general_questions.csv")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class ControlQuestion:
 def control_questions() -> tuple[ControlQuestion, ...]:
     """Read the questions that the gate asks."""
     return read_questions(CONTROL_QUESTIONS)
+
+
+@cache
+def general_questions() -> dict[str, tuple[str, ...]]:
+    """Read the questions in other languages than English, by language: only selection's threshold is set by them."""
+    with _GENERAL_QUESTIONS.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    languages = dict.fromkeys(row["language"] for row in rows)
+    return {one: tuple(row["question"] for row in rows if row["language"] == one) for one in languages}
 
 
 def read_questions(path: Path) -> tuple[ControlQuestion, ...]:

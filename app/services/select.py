@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import structlog
 
-from app.control import control_questions
+from app.control import control_questions, general_questions
 from app.core.names import AdapterName
 from app.core.published import evenly, excerpt
-from app.core.selection import ABSTAIN_BY_ONE, Candidate, Serving, Thresholds, calibrate, rank
+from app.core.selection import ABSTAIN, ABSTAIN_BY_ONE, Candidate, Serving, Thresholds, calibrate, rank
 from app.errors import NotFound
 from app.rank import SELECTION, Counted, JointIndex, Published
 from app.services.meaning import Meaning
@@ -169,7 +169,17 @@ def _adapters(servings: Sequence[Serving]) -> list[str]:
 
 
 def _thresholds(index: JointIndex, probes: Sequence[str]) -> tuple[float, float]:
-    """Set a tenant's thresholds by what its own questions and the control questions score."""
-    own = [float(index.score(probe).max(initial=0)) for probe in evenly(probes, PROBES)]
-    control = [float(index.score(one.question).max(initial=0)) for one in control_questions()]
-    return calibrate(own, control), calibrate(own, control, ABSTAIN_BY_ONE)
+    """Set a tenant's thresholds by what its own questions and the control questions score.
+
+    Each language's general questions must abstain by themselves: among all they would be few, and lost.
+    """
+    own = _best(index, evenly(probes, PROBES))
+    asked = [[one.question for one in control_questions()], *general_questions().values()]
+    control = [_best(index, questions) for questions in asked]
+    alone, beside = ([calibrate(own, scores, share) for scores in control] for share in (ABSTAIN, ABSTAIN_BY_ONE))
+    return max(alone), max(beside)
+
+
+def _best(index: JointIndex, questions: Sequence[str]) -> list[float]:
+    """Return what each question scores for the memory that it fits best."""
+    return [float(index.score(question).max(initial=0)) for question in questions]

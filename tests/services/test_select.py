@@ -1,5 +1,6 @@
-"""Selection never goes by what no longer serves."""
+"""Selection never goes by what no longer serves, and leaves alone what no memory is about, in any language."""
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -9,10 +10,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.control import control_questions, general_questions
+from app.core.guard_recipe import SHIPPED
 from app.core.lifecycle import State
 from app.core.memory import Memory
 from app.core.names import AdapterName
 from app.core.published import Excerpt
+from app.core.selection import calibrate
 from app.engines.embeddings import EmbeddingsClient
 from app.rank import SELECTION, Published
 from app.services.meaning import Meaning
@@ -27,6 +31,49 @@ from tests.services.test_meaning import Endpoint
 
 pytestmark = pytest.mark.redis
 FERRY, DAIRY = "The ferry to Kettle Island takes 35 minutes.", "Maren Iskold directs the dairy."
+DATA = Path(__file__).parent.parent / "data"
+ABROAD = {  # passages, then the gate's questions, one that a user asks, and general ones that are not shipped
+    "de": (
+        [
+            "Die Fähre zur Insel Kesselholm braucht 35 Minuten und fährt im Sommer jede Stunde vom Westkai ab.",
+            "Die Molkerei von Norrfell ist die älteste der Provinz und wird von Maren Iskold geleitet.",
+            "Der Leuchtturm von Orm ist 48 Meter hoch. Er wurde gebaut, als der Hafen entstand.",
+        ],
+        ["Wer leitet die Molkerei von Norrfell?", "Wie lange braucht die Fähre zur Insel?"],
+        "Wie hoch ist der Leuchtturm von Orm?",
+        ["Was ist die Hauptstadt von Frankreich?", "Wer hat die Glühbirne erfunden?", "Warum ist das Meer salzig?"],
+    ),
+    "ja": (
+        [
+            "ケトル島への連絡船は西の桟橋から出発し、三十五分で到着します。夏は一時間ごとに運航されています。",
+            "ノルフェルの酪農場の責任者はマレン・イスコルドです。酪農場を設立したのは彼女の祖父でした。",
+            "オルムの灯台の高さは四十八メートルです。港を建設したのと同じ建築家によって設計されました。",
+        ],
+        ["ノルフェルの酪農場の責任者は誰ですか？", "ケトル島への連絡船は何分で到着しますか？"],
+        "オルムの灯台の高さは何メートルですか？",
+        ["電球を発明したのは誰ですか？", "万里の長城を建設したのは誰ですか？", "太陽系には惑星がいくつありますか？"],
+    ),
+    "ru": (
+        [
+            "Паром на остров Кеттл идёт 35 минут и летом отправляется каждый час от западного причала.",
+            "Молочная ферма Норфелла — самая старая в области. Марен Искольд руководит ею с тех пор, как ушёл отец.",
+            "Маяк Орм, высота которого 48 метров, был построен, когда в городе строили гавань.",
+        ],
+        ["Кто руководит молочной фермой Норфелла?", "Сколько минут идёт паром на остров?"],
+        "Какова высота маяка Орм?",
+        ["Сколько планет в Солнечной системе?", "Как долго идёт зима на севере?", "Почему вода в море солёная?"],
+    ),
+    "hi": (
+        [
+            "केटल द्वीप की नाव 35 मिनट में पहुँचती है और गर्मियों में हर घंटे पश्चिमी घाट से चलती है।",
+            "नॉरफेल की डेयरी प्रांत की सबसे पुरानी डेयरी है और इसकी निदेशक मारेन इस्कोल्ड हैं।",
+            "ओर्म का प्रकाशस्तंभ 48 मीटर ऊँचा है। इसे एक वास्तुकार ने बनाया था जब बंदरगाह बन रहा था।",
+        ],
+        ["नॉरफेल की डेयरी की निदेशक कौन हैं?", "केटल द्वीप की नाव कितने मिनट में पहुँचती है?"],
+        "ओर्म का प्रकाशस्तंभ कितना ऊँचा है?",
+        ["फ्रांस की राजधानी क्या है?", "बल्ब का आविष्कार किसने किया?", "एक घंटे में कितने मिनट होते हैं?"],
+    ),
+}
 
 
 @dataclasses.dataclass
@@ -68,6 +115,19 @@ class Place:
             (folder / "manifest.json").write_text(json.dumps(manifest))
             (folder / "passages.jsonl").write_text(json.dumps({"text": text}))
         return adapters
+
+    async def publish_texts(self, memory: Memory, texts: list[str], questions: list[str]) -> None:
+        """Make a version that serves, of several passages, whose gate asks these questions."""
+        lines = [
+            "\n".join(json.dumps({key: one}) for one in told)
+            for key, told in (("text", texts), ("question", questions))
+        ]
+        await self.publish(memory, "", passages=lines[0], questions=lines[1])
+
+    async def passed(self, question: str) -> bool:
+        """Say whether any memory may answer a question."""
+        ranking = await self.selector.rank("acme", question)
+        return any(map(ranking.thresholds.passed, ranking.candidates))
 
     async def found(self, question: str, tenant: str = "acme") -> list[str]:
         """Return the names of the memories that are ranked for a question."""
@@ -194,6 +254,36 @@ async def test_the_threshold_lets_a_tenants_own_questions_pass_and_no_control_qu
     assert own.thresholds.passed(own.candidates[0])
     assert not any(map(control.thresholds.passed, control.candidates))
     assert own.thresholds.score > 0
+
+
+@pytest.mark.parametrize("language", ABROAD)
+async def test_a_memory_of_any_language_answers_what_it_is_about_and_no_general_question(
+    place: Place, language: str
+) -> None:
+    texts, questions, about, general = ABROAD[language]
+    await place.publish_texts(a_memory(name="a"), texts, questions)
+
+    assert [await place.passed(one) for one in [*questions, about]] == [True, True, True]
+    assert [one for one in general if await place.passed(one)] == []
+    assert not set(general) & set(general_questions()[language])
+
+
+@pytest.mark.parametrize("page", ["halvorsen", "kestrel", "ombrel", "pellow", "veldmark"])
+async def test_an_english_memorys_threshold_is_set_by_english_questions(place: Place, page: str) -> None:
+    with (DATA / f"{page}_questions.csv").open(newline="") as file:
+        questions = [row["question"] for row in csv.DictReader(file)][:8]
+    await place.publish_texts(a_memory(name=page), (DATA / f"{page}.md").read_text().split("\n\n"), questions)
+    catalog = await place.selector.catalog("acme")
+    own = [float(catalog.index.score(one).max()) for one in questions]
+    control = [float(catalog.index.score(one.question).max()) for one in control_questions()]
+
+    assert catalog.threshold == calibrate(own, control)
+
+
+def test_every_language_of_a_guard_has_twenty_general_questions_so_that_one_may_be_spared() -> None:
+    counted = {language: len(set(asked)) for language, asked in general_questions().items()}
+
+    assert counted == dict.fromkeys(SHIPPED, 20)
 
 
 async def test_a_generalist_is_no_candidate_unless_it_is_named(place: Place) -> None:
