@@ -1,5 +1,6 @@
 """What an engine reports about itself, as values."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -50,11 +51,9 @@ class EngineRecord:
 
 
 def merged_use(desired: Mapping[str, float], resident: Mapping[str, Residency]) -> dict[str, float]:
-    """Return when each desired adapter was last wanted, counting the requests that its engine saw.
+    """Return when each desired adapter was last wanted, counting the requests that its engine saw; inf while in use.
 
     Keeps the agent's choice of what stays equal to the engine's own choice of what to evict.
     """
-    return {
-        name: max(asked_at, resident[name].used_at) if name in resident else asked_at
-        for name, asked_at in desired.items()
-    }
+    used_at = {name: math.inf if one.active else one.used_at for name, one in resident.items()}
+    return {name: max(asked_at, used_at.get(name, asked_at)) for name, asked_at in desired.items()}

@@ -38,6 +38,7 @@ class Engine:
 
     def __init__(self, *names: str) -> None:
         self.used_at = dict.fromkeys(names, 0.0)
+        self.active: set[str] = set()
         self.pinned: set[str] = set()
         self.done: list[str] = []
         self.refusals: dict[str, tuple[int, str]] = {}
@@ -48,9 +49,7 @@ class Engine:
             return httpx.Response(200 if self.healthy else 503)
         verb, name = self._read(request)
         if verb == "list":
-            fields = {"loaded_at": 1.0, "load_ms": 2.0, "active": 0}
-            rows = [{"name": n, "used_at": at, "pinned": n in self.pinned, **fields} for n, at in self.used_at.items()]
-            return httpx.Response(200, json={"data": rows})
+            return httpx.Response(200, json={"data": [self._row(name) for name in self.used_at]})
         self.done.append(f"{verb} {name}")
         if name in self.refusals:
             status, code = self.refusals[name]
@@ -60,6 +59,10 @@ class Engine:
         if verb == "remove":
             del self.used_at[name]
         return httpx.Response(200, json={"load_ms": 1.0, "cold": True, "removed": True})
+
+    def _row(self, name: str) -> dict[str, object]:
+        row = {"name": name, "used_at": self.used_at[name], "loaded_at": 1.0, "load_ms": 2.0}
+        return row | {"active": int(name in self.active), "pinned": name in self.pinned}
 
     def _read(self, request: httpx.Request) -> tuple[str, str]:
         parts = request.url.path.split("/")[3:]
@@ -159,6 +162,19 @@ async def test_an_adapter_in_use_stays_though_another_was_asked_for_later(store:
     await agent(engine, store).reconcile()
 
     assert engine.done == ["remove b", "load c"]
+
+
+async def test_an_adapter_whose_answer_is_still_being_written_stays_though_others_were_asked_for_since(
+    store: EngineStore,
+) -> None:
+    engine = Engine(A, C)  # for C the engine evicted B: A was busy
+    engine.active = {A}
+    for at, name in enumerate((A, B, C), 1):
+        await store.desire(ME, name, float(at))
+    await agent(engine, store).reconcile()
+
+    assert engine.done == []
+    assert set(await store.desired(ME)) == {A, C}
 
 
 async def test_a_pinned_adapter_goes_first(store: EngineStore) -> None:

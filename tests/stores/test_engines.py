@@ -129,6 +129,14 @@ def test_a_request_counts_as_an_ask() -> None:
     assert merged_use({A: 5.0, B: 6.0}, resident) == {A: 9.0, B: 6.0}
 
 
+def test_what_is_in_use_is_wanted_more_than_whatever_was_asked_for_since() -> None:
+    resident = {A: Residency(loaded_at=0, load_ms=1, used_at=1.0, active=1)}
+
+    used = merged_use({A: 1.0, B: 6.0}, resident)
+
+    assert max(used, key=used.__getitem__) == A
+
+
 async def test_a_memory_that_is_gone_is_not_pinned(store: EngineStore) -> None:
     await store.pin_serving("acme", "mem_gone")
 
