@@ -17,7 +17,7 @@ from app.core.composition import Composition
 from app.core.engines import EngineRecord
 from app.core.routing import EngineView, choose
 from app.engines.client import EngineClient, Loaded
-from app.errors import Busy, EngineFailed, NoEngine
+from app.errors import Busy, EngineFailed, EngineTimeout, NoEngine, ServiceError
 from app.stores.engines import EngineStore
 
 log = structlog.get_logger()
@@ -207,11 +207,23 @@ class Fleet:
             self._touched.pop((engine.id, adapter), None)  # an agent unloads what nobody desires
             await self._touch(engine.id, adapter)
             if composition:
-                loaded = await self._client.compose(engine.url, composition)
+                loaded = await self._compose(engine, composition)
             else:
                 loaded = await self._client.load(engine.url, adapter)
             self._known.setdefault(engine.id, {})[adapter] = _Known(engine.epoch, loaded.facts)
         return loaded if loaded.cold else dataclasses.replace(loaded, load_ms=0.0)
+
+    async def _compose(self, engine: EngineRecord, composition: Composition) -> Loaded:
+        """Have the engine compose what is desired; refused, it is no more, for it would take the room of others."""
+        asked_at = time.time()
+        try:
+            return await self._client.compose(engine.url, composition)
+        except EngineTimeout:  # it may be composing still
+            raise
+        except ServiceError:
+            with suppress(RedisError, OSError):
+                await self._store.trim(engine.id, {str(composition.name): asked_at})
+            raise
 
     def _here(self, engine_id: str, adapter: str, composition: Composition | None) -> Loaded | None:
         """Return what is known of an adapter that the engine holds; of another gateway's composite it must be asked."""

@@ -1,6 +1,7 @@
 """Seats: counted exactly, given in order, never on an engine with no room."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from app.core.composition import Composition
 from app.core.names import AdapterName
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet, Seat
-from app.errors import Busy, CompositeRejected, EngineFailed, NoEngine
+from app.errors import Busy, CompositeRejected, EngineFailed, EngineTimeout, NoEngine
 from app.stores.engines import EngineStore
 from app.stores.redis import Registry
 from tests.api.fake_engine import Engine, transport
@@ -229,3 +230,34 @@ async def test_a_composite_that_broke_gives_its_seat_back(redis: Registry) -> No
         await sit(room)
 
     assert room.fleet.in_flight == 0
+
+
+async def test_a_composite_that_was_refused_takes_no_room_of_others(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    room.engines[0].refuse_composites = True
+    with pytest.raises(CompositeRejected):
+        await sit(room)
+
+    assert await room.store.desired("one") == {}
+
+
+async def test_a_composite_that_may_still_be_on_its_way_stays_desired(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    room.engines[0].fail = [httpx.ReadTimeout]
+    with pytest.raises(EngineTimeout):
+        await sit(room)
+
+    assert set(await room.store.desired("one")) == {COMPOSITE}
+
+
+async def test_a_composite_that_somebody_asked_for_since_stays_desired_though_it_was_refused(redis: Registry) -> None:
+    room = Room(redis, [Engine("one")])
+    await room.open()
+    room.engines[0].refuse_composites = True
+    await room.store.desire("one", COMPOSITE, time.time() + 60)
+    with pytest.raises(CompositeRejected):
+        await sit(room)
+
+    assert set(await room.store.desired("one")) == {COMPOSITE}
