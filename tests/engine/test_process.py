@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from workers.engine.process import VllmProcess, clear_orphans, kill_group
 
@@ -91,6 +92,26 @@ def test_a_group_that_is_not_vllms_is_left_alone() -> None:
         other.kill()
 
     assert (killed, alive) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["", '{"pgid": 1', "{}"])
+def test_a_note_that_was_cut_short_stops_no_engine_from_starting(tmp_path: Path, text: str) -> None:
+    note = tmp_path / "engine.json"
+    note.write_text(text)
+
+    assert clear_orphans(note, 1) == 0
+    assert not note.exists()
+
+
+async def test_a_server_of_which_no_whole_note_can_be_written_is_ended(tmp_path: Path) -> None:
+    note = tmp_path / "engine.json"
+    note.with_suffix(".part").mkdir()  # as a full disk does
+    before = set(psutil.Process().children())
+    with pytest.raises(IsADirectoryError):
+        await VllmProcess.start([sys.executable, "-c", "import signal; signal.pause()", "vllm"], os.environ, note)
+
+    assert set(psutil.Process().children()) == before
+    assert not note.exists()
 
 
 def test_no_note_means_no_orphans(tmp_path: Path) -> None:

@@ -37,8 +37,13 @@ class VllmProcess:
         child = await asyncio.create_subprocess_exec(
             *command, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_agent
         )
-        _write_note(note, child.pid)
-        return cls(child, note)
+        process = cls(child, note)
+        try:
+            _write_note(note, child.pid)
+        except BaseException:
+            await process.stop(0)
+            raise
+        return process
 
     async def wait(self) -> int:
         """Return the API server's exit status once it has ended."""
@@ -68,15 +73,20 @@ def clear_orphans(note: Path, patience_s: float) -> int:
     """
     if not note.is_file():
         return 0
-    fields = json.loads(note.read_text())
+    try:
+        pgid, created = _read_note(note)
+    except (ValueError, KeyError) as error:  # cut short by a full disk or a power cut
+        log.warning("engine.note_unreadable", note=str(note), error=str(error))
+        note.unlink()
+        return 0
     with suppress(psutil.NoSuchProcess):
-        leader = psutil.Process(fields["pgid"])
-        if abs(leader.create_time() - fields["created"]) > 1:  # the number went to somebody else
+        leader = psutil.Process(pgid)
+        if abs(leader.create_time() - created) > 1:  # the number went to somebody else
             note.unlink()
             return 0
         with suppress(psutil.TimeoutExpired):
             leader.wait(patience_s)
-    killed = kill_group(fields["pgid"])
+    killed = kill_group(pgid)
     note.unlink(missing_ok=True)
     return killed
 
@@ -95,7 +105,14 @@ def kill_group(pgid: int) -> int:
 
 def _write_note(note: Path, pgid: int) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"pgid": pgid, "created": psutil.Process(pgid).create_time()}))
+    part = note.with_suffix(".part")
+    part.write_text(json.dumps({"pgid": pgid, "created": psutil.Process(pgid).create_time()}))
+    part.replace(note)
+
+
+def _read_note(note: Path) -> tuple[int, float]:
+    fields = json.loads(note.read_text())
+    return fields["pgid"], fields["created"]
 
 
 def _is_member(process: psutil.Process, pgid: int) -> bool:
