@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from app.api.metrics import Metrics
 from app.api.tasks import end
-from app.engines.client import EngineClient
+from app.engines.client import EngineClient, engine_http
 from app.engines.embeddings import EmbeddingsClient
 from app.engines.fleet import Fleet
 from app.secret_files import admin_key, engine_key
@@ -147,7 +147,7 @@ async def open_gateway(
 def _http(settings: Settings) -> httpx.AsyncClient:
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=3, pool=None)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4)
-    return httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+    return engine_http(timeout, limits)
 
 
 async def _seed(gateway: Gateway) -> None:

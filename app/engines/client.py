@@ -45,6 +45,7 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 }
 _HEALTH_S = 5.0
 _UNANSWERED = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  # httpx's own
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,17 @@ class Listing:
     pinned: frozenset[str]
 
 
+def engine_http(timeout: httpx.Timeout, limits: httpx.Limits = _LIMITS) -> httpx.AsyncClient:
+    """Return what reaches engines: directly, for a proxy of the environment must not see their key."""
+    return httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+
+
 class EngineClient:
     """Talks to any engine by its address. The caller owns `http`, its limits and its timeout."""
 
     def __init__(self, http: httpx.AsyncClient, key: SecretStr) -> None:
         self._http = http
-        self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+        self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key.get_secret_value() else {}
 
     # adapters
 

@@ -195,7 +195,7 @@ def _is_ready(settings: Settings) -> bool:
 def _status(settings: Settings, path: str) -> int:
     host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
     try:
-        return httpx.get(f"http://{host}:{settings.port}{path}", timeout=2).status_code
+        return httpx.get(f"http://{host}:{settings.port}{path}", timeout=2, trust_env=False).status_code
     except httpx.HTTPError:
         return 0
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from app.core.composition import Composition
 from app.core.engines import Residency
 from app.core.names import AdapterName
-from app.engines.client import EngineClient, Loaded
+from app.engines.client import EngineClient, Loaded, engine_http
 from app.errors import (
     AdapterBusy,
     AdapterRejected,
@@ -20,6 +20,7 @@ from app.errors import (
     ServiceError,
     TooLarge,
 )
+from tests.proxy import proxied
 
 URL = "http://engine"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -51,6 +52,26 @@ def failing(times: int, reply: httpx.Response, error: type[httpx.TransportError]
 def refusing(status: int, code: str | int | None, message: str = "No.", param: str | None = None) -> Handler:
     error = {"message": message, "type": "t", "code": code, "param": param}
     return lambda _: httpx.Response(status, json={"error": error})
+
+
+async def test_a_proxy_in_the_environment_does_not_see_the_key_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxied(monkeypatch) as proxy:
+        async with engine_http(httpx.Timeout(5)) as http:
+            assert await EngineClient(http, SecretStr("secret")).healthy(proxy.url)
+
+    assert proxy.asked == ["/health"]
+
+
+async def test_an_endpoint_without_a_key_is_shown_none() -> None:
+    seen: list[httpx.Headers] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200, json={})
+
+    await EngineClient(httpx.AsyncClient(transport=httpx.MockTransport(handle)), SecretStr("")).chat(URL, {})
+
+    assert "authorization" not in seen[0]
 
 
 async def test_every_call_shows_the_engine_key() -> None:

@@ -21,7 +21,7 @@ from filelock import AsyncFileLock, FileLock, Timeout
 
 from app.core.engines import EngineRecord
 from app.core.names import BASE
-from app.engines.client import EngineClient
+from app.engines.client import EngineClient, engine_http
 from app.errors import StartupError
 from app.logs import set_up_logs
 from app.processes import adopt_orphans, exit_code_of
@@ -77,7 +77,7 @@ async def _run(settings: Settings, engine_id: str, note: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=settings.engine_timeout.total_seconds()))
+        http = await stack.enter_async_context(engine_http(httpx.Timeout(settings.engine_timeout.total_seconds())))
         life = asyncio.create_task(_live(settings, engine_id, note, http))
         signalled = asyncio.create_task(stopped.wait())
         await asyncio.wait([life, signalled], return_when=asyncio.FIRST_COMPLETED)

@@ -17,7 +17,7 @@ from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.names import AdapterName, is_guard_id
 from app.core.recipe import Recipe
-from app.engines.client import EngineClient
+from app.engines.client import EngineClient, engine_http
 from app.errors import (
     Busy,
     EngineFailed,
@@ -105,13 +105,13 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
     """Connect a trainer to what the settings name."""
     redis: Registry = connect(settings.registry_url)
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=5)
-    async with httpx.AsyncClient(timeout=timeout) as http:
+    async with engine_http(timeout) as http, httpx.AsyncClient(timeout=timeout) as outside:
         client = EngineClient(http, engine_key(settings))
         engines = EngineStore(redis)
         control = ControlExam(client, settings.home / "control", partial(encoded_texts, settings.model))
         examiner = Examiner(engines, client, control, wait_s=ENGINE_WAIT_S)
         artifacts = ArtifactStore.open(settings)
-        maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
+        maker = CandidateMaker(settings, artifacts, examiner, outside, BaseStore(redis))
         memories, versions = MemoryStore(redis), VersionStore(redis)
         exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)

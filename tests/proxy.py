@@ -1,0 +1,59 @@
+"""A server that notes what it was asked: a path where it was asked directly, a whole address where as a proxy."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+REPLY = json.dumps({"choices": [{"message": {"content": "Yes."}}]}).encode()
+
+
+class Proxy(ThreadingHTTPServer):
+    """The server; `asked` are the targets of its requests, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_GET(self) -> None:
+        """Note the target and say yes."""
+        self.server.asked.append(self.path)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(REPLY)))
+        self.end_headers()
+        self.wfile.write(REPLY)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def proxied(environment: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Run a server that is the proxy of this process's environment, for this machine's addresses too."""
+    with Proxy() as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        for name in ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"):
+            environment.delenv(name, raising=False)
+        for name in ("HTTP_PROXY", "http_proxy"):
+            environment.setenv(name, proxy.url)
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            thread.join()
