@@ -1,7 +1,7 @@
 """What runs, how, and supervisord's configuration for it."""
 
-import json
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def _program(part: Part, home: Path, order: int) -> str:
     return _section(
         f"program:{part.name}",
         {
-            "command": " ".join(json.dumps(word) for word in (*DIE_WITH_PARENT, *part.command)),
+            "command": shlex.join((*DIE_WITH_PARENT, *part.command)),
             "priority": str(order),
             "autostart": "false",
             "autorestart": "true",

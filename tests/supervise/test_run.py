@@ -163,7 +163,7 @@ def test_a_part_that_cannot_start_ends_it_all_with_the_parts_own_words(tmp_path:
 
 
 def test_a_home_with_a_long_path_of_odd_characters_works(tmp_path: Path) -> None:
-    with running(tmp_path / ("x %y" * 30)) as started:
+    with running(tmp_path / ("x %yé" * 30)) as started:
         pass
 
     assert started.process.returncode == 0
