@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     @property
     def artifacts_url(self) -> str:
         """The fsspec URL under which documents and adapters are kept."""
-        return self.artifacts or (self.home.resolve() / "artifacts").as_uri()
+        return self.artifacts or f"file://{self.home.resolve()}/artifacts"  # not quoted: fsspec takes it as it stands
 
     @property
     def default_model(self) -> Path:

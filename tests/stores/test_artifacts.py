@@ -9,6 +9,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from app.core.names import AdapterName
 from app.errors import NotFound
+from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from tests.factories import memory_id
 
@@ -38,6 +39,16 @@ def test_a_published_version_is_whole_and_readable(store: ArtifactStore, tmp_pat
     assert (store.local_folder(adapter) / "adapter_model.safetensors").read_text() == "weights"
     assert store.versions("acme", adapter.owner) == [adapter]
     assert not (tmp_path / "s").exists()
+
+
+def test_artifacts_are_kept_under_a_home_whatever_it_is_called(tmp_path: Path) -> None:
+    home = tmp_path / "a b%20é#?"
+    store = ArtifactStore.open(Settings(home=home))
+    adapter = AdapterName("acme", memory_id(), 1, "0" * 12)
+    store.publish(a_staging(tmp_path / "s"), adapter)
+
+    assert (home / "artifacts" / adapter.folder / "manifest.json").is_file()
+    assert store.versions("acme", adapter.owner) == [adapter]
 
 
 def test_publishing_again_after_a_crash_changes_nothing(store: ArtifactStore, tmp_path: Path) -> None:
