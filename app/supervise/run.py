@@ -165,7 +165,10 @@ def _registry_answers(settings: Settings, _pid: int) -> bool:
 
 
 def _engine_reports(settings: Settings, _pid: int) -> bool:
-    return asyncio.run(_live(settings)) > 0
+    try:
+        return asyncio.run(_live(settings)) > 0
+    except redis.RedisError:
+        return False
 
 
 def _trainer_waits_for_jobs(settings: Settings, pid: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from app.errors import StartupError
 from app.settings import Settings
 from app.supervise.checks import check_start, make_folders
+from app.supervise.run import TESTS
 
 
 def ports(count: int) -> list[int]:
@@ -57,6 +58,27 @@ def test_a_missing_default_model_sends_the_user_to_the_set_up(fields: dict[str, 
 
 def test_a_hub_id_is_left_to_the_engine(fields: dict[str, Any]) -> None:
     check_start(Settings(**{**fields, "base_model": "somebody/some-model"}))
+
+
+def test_a_registry_elsewhere_that_answers_passes(fields: dict[str, Any], registry_url: str) -> None:
+    check_start(Settings(**fields, redis_url=registry_url))
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@127.0.0.1:1/0", "there:6379"])
+def test_a_registry_elsewhere_that_is_away_is_refused_without_its_password(fields: dict[str, Any], url: str) -> None:
+    with pytest.raises(StartupError, match=r"registry does not answer.*LOREKEEP_REDIS_URL") as refused:
+        check_start(Settings(**fields, redis_url=url))
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_registry_elsewhere_that_refuses_the_password_is_refused(fields: dict[str, Any], registry_url: str) -> None:
+    with pytest.raises(StartupError, match="LOREKEEP_REDIS_PASSWORD"):
+        check_start(Settings(**fields, redis_url=registry_url.replace("unix://", "unix://nobody:wrong@")))
+
+
+def test_an_engine_is_not_up_while_the_registry_is_away(fields: dict[str, Any]) -> None:
+    assert not TESTS["engine"](Settings(**fields, redis_url="redis://127.0.0.1:1/0"), 0)
 
 
 def test_a_home_that_cannot_be_made_is_refused(fields: dict[str, Any], tmp_path: Path) -> None:
