@@ -36,7 +36,7 @@ def part_of(command: bytes) -> str:
 
 def _answers(url: str, headers: dict[str, str]) -> bool:
     try:
-        return httpx.get(url, headers=headers, timeout=_PATIENCE_S).is_success
+        return httpx.get(url, headers=headers, timeout=_PATIENCE_S, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 

@@ -87,6 +87,11 @@ def test_a_part_that_does_not_answer_is_unhealthy(tmp_path: Path) -> None:
     assert [healthcheck().is_healthy(part, settings) for part in ("gateway", "engine", "trainer")] == [False] * 3
 
 
+@pytest.mark.parametrize("part", ["gateway", "engine"])
+def test_a_part_is_looked_at_past_any_proxy(tmp_path: Path, behind_proxy: int, part: str) -> None:
+    assert healthcheck().is_healthy(part, Settings(home=tmp_path, port=behind_proxy, engine_port=behind_proxy))
+
+
 def test_a_password_is_put_into_the_registrys_url() -> None:
     here = Settings.model_validate({"redis_url": "redis://redis:6379/0", "redis_password": "a/b c"})
     there = Settings.model_validate({"redis_url": "redis://:x@redis:6379/0", "redis_password": "y"})
