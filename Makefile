@@ -23,4 +23,4 @@ e2e: setup ## only the end-to-end tests, on a real vLLM
 	@$(BIN)/python -m pytest -m e2e tests/e2e
 
 clean: ## remove the environment; data under .lorekeep stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv setup.log .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-LOG = VENV / "setup.log"
+LOG = ROOT / "setup.log"
 NEEDED_GIB = 8
 UV = "uv==0.13.9"  # unpacks what pip takes two minutes for in a quarter of one
 UV_READS = {  # pip's settings, under uv's names; several values stand with blanks between, or as said
@@ -86,8 +86,13 @@ def tell(text: str) -> None:
 
 def make_venv() -> None:
     """Make an empty environment."""
-    if not PYTHON.exists():
+    if not is_whole(VENV):
         run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def is_whole(venv: Path) -> bool:
+    """Say whether an environment was made to its end: pip comes last."""
+    return all((venv / "bin" / name).exists() for name in ("python", "pip"))
 
 
 def install() -> None:
@@ -140,7 +145,6 @@ def has_gpu() -> bool:
 
 def run(command: list[str], settings: dict[str, str] | None = None) -> None:
     """Run a command, its output in the log; say what it fetches."""
-    LOG.parent.mkdir(exist_ok=True)
     with LOG.open("a") as log:
         process = subprocess.Popen(
             command,
@@ -175,6 +179,8 @@ def reason(output: str) -> str:
         return NO_CPU_TORCH
     if any(one in output for one in ("Failed to establish a new connection", "name resolution", "Failed to fetch")):
         return "The package index cannot be reached: check the network or pip's settings, then run `make setup` again."
+    if "ensurepip is not" in output:  # Debian goes on in the next line
+        return "Python cannot make environments: install what is missing (apt install python3-venv) first."
     last = output.strip().splitlines()[-1] if output.strip() else "no output"
     return f"Set-up failed ({last}): the whole output is in {LOG.relative_to(ROOT)}."
 
