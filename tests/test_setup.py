@@ -1,16 +1,24 @@
 """What `make setup` decides, without a network."""
 
+import os
 import runpy
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SETUP: dict[str, Any] = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "setup.py"), run_name="setup")
+from app.settings import Settings
+
+SCRIPT = Path(__file__).parent.parent / "tools" / "setup.py"
+SETUP: dict[str, Any] = runpy.run_path(str(SCRIPT), run_name="setup")
 uv_settings: Callable[[str], dict[str, str]] = SETUP["uv_settings"]
 reason: Callable[[str], str] = SETUP["reason"]
 is_whole: Callable[[Path], bool] = SETUP["is_whole"]
+has_model: Callable[[Path], bool] = SETUP["has_model"]
 
 
 def test_pips_settings_hold_for_uv_and_the_environments_win() -> None:
@@ -61,3 +69,63 @@ def test_an_environment_without_pip_was_not_made_to_its_end(tmp_path: Path) -> N
 
 def test_the_log_outlives_an_environment_that_is_made_again() -> None:
     assert not SETUP["LOG"].is_relative_to(SETUP["VENV"])
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home and no base model in the environment."""
+    monkeypatch.delenv("LOREKEEP_HOME", raising=False)
+    monkeypatch.delenv("LOREKEEP_BASE_MODEL", raising=False)
+
+
+@pytest.mark.usefixtures("unset")
+def test_the_model_is_made_again_where_it_is_gone_and_nothing_else_is_done(tmp_path: Path) -> None:
+    calls, programs = tmp_path / "calls", tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "pip", "uv"):
+        (programs / name).write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
+        (programs / name).chmod(0o755)
+    for name in ("g++", "nvidia-smi"):  # what the machine is asked for
+        shutil.copy(programs / "uv", tmp_path / name)
+    (tmp_path / "tools").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "tools")
+    (tmp_path / "pyproject.toml").touch()
+
+    def set_up() -> list[str]:
+        calls.write_text("")
+        environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run([sys.executable, tmp_path / "tools" / "setup.py"], env=environment, check=True)
+        return [line for line in calls.read_text().splitlines() if line != "-L"]
+
+    first, again = set_up(), set_up()
+    model = tmp_path / ".lorekeep" / "models" / "SmolLM2-135M-Instruct"
+    model.mkdir(parents=True)
+    (model / "config.json").touch()
+
+    assert len(first) > 1
+    assert again == ["-m workers.prepare_model"]
+    assert set_up() == []
+
+
+@pytest.mark.usefixtures("unset")
+@pytest.mark.parametrize(
+    "line", ["LOREKEEP_HOME=here", " export LOREKEEP_HOME = 'here' # mine", 'LOREKEEP_HOME="here"']
+)
+def test_the_model_is_looked_for_where_the_settings_have_it(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"LOREKEEP_BASE_MODEL=\n#LOREKEEP_BASE_MODEL=x\n{line}\n")
+    model = Settings(home=tmp_path / "here").default_model
+    before = has_model(tmp_path)
+    model.mkdir(parents=True)
+    (model / "config.json").touch()
+
+    assert (before, has_model(tmp_path)) == (False, True)
+
+
+@pytest.mark.usefixtures("unset")
+def test_no_model_is_made_where_another_one_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("LOREKEEP_BASE_MODEL=a/b\n")
+    by_file = has_model(tmp_path)
+    (tmp_path / ".env").unlink()
+    monkeypatch.setenv("LOREKEEP_BASE_MODEL", "a/b")
+
+    assert (by_file, has_model(tmp_path)) == (True, True)

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOG = ROOT / "setup.log"
+DEFAULT_MODEL = Path("models") / "SmolLM2-135M-Instruct"  # under home
 NEEDED_GIB = 8
 UV = "uv==0.13.9"  # unpacks what pip takes two minutes for in a quarter of one
 UV_READS = {  # pip's settings, under uv's names; several values stand with blanks between, or as said
@@ -41,12 +42,15 @@ def main() -> int:
     began = time.monotonic()
     try:
         check_machine()
-        if stamp_path().is_file() and stamp_path().read_text() == stamp():
+        is_installed = stamp_path().is_file() and stamp_path().read_text() == stamp()
+        if is_installed and has_model(ROOT):
             return 0
-        stage("environment", make_venv)
-        stage("packages", install)
-        stage("base model", prepare_model)
-        stamp_path().write_text(stamp())
+        if not is_installed:
+            stage("environment", make_venv)
+            stage("packages", install)
+            stamp_path().write_text(stamp())
+        if not has_model(ROOT):
+            stage("base model", prepare_model)
     except SetupError as error:
         sys.stderr.write(f"\n{error}\n")
         return 2
@@ -131,8 +135,22 @@ def refuse_cuda_torch() -> None:
         raise SetupError(NO_CPU_TORCH)
 
 
+def has_model(root: Path) -> bool:
+    """Say whether the default base model is there, or another one is set."""
+    home = root / (setting(root, "LOREKEEP_HOME") or ".lorekeep")
+    return bool(setting(root, "LOREKEEP_BASE_MODEL")) or (home / DEFAULT_MODEL / "config.json").is_file()
+
+
+def setting(root: Path, name: str) -> str:
+    """Return a variable of the environment, else of `.env`, as `app.settings` finds it; empty where there is none."""
+    dotenv = root / ".env"
+    text = dotenv.read_text() if dotenv.is_file() else ""
+    found = re.findall(rf"^[ \t]*(?:export[ \t]+)?{name}[ \t]*=[ \t]*(.*?)(?:[ \t]+#.*|[ \t]*)$", text, re.MULTILINE)
+    return os.environ.get(name) or (found[-1].strip("'\"") if found else "")
+
+
 def prepare_model() -> None:
-    """Prepare the default base model, unless another one is set."""
+    """Prepare the default base model."""
     run([str(PYTHON), "-m", "workers.prepare_model"])
 
 
@@ -190,8 +208,6 @@ def stamp() -> str:
     digest = hashlib.sha256(sys.version.encode())
     for path in [ROOT / "pyproject.toml", *sorted(ROOT.glob("constraints-*.txt")), Path(__file__)]:
         digest.update(path.read_bytes())
-    digest.update(os.environ.get("LOREKEEP_BASE_MODEL", "").encode())
-    digest.update(os.environ.get("LOREKEEP_HOME", "").encode())
     return digest.hexdigest()
 
 
