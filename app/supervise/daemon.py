@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -29,6 +29,16 @@ class Status:
     name: str
     state: str
     pid: int
+
+
+def wait_for_last(settings: Settings, say: Callable[[str], None]) -> None:
+    """Wait for the supervisord of an `up` that was killed: it may still be stopping its parts."""
+    config, note = settings.run_folder / "supervisord.conf", settings.run_folder / "supervisord.pid"
+    with suppress(OSError, ValueError, psutil.Error):  # none, or it is gone; one that stays is met by the checks
+        last = psutil.Process(int(note.read_text()))
+        if str(config) in last.cmdline():
+            say("What ran here before is still stopping: waiting for it.")
+            last.wait(STOP_S + 10)
 
 
 class Daemon:

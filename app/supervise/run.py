@@ -21,7 +21,7 @@ from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from app.supervise.board import Board
 from app.supervise.checks import check_start, make_folders
-from app.supervise.daemon import BROKEN, Daemon, Status
+from app.supervise.daemon import BROKEN, Daemon, Status, wait_for_last
 from app.supervise.parts import Part, parts_of
 
 SPARE_S = 60.0  # what a start may take beside the engine's own
@@ -45,6 +45,7 @@ def up(settings: Settings, console: Console, parts: Sequence[Part] | None = None
     make_folders(settings)
     try:
         with FileLock(settings.run_folder / "up.lock", blocking=False), _signals():
+            wait_for_last(settings, console.print)
             check_start(settings)
             admin_key(settings)
             engine_key(settings)
