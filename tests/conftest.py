@@ -4,9 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -50,27 +48,3 @@ async def redis(registry_url: str) -> AsyncIterator[Registry]:
     await client.flushall()
     yield client
     await client.aclose()
-
-
-@pytest.fixture
-def behind_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The port of a server on this machine that answers 200 to everything, where a proxy is set that leads nowhere."""
-
-    class Always(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with HTTPServer(("127.0.0.1", 0), Always) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
+from tests.proxy import proxied
 
 ROOT = Path(__file__).parent.parent
 yaml = pytest.importorskip("yaml")
@@ -88,8 +89,12 @@ def test_a_part_that_does_not_answer_is_unhealthy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["gateway", "engine"])
-def test_a_part_is_looked_at_past_any_proxy(tmp_path: Path, behind_proxy: int, part: str) -> None:
-    assert healthcheck().is_healthy(part, Settings(home=tmp_path, port=behind_proxy, engine_port=behind_proxy))
+def test_a_part_is_looked_at_past_any_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    with proxied(monkeypatch) as proxy:
+        port = proxy.server_port
+        assert healthcheck().is_healthy(part, Settings(_env_file=None, home=tmp_path, port=port, engine_port=port))
+
+    assert [target.startswith("/") for target in proxy.asked] == [True]
 
 
 def test_a_password_is_put_into_the_registrys_url() -> None:

@@ -16,6 +16,7 @@ from app.settings import Settings, load_settings
 _RESTART_S = 90.0  # a gateway that restarts gets so long before a command that waits gives up
 _SILENCE_S = 60.0  # the gateway says every ten seconds that an event stream is alive
 _EMPTY_STREAMS = 5
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class GatewayError(Exception):
@@ -43,7 +44,10 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
     url, headers = whereabouts()
     timeout = httpx.Timeout(600, connect=10)
     try:
-        with httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=context.obj) as client:
+        by_proxy = httpx.URL(url).host not in _HERE  # else it is shown the key of a gateway that it cannot reach
+        with httpx.Client(
+            base_url=url, headers=headers, timeout=timeout, transport=context.obj, trust_env=by_proxy
+        ) as client:
             yield client
     except httpx.ConnectError as error:
         raise GatewayError(f"No gateway answers at {url}: start it with `make up`, or set LOREKEEP_URL.") from error

@@ -81,10 +81,6 @@ def test_an_engine_is_not_up_while_the_registry_is_away(fields: dict[str, Any]) 
     assert not TESTS["engine"](Settings(**fields, redis_url="redis://127.0.0.1:1/0"), 0)
 
 
-def test_the_gateway_is_looked_at_past_any_proxy(fields: dict[str, Any], behind_proxy: int) -> None:
-    assert TESTS["gateway"](Settings(**{**fields, "port": behind_proxy}), 0)
-
-
 def test_a_home_that_cannot_be_made_is_refused(fields: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="set LOREKEEP_HOME"):
         make_folders(Settings(**{**fields, "home": tmp_path / "config.json"}))

@@ -33,7 +33,7 @@ from tests.factories import a_memory, a_version
 from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Exam
-from workers.trainer.job import PUT_BACK_S, Trainer, open_trainer, work
+from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
 pytestmark = pytest.mark.redis
@@ -419,9 +419,3 @@ async def live(workshop: Workshop) -> EngineRecord:
     """Return the one engine there is."""
     [engine] = await workshop.trainer.engines.live()
     return engine
-
-
-async def test_engines_are_reached_past_any_proxy(tmp_path: Path, behind_proxy: int) -> None:
-    async with open_trainer(Settings(home=tmp_path)) as trainer:
-        assert trainer.guards is not None
-        assert await trainer.guards.shop.client.healthy(f"http://127.0.0.1:{behind_proxy}")
