@@ -17,6 +17,7 @@ Origin = Literal[
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
 _OF_SENTENCES: frozenset[Origin] = frozenset({"generated", "keywords"})
+_OF_A_WORD = re.compile(rf"[\w{MARKS}]")
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
-    whole = re.search(
-        rf"(?<![\w{MARKS}]){re.escape(span)}(?![\w{MARKS}])", sentence
-    )  # "a" in "bell a" is no part of another word
-    start = whole.start() if whole else sentence.index(span)  # where words are not spaced it is
+    places = (one.start() for one in re.finditer(f"(?={re.escape(span)})", sentence))
+    beside = ((at, sentence[at - 1 : at] + sentence[at + len(span) : at + len(span) + 1]) for at in places)
+    alone = (at for at, others in beside if not _OF_A_WORD.search(others))  # "a" in "bell a" is no part of another word
+    start = next(alone, sentence.index(span))  # where words are not spaced it is
     cut = f"{sentence[:start]}___{sentence[start + len(span) :]}"
     question = f'What is missing in this sentence from "{passage.document}"? {cut}'
     return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
