@@ -105,8 +105,7 @@ class Chooser:
         return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))
 
     async def _chosen(self, asked: _Asked, extension: Extension) -> Choice:
-        among = await self._among(asked.tenant, extension)
-        ranking = await self._selector.rank(asked.tenant, asked.question, among)
+        ranking = await self._selector.rank(asked.tenant, asked.question, await self._among(asked.tenant, extension))
         short, reasons = shortlist(ranking.candidates, ranking.thresholds), list[str]()
         for candidate in short:
             target = await self._target(asked, candidate.serving, round(candidate.score, 4))
@@ -119,7 +118,7 @@ class Chooser:
         told = consider(ranking.candidates, ranking.thresholds, reasons, taken=False)
         if short and asked.mode in ("context", "both"):
             raise NoPassages("No memory that the question is about has passages for it: ask with mode adapter.")
-        if short and ranking.generalist and (among is None or ranking.generalist.memory_id in among):
+        if short and ranking.generalist:
             return replace(await self._generalist(asked, ranking.generalist), considered=told)
         return Choice(Target(asked=BASE), abstained=True, considered=told)
 

@@ -88,13 +88,16 @@ class Selector:
         """
         catalog = await self.catalog(tenant)
         allowed = [one for one in catalog.servings if (one.memory_id in among if among else not one.generalist)]
+        generalist = catalog.generalist
+        if generalist and among is not None and generalist.memory_id not in among:
+            generalist = None
         scores = catalog.best(question, allowed)
         near = await self._meaning.near(tenant, allowed, question) if self._meaning else None
         if near is None:
-            return Ranking(rank(allowed, scores), Thresholds(catalog.threshold), catalog.generalist)
+            return Ranking(rank(allowed, scores), Thresholds(catalog.threshold), generalist)
         nearest = dict(sorted(near.similarities.items(), key=lambda pair: -pair[1])[:RANKED])
         thresholds = Thresholds(catalog.threshold_beside, near.threshold)
-        return Ranking(rank(allowed, scores, nearest), thresholds, catalog.generalist)
+        return Ranking(rank(allowed, scores, nearest), thresholds, generalist)
 
     async def catalog(self, tenant: str) -> Catalog:
         """Return what serves now, indexed."""
