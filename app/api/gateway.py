@@ -147,7 +147,7 @@ async def open_gateway(
 def _http(settings: Settings) -> httpx.AsyncClient:
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=3, pool=None)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4)
-    return engine_http(timeout, limits)
+    return engine_http(timeout=timeout, limits=limits)
 
 
 async def _seed(gateway: Gateway) -> None:

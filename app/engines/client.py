@@ -45,7 +45,6 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 }
 _HEALTH_S = 5.0
 _UNANSWERED = (httpx.ConnectError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20)  # httpx's own
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class Listing:
     pinned: frozenset[str]
 
 
-def engine_http(timeout: httpx.Timeout, limits: httpx.Limits = _LIMITS) -> httpx.AsyncClient:
+def engine_http(**options: Any) -> httpx.AsyncClient:
     """Return what reaches engines: directly, for a proxy of the environment must not see their key."""
-    return httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+    return httpx.AsyncClient(trust_env=False, **options)
 
 
 class EngineClient:

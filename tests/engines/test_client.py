@@ -56,7 +56,7 @@ def refusing(status: int, code: str | int | None, message: str = "No.", param: s
 
 async def test_a_proxy_in_the_environment_does_not_see_the_key_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     with proxied(monkeypatch) as proxy:
-        async with engine_http(httpx.Timeout(5)) as http:
+        async with engine_http(timeout=httpx.Timeout(5)) as http:
             assert await EngineClient(http, SecretStr("secret")).healthy(proxy.url)
 
     assert proxy.asked == ["/health"]

@@ -77,7 +77,7 @@ async def _run(settings: Settings, engine_id: str, note: Path) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(engine_http(httpx.Timeout(settings.engine_timeout.total_seconds())))
+        http = await stack.enter_async_context(engine_http(timeout=settings.engine_timeout.total_seconds()))
         life = asyncio.create_task(_live(settings, engine_id, note, http))
         signalled = asyncio.create_task(stopped.wait())
         await asyncio.wait([life, signalled], return_when=asyncio.FIRST_COMPLETED)

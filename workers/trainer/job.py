@@ -105,7 +105,7 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
     """Connect a trainer to what the settings name."""
     redis: Registry = connect(settings.registry_url)
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=5)
-    async with engine_http(timeout) as http, httpx.AsyncClient(timeout=timeout) as outside:
+    async with engine_http(timeout=timeout) as http, httpx.AsyncClient(timeout=timeout) as outside:
         client = EngineClient(http, engine_key(settings))
         engines = EngineStore(redis)
         control = ControlExam(client, settings.home / "control", partial(encoded_texts, settings.model))
