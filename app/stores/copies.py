@@ -16,9 +16,10 @@ SWEEP_S = 600.0
 
 async def sweep_copies(artifacts: ArtifactStore) -> None:
     """Drop the copies of what the store no longer holds; where it cannot be asked none, until the next time."""
-    (failure,) = await asyncio.gather(asyncio.to_thread(artifacts.drop_orphans), return_exceptions=True)
-    if failure:  # of whatever kind: each store's library has its own
-        log.warning("copies.not_swept", error=type(failure).__name__)
+    try:
+        await asyncio.to_thread(artifacts.drop_orphans)
+    except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
+        log.warning("copies.not_swept", error=type(error).__name__)
 
 
 async def keep_swept(artifacts: ArtifactStore) -> None:
