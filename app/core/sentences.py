@@ -11,9 +11,8 @@ _ABBREVIATION = re.compile(
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
 )
 _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
-_END = re.compile(
-    r"(?<![.!?…])[.!?…]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*"
-)  # each run of stops is tried once
+# each run of stops is tried once
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
 _OPENING = re.compile(r"[\"'“‘(\[«]*+")
 _TITLE = 100
 _STOPS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？", "｡", "-")

@@ -5,9 +5,7 @@ from typing import Any
 
 from app.core.grounding import PRONOUNS, content_words, normalise
 
-MOST = (
-    8000  # characters that are looked at of a message or prompt: the last ones, where a question follows its material
-)
+MOST = 8000  # characters of a message or prompt that count: the last ones, for a question follows its material
 _BACK = 3  # turns at most
 _FEW = 2  # words of meaning: "And in winter?" says little by itself
 _REFERRING = PRONOUNS | frozenset(
