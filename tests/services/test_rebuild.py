@@ -30,6 +30,12 @@ def adapter(memory_id: str, number: int = 1) -> AdapterName:
     return AdapterName("acme", memory_id, number, f"{number:x}" * 12)
 
 
+async def lose_and_rebuild(world: World) -> dict[str, Any]:
+    """Empty the registry and restore it; return how many memories went which way."""
+    await world.redis.flushall()
+    return await rebuilder(world).run()
+
+
 def rebuilder(world: World) -> Rebuilder:
     return Rebuilder(world.gateway.artifacts, world.gateway.memories, world.gateway.versions, world.gateway.engines)
 
@@ -65,8 +71,7 @@ async def test_what_the_registry_holds_is_left_as_it_is(world: World, http: http
 async def test_a_rebuild_done_twice_changes_nothing(world: World, http: httpx.AsyncClient) -> None:
     ada = await remember(http, "ada")
     write_version(world.settings, adapter(ada))
-    await world.redis.flushall()
-    await rebuilder(world).run()
+    await lose_and_rebuild(world)
     before = [await world.redis.hgetall(f"lk:t:acme:{kind}:{ada}") for kind in ("memory", "version")]
     await rebuilder(world).run()
 
@@ -83,8 +88,7 @@ async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
     write_version(world.settings, adapter(ada, 2))
     record = world.gateway.artifacts.read_memory("acme", ada)
     world.gateway.artifacts.write_memory("acme", ada, {**record, "rollback": {"version": 1, "at": chosen_at}})
-    await world.redis.flushall()
-    await rebuilder(world).run()
+    await lose_and_rebuild(world)
 
     assert (await world.gateway.memories.get("acme", ada)).current == current
     assert await world.gateway.engines.pinned() == {str(adapter(ada, current))}
@@ -101,8 +105,7 @@ async def test_a_rollback_holds_while_the_version_of_further_documents_is_made(
         await world.gateway.versions.restore(dataclasses.replace(version, state=State.READY))
     await http.patch(f"/v1/memories/{ada}", json={"version": 1})
     await http.post(f"/v1/memories/{ada}/documents", json=more("c.md"))
-    await world.redis.flushall()
-    await rebuilder(world).run()
+    await lose_and_rebuild(world)
     memory = await world.gateway.memories.get("acme", ada)
 
     assert (memory.current, memory.latest) == (1, 3)
@@ -113,8 +116,7 @@ async def test_a_version_that_was_published_counts_though_its_gateway_died_befor
 ) -> None:
     ada = await remember(http, "ada")
     write_version(world.settings, adapter(ada, 2))
-    await world.redis.flushall()
-    await rebuilder(world).run()
+    await lose_and_rebuild(world)
     memory = await world.gateway.memories.get("acme", ada)
 
     assert (memory.current, memory.latest) == (2, 2)
@@ -127,8 +129,7 @@ async def test_a_cancelled_version_stays_cancelled_and_a_retried_one_keeps_its_r
     for one in (ada, bob):
         await http.post(f"/v1/memories/{one}/cancel")
     await http.post(f"/v1/memories/{bob}/retry", json={"recipe": {"epochs": 3}})
-    await world.redis.flushall()
-    done = await rebuilder(world).run()
+    done = await lose_and_rebuild(world)
     versions = [await world.gateway.versions.get("acme", one, 1) for one in (ada, bob)]
 
     assert (done["cancelled"], done["queued"]) == (1, 1)
@@ -142,8 +143,7 @@ async def test_a_memory_whose_deletion_was_accepted_is_erased_not_restored(
 ) -> None:
     ada = await remember(http, "ada")
     world.gateway.artifacts.write_memory("acme", ada, {"deleted_at": time.time()})
-    await world.redis.flushall()
-    done = await rebuilder(world).run()
+    done = await lose_and_rebuild(world)
 
     assert done["erased"] == 1
     assert not list(world.settings.home.rglob(f"*{ada}*"))
@@ -165,8 +165,7 @@ TWO = [("Ada was born in 1815.",), ("Bob was born in 1901.",)]
 
 async def test_a_version_comes_back_with_all_its_parts(world: World) -> None:
     before = await world.ready_in_parts("ada", TWO)
-    await world.redis.flushall()
-    done = await rebuilder(world).run()
+    done = await lose_and_rebuild(world)
     version = await world.gateway.versions.get("acme", before.memory_id, 1)
 
     assert done["ready"] == 1
@@ -177,8 +176,7 @@ async def test_a_version_comes_back_with_all_its_parts(world: World) -> None:
 async def test_a_version_that_lacks_a_part_is_made_again(world: World) -> None:
     before = await world.ready_in_parts("ada", TWO)
     shutil.rmtree(world.settings.home / "artifacts" / AdapterName.parse(before.parts[1]).folder)
-    await world.redis.flushall()
-    done = await rebuilder(world).run()
+    done = await lose_and_rebuild(world)
 
     assert done["queued"] == 1
     assert (await world.gateway.memories.get("acme", before.memory_id)).current == 0

@@ -66,8 +66,9 @@ class OnceAway(VersionStore):
 async def test_a_registry_that_is_away_for_a_moment_does_not_end_the_renewals(redis: Registry, job: Job) -> None:
     versions = OnceAway(redis)
     fence = await versions.claim(job, lease_s=60)
-    async with asyncio.timeout(20), Lease(versions, job, fence, 0.05):
+    async with asyncio.timeout(20), Lease(versions, job, fence, 0.05) as lease:
         await versions.third.wait()
+        assert not lease.stop.is_set()
 
 
 async def test_work_that_a_lost_lease_finds_in_a_loop_of_its_own_can_go_on_afterwards(
