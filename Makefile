@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Two tests run at a time, each with two threads: one that waits for the other must not spin.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 up: setup ## start everything on this machine; Ctrl-C stops it
 	@$(BIN)/lorekeep up

@@ -13,7 +13,7 @@ import stamina
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from app.cli.commands import app
+from app.cli.commands import app, main
 from app.cli.output import told_scores
 from app.cli.progress import Watcher
 from tests.cli.fake_gateway import MEMORY_ID, FakeGateway
@@ -374,3 +374,17 @@ def test_the_command_line_loads_nothing_that_only_a_server_needs() -> None:
 
     assert "typer" in loaded
     assert not {"redis", "fastapi", "numpy", "rq"} & set(loaded)  # each is noticed at every command
+
+
+@pytest.mark.parametrize(("set_by_user", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_what_the_command_line_starts_sleep_while_they_wait(
+    set_by_user: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lorekeep", "--help"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", set_by_user or "")  # restored at the end, whatever `main` sets
+    if not set_by_user:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main()
+    told = [sys.executable, "-c", "import os; print(os.environ['OMP_WAIT_POLICY'])"]
+    assert subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip() == seen
