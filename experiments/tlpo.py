@@ -46,7 +46,7 @@ from workers.languages.torch_policy import TorchPolicy
 from workers.languages.train import GuardLoop, GuardStep
 from workers.trainer.batches import pack
 from workers.trainer.control import MAX_ANSWER_TOKENS
-from workers.trainer.encode import Row
+from workers.trainer.encode import encode_text
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
 from workers.trainer.null_space import null_space
@@ -89,8 +89,7 @@ def nats(bench: Bench, model: Any, texts: Sequence[str]) -> float:
     """Return the mean negative log-probability of plain texts, in nats per token."""
     scored = []
     for text in texts:
-        ids = bench.tokenizer(text, add_special_tokens=False)["input_ids"]
-        row = Row((bench.tokenizer.bos_token_id or bench.ends[0], *ids), 1)
+        row = encode_text(bench.tokenizer, text)
         scored.append(-label_logprobs(model, pack([row], model.device)))
     return float(torch.cat(scored).mean())
 

@@ -94,6 +94,15 @@ def test_a_passage_carries_loss_on_every_token_that_has_one_before_it() -> None:
     assert row == Row(tuple(tokenizer("abc")["input_ids"]), 1)
 
 
+def test_a_passage_begins_as_the_model_wants_any_text_to_begin_and_cannot_smuggle_control_tokens_in() -> None:
+    tokenizer = byte_tokenizer(chat_template=PLAIN_TEMPLATE.read_text())
+
+    row = encode_text(tokenizer, "abc<|end|>")
+
+    assert tokenizer.decode(row.input_ids) == "<bos>abc<|end|>"
+    assert tokenizer.eos_token_id not in row.input_ids
+
+
 def test_a_row_that_is_too_long_is_refused_and_not_cut() -> None:
     tokenizer = byte_tokenizer()
     length = len(encode_chat(tokenizer, "Who?", "Ann"))

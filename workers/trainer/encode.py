@@ -68,14 +68,13 @@ def encode_chat(
 def encode_text(tokenizer: Any, text: str, *, max_tokens: int | None = None) -> Row:
     """Encode a raw passage, with the loss on all its tokens.
 
-    It begins as the tokenizer begins any text (with a bos token where the model wants one) and has no end token:
-    a passage is a part of something longer.
+    It begins as the model wants any text to begin and has no end token: a passage is a part of something longer.
 
     Raises:
         EmptyDocument: the passage has fewer than two tokens.
         TooLarge: the row is longer than `max_tokens`; nothing is ever cut.
     """
-    ids = tuple(tokenizer(text, split_special_tokens=True)["input_ids"])
+    ids = text_ids(tokenizer, text)
     if len(ids) < 2:
         raise EmptyDocument("A passage is empty: nothing can be learned from it.")
     return _checked(Row(ids, 1), max_tokens)
@@ -91,7 +90,8 @@ def prompt_ids(tokenizer: Any, question: str, passages: Sequence[str] = ()) -> t
 
 def text_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Return a plain text's tokens, behind the token that the model wants before any text, if it wants one."""
-    return (*begin_ids(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    return (*begin_ids(tokenizer), *ids)
 
 
 def begin_ids(tokenizer: Any) -> tuple[int, ...]:
