@@ -83,6 +83,7 @@ class Bytes:
     guarded: str = "안녕하세요"
     lapses: int = 1000  # so many answers leave the language, then none
     lost: float = 0.0  # what the compression of a composite costs
+    refuses: str = ""  # composites with an adapter in whose name this is
     asked: Counter[str] = field(default_factory=Counter)
     loaded: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -96,6 +97,8 @@ class Bytes:
                 return httpx.Response(200, json={"name": "", "removed": True})
             name = body["name"] if "name" in body else str(Composition.from_dict(body).name)
             self.loaded.append(name)
+            if self.refuses and "name" not in body and any(self.refuses in one for one in body["members"]):
+                return httpx.Response(422, json={"error": {"code": "composite_rejected", "message": "It broke."}})
             return httpx.Response(
                 200, json={"name": name, "load_ms": 1.0, "cold": True, "facts": {"compression_error": self.lost}}
             )
@@ -305,13 +308,15 @@ async def test_a_guard_is_trained_on_the_version_that_serves_when_its_turn_comes
     assert str(adapter) in workshop.engine.loaded
 
 
-@pytest.mark.parametrize(("lost", "asked"), [(0.0, True), (0.2, False)])
+@pytest.mark.parametrize(
+    ("lost", "refuses", "asked"), [(0.0, "", True), (0.2, "", False), (0.0, f".v{INTERIM + 2}.", False)]
+)
 async def test_a_guard_and_its_memory_are_explored_on_an_engine_only_as_their_exact_sum(
-    workshop: Workshop, lost: float, asked: bool
+    workshop: Workshop, lost: float, refuses: str, asked: bool
 ) -> None:
     memory = await waiting_for(workshop)
     adapter = await becomes_ready(workshop, memory)
-    workshop.engine.lost = lost
+    workshop.engine.lost, workshop.engine.refuses = lost, refuses
     version = await workshop.attempt()
     [interim] = [AdapterName.parse(name) for name in workshop.engine.loaded if f".v{INTERIM + 2}." in name]
     both = str(Composition.sum_of([adapter, interim]).name)
@@ -320,6 +325,7 @@ async def test_a_guard_and_its_memory_are_explored_on_an_engine_only_as_their_ex
     assert both in workshop.engine.loaded
     assert (workshop.engine.asked[both] > 0) == asked
     assert workshop.engine.removed == [both, str(interim)]
+    assert not {both, str(interim)} & set(await workshop.trainer.engines.desired("e1"))
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.REJECTED, State.CANCELLED])

@@ -182,15 +182,18 @@ class GuardRun:
 
         Raises:
             AdapterRejected: it differs too little from the base model to be told from it.
-            CompositeRejected: only an approximation of both would fit.
+            CompositeRejected: only an approximation of both would fit, or their sum broke; nothing of it is held.
         """
         engine = await self.shop.examiner.load(str(guard))
         if not self.memory:
             return engine, str(guard)
-        name, loaded = await self.shop.add_up(engine, self.memory, guard)
-        if error := loaded.facts.get("compression_error"):
+        try:
+            name, loaded = await self.shop.add_up(engine, self.memory, guard)
+            if error := loaded.facts.get("compression_error"):
+                raise CompositeRejected(f"the sum with the memory was compressed, {error:.3f} of it is lost")
+        except CompositeRejected:
             await self._drop(engine, guard)
-            raise CompositeRejected(f"the sum with the memory was compressed, {error:.3f} of it is lost")
+            raise
         return engine, name
 
     async def _drop(self, engine: EngineRecord, guard: AdapterName) -> None:
