@@ -64,7 +64,7 @@ class GuardRecipe:
     max_new_tokens: int = 100
     beta: float = 0.04
     kl: str = "k3"
-    protect: float = 0.0
+    protect: float = 0.9
     clip: float = 0.2
     advantage: str = "tlpo"
     rank: int = 16

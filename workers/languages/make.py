@@ -131,7 +131,7 @@ class GuardMaker:
         memory = await self.memory_of(version)
         checkpoint = Checkpoint(self.shop.settings.home, version, digest)
         run = GuardRun(self.shop, version, lesson, base, digest, memory, checkpoint, tell, stop)
-        await asyncio.to_thread(run.open)
+        await run.open()
         return run
 
     async def _lesson(self, version: Version, base: Path) -> Lesson:

@@ -80,14 +80,18 @@ class GuardRun:
     iteration: int = 0
     began: float = field(default_factory=time.monotonic)
     begun_with: int = 0
+    read: tuple[int, int] = (0, 0)  # of what the base model reads once, for all guards on it
 
     @property
     def recipe(self) -> GuardRecipe:
         """The version's recipe."""
         return self.lesson.paper.recipe
 
-    def open(self) -> None:
-        """Load the model and what an attempt before has left; blocks."""
+    async def open(self) -> None:
+        """Load the model and what an attempt before has left, and tell what the base model reads for it."""
+        await self._follow(self._open, lambda: self.read, self._read_told)
+
+    def _open(self) -> None:
         settings = self.shop.settings
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
@@ -95,7 +99,8 @@ class GuardRun:
         model = load_base(str(self.base), settings.device, settings.dtype)
         self.model = attach_guard(model, self.recipe, memory)
         tokenizer, share = self.lesson.paper.tokenizer, self.recipe.protect
-        space = null_space(self.model, tokenizer, share, settings.home, self.base_digest)
+        home, digest = settings.home, self.base_digest
+        space = null_space(self.model, tokenizer, share, home, digest, on_read=self._note_read)
         self.loop = GuardLoop(self.model, self.recipe, space)
         state = self.checkpoint.load()
         if state:
@@ -203,14 +208,20 @@ class GuardRun:
             await self.shop.client.remove(engine.url, str(name))
 
     async def _learn(self) -> None:
-        work = asyncio.create_task(asyncio.to_thread(self._train))
-        told = len(self.steps)
-        while not work.done():
-            await asyncio.wait([work], timeout=REPORT_S)
-            if len(self.steps) > told:
-                told = len(self.steps)
-                await self.tell(self._step_told())
-        await work
+        await self._follow(self._train, lambda: len(self.steps), self._step_told)
+
+    async def _follow(self, work: Callable[[], None], mark: Callable[[], object], told: Callable[[], Progress]) -> None:
+        """Do work in a thread, and tell of it whenever `mark` has changed."""
+        running, last = asyncio.create_task(asyncio.to_thread(work)), mark()
+        while not running.done():
+            await asyncio.wait([running], timeout=REPORT_S)
+            if (now := mark()) != last:
+                last = now
+                await self.tell(told())
+        await running
+
+    def _note_read(self, done: int, total: int) -> None:
+        self.read = done, total
 
     def _train(self) -> None:
         saved = time.monotonic()
@@ -227,6 +238,10 @@ class GuardRun:
         steps = [asdict(step) for step in self.steps]
         state = {"loop": self.loop.state(), "groups": groups, "steps": steps}
         self.checkpoint.save({**state, "found": self.found, "iteration": self.iteration})
+
+    def _read_told(self) -> Progress:
+        done, total = self.read
+        return {"stage": "reading", "done": done, "total": total}
 
     def _told(self, found: Found, iteration: int, seconds: float) -> Progress:
         return {
