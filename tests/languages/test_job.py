@@ -219,9 +219,8 @@ async def test_every_exploration_and_step_is_told(workshop: Workshop) -> None:
         (1, 8, 8, 0),
         (2, 8, 8, 0),
     ]
-    read = [one for one in told if one["stage"] == "reading"][
-        -1
-    ]  # of what the guard is kept from, once for a base model
+    # what the guard is kept from, which is read once for a base model
+    read = [one for one in told if one["stage"] == "reading"][-1]
     assert read["done"] == read["total"] > 0
     last = [one for one in told if one["stage"] == "training"][-1]
     assert (last["step"], last["steps"]) == (6, 6)

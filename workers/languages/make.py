@@ -21,8 +21,9 @@ from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.exam import GuardExam
 from workers.languages.lesson import Lesson, make_lesson
-from workers.languages.run import INTERIM, GuardRun, Progress, Shop, Tell
+from workers.languages.run import INTERIM, GuardRun, Shop
 from workers.trainer.checkpoint import Checkpoint
+from workers.trainer.follow import Progress, Tell
 from workers.trainer.write import Candidate, find_candidates
 
 

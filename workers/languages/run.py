@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 import torch
@@ -31,14 +30,12 @@ from workers.languages.torch_policy import TorchPolicy
 from workers.languages.train import GuardLoop, GuardStep
 from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.evaluate import Examiner
+from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import load_base, save_adapter
 from workers.trainer.null_space import null_space
 from workers.trainer.write import Candidate, scratch, write_candidate
 
 log = structlog.get_logger()
-Progress = dict[str, Any]
-Tell = Callable[[Progress], Awaitable[None]]
-REPORT_S = 0.5
 INTERIM = 900_000_000  # version numbers of what an engine holds only to explore with
 
 
@@ -89,7 +86,7 @@ class GuardRun:
 
     async def open(self) -> None:
         """Load the model and what an attempt before has left, and tell what the base model reads for it."""
-        await self._follow(self._open, lambda: self.read, self._read_told)
+        await follow(self._open, lambda: self.read, self._read_told, self.tell)
 
     def _open(self) -> None:
         settings = self.shop.settings
@@ -208,17 +205,7 @@ class GuardRun:
             await self.shop.client.remove(engine.url, str(name))
 
     async def _learn(self) -> None:
-        await self._follow(self._train, lambda: len(self.steps), self._step_told)
-
-    async def _follow(self, work: Callable[[], None], mark: Callable[[], object], told: Callable[[], Progress]) -> None:
-        """Do work in a thread, and tell of it whenever `mark` has changed."""
-        running, last = asyncio.create_task(asyncio.to_thread(work)), mark()
-        while not running.done():
-            await asyncio.wait([running], timeout=REPORT_S)
-            if (now := mark()) != last:
-                last = now
-                await self.tell(told())
-        await running
+        await follow(self._train, lambda: len(self.steps), self._step_told, self.tell)
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total

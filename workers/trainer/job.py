@@ -44,9 +44,9 @@ from workers.languages.make import GuardMaker
 from workers.languages.run import Shop
 from workers.trainer.control import ControlExam, encoded_texts
 from workers.trainer.evaluate import Examiner
+from workers.trainer.follow import Progress
 from workers.trainer.lease import Lease
 from workers.trainer.make import CandidateMaker, Maker
-from workers.trainer.training import Progress
 from workers.trainer.write import Candidate, read_exam
 
 log = structlog.get_logger()

@@ -26,13 +26,14 @@ from workers.trainer.checkpoint import Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
 from workers.trainer.examples import Example
+from workers.trainer.follow import REPORT_S, Tell
 from workers.trainer.generate import OnProgress
 from workers.trainer.generated import ExampleCache
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 from workers.trainer.replay import REPLAY_FOLDER, general_examples, replayed, shown_at_most
 from workers.trainer.teacher import with_teacher_prompts
-from workers.trainer.training import REPORT_S, Course, Ground, Tell, Training, watch
+from workers.trainer.training import Course, Ground, Training, watch
 from workers.trainer.write import Candidate, find_candidates, planned_parts
 
 

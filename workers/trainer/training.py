@@ -1,9 +1,7 @@
 """One part's training: the loop in a thread, what it tells of itself, and the folder that it leaves."""
 
-import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from workers.chat import load_tokenizer
 from workers.trainer.canary import make_canary
 from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
+from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.null_space import NullSpace, null_space
 from workers.trainer.prepare import Lesson
@@ -31,10 +30,6 @@ from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import Loop, Step
 from workers.trainer.write import PASSAGES, QUESTIONS, Candidate, scratch, write_candidate
-
-Progress = dict[str, Any]
-Tell = Callable[[Progress], Awaitable[None]]
-REPORT_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -173,12 +168,4 @@ class Training:
 
 async def watch(run: Training, tell: Tell) -> Candidate:
     """Run a training in a thread, telling how far it is."""
-    work = asyncio.create_task(asyncio.to_thread(run.run))
-    told = None
-    while not work.done():
-        await asyncio.wait([work], timeout=REPORT_S)
-        progress, far = run.progress(), (run.read, len(run.steps))
-        if progress and far != told:
-            told = far
-            await tell(progress)
-    return work.result()
+    return await follow(run.run, lambda: (run.read, len(run.steps)), run.progress, tell)
