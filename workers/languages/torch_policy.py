@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessorList
 
 from app.core.guard_recipe import GuardRecipe
 from workers.languages.points import Ids
@@ -30,8 +30,8 @@ class TorchPolicy:
     async def answers(self, prompts: Sequence[Ids]) -> list[Ids]:
         """See `Policy`."""
         recipe = self._recipe
-        sampling = {"do_sample": True, "temperature": recipe.temperature, "top_k": 0, "top_p": 1.0}
-        return await self._sorted(prompts, lambda some: self._generate(some, recipe.max_new_tokens, **sampling))
+        draw = LogitsProcessorList([Draw(recipe.temperature)])
+        return await self._sorted(prompts, lambda some: self._generate(some, recipe.max_new_tokens, draw))
 
     async def candidates(self, prefixes: Sequence[Ids]) -> list[Ids]:
         """See `Policy`."""
@@ -41,7 +41,7 @@ class TorchPolicy:
         """See `Policy`."""
         if not tokens:
             return [()] * len(prefixes)
-        found = await self._sorted(prefixes, lambda some: self._generate(some, tokens, do_sample=False))
+        found = await self._sorted(prefixes, lambda some: self._generate(some, tokens))
         return [tuple(one for one in ids if one not in self._ends) for ids in found]
 
     async def _sorted(self, prefixes: Sequence[Ids], decode: Callable[[Sequence[Ids]], list[Ids]]) -> list[Ids]:
@@ -54,13 +54,15 @@ class TorchPolicy:
         return [found[i] for i in range(len(prefixes))]
 
     @torch.no_grad()
-    def _generate(self, prefixes: Sequence[Ids], tokens: int, **how: Any) -> list[Ids]:
+    def _generate(self, prefixes: Sequence[Ids], tokens: int, choose: LogitsProcessorList | None = None) -> list[Ids]:
         width, pad = max(map(len, prefixes)), self._ends[0]
         ids = torch.tensor([(pad,) * (width - len(prefix)) + prefix for prefix in prefixes])  # (B, T), from the left
         real = torch.tensor([[0] * (width - len(prefix)) + [1] * len(prefix) for prefix in prefixes])
-        config = GenerationConfig(max_new_tokens=tokens, eos_token_id=self._ends, pad_token_id=pad, **how)
+        config = GenerationConfig(max_new_tokens=tokens, do_sample=False, eos_token_id=self._ends, pad_token_id=pad)
         device = self._model.device
-        out = self._model.generate(input_ids=ids.to(device), attention_mask=real.to(device), generation_config=config)
+        out = self._model.generate(
+            input_ids=ids.to(device), attention_mask=real.to(device), generation_config=config, logits_processor=choose
+        )
         return [self._until_end(row) for row in out[:, width:].tolist()]
 
     def _until_end(self, ids: list[int]) -> Ids:
@@ -77,6 +79,25 @@ class TorchPolicy:
                 scores = scores - torch.empty_like(scores).exponential_().log()
             found.append(tuple(scores.topk(self._recipe.candidates).indices.tolist()))
         return found
+
+
+class Draw:
+    """A logits processor that draws the next token, so that a greedy choice takes it.
+
+    By one number per row and the inverse of the cumulative distribution: `generate` draws one per row and token of the
+    vocabulary, in one thread on CPUs, which takes more than the model itself where the vocabulary is large.
+    """
+
+    def __init__(self, temperature: float) -> None:
+        self._temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return scores (B, V) whose highest is at a token that is drawn from their softmax."""
+        total = (scores.float() / self._temperature).softmax(-1).cumsum(-1)  # (B, V)
+        last = total[:, -1:]
+        at = torch.minimum(torch.rand_like(last) * last, last.nextafter(torch.zeros_like(last)))  # in [0, last)
+        drawn = torch.searchsorted(total, at, right=True)  # the first to reach beyond: none of probability 0
+        return scores.scatter_(-1, drawn, torch.inf)  # they are a copy of the logits
 
 
 def _runs(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
