@@ -36,6 +36,7 @@
     ├── EngineFailed 502 engine_failed
     │   └── EngineTimeout 504 engine_timeout
     ├── DivergedError 500 training_diverged
+    ├── DocumentMissing 500 document_missing
     ├── QuestionsOverlap 500 questions_overlap
     └── Unavailable 503 unavailable
         ├── NoEngine 503 no_engine
@@ -271,6 +272,12 @@ class DivergedError(ServiceError):
     """The training loss is no longer finite; retrying with the same recipe will not help."""
 
     code = "training_diverged"
+
+
+class DocumentMissing(ServiceError):
+    """A version's document is no longer in the artifact store: somebody removed it there, or the store lost it."""
+
+    code = "document_missing"
 
 
 class QuestionsOverlap(ServiceError):

@@ -22,6 +22,7 @@ from app.core.memory import Memory, Version
 from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
+from app.errors import DocumentMissing
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.engines import EngineStore
@@ -364,6 +365,20 @@ async def test_a_memory_that_the_registry_no_longer_knows_keeps_its_files_from_t
     assert artifacts.read_memory(memory.tenant, memory.id) == record
     assert len(artifacts.document_sizes(memory.tenant, memory.id)) == 2
     assert len(artifacts.versions(memory.tenant, memory.id)) == 1
+
+
+async def test_a_version_whose_document_is_missing_says_so_and_is_not_tried_again(workshop: Workshop) -> None:
+    async def miss() -> None:
+        raise DocumentMissing("Document lost.csv is not in the artifact store any more.")
+
+    workshop.maker.while_training = miss
+    version = await workshop.attempt()
+
+    assert (version.state, version.error) == (
+        State.FAILED,
+        {"code": "document_missing", "message": "Document lost.csv is not in the artifact store any more."},
+    )
+    assert workshop.maker.made == 1
 
 
 async def test_a_new_version_of_a_pinned_memory_takes_the_pin_of_the_one_before(workshop: Workshop) -> None:

@@ -15,7 +15,7 @@ from app.core.documents import Document, Pair
 from app.core.memory import DocumentRef, Version
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
-from app.errors import EngineFailed
+from app.errors import DocumentMissing, EngineFailed
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
@@ -111,6 +111,17 @@ async def test_a_candidate_says_which_facts_its_examples_cover(redis: Registry, 
     assert (told["facts"], told["covered"], told["dropped"]) == (2, 2, {})
     assert all(row["origins"]["keywords"] for row in rows)
     assert "Tarn" not in json.dumps(told)
+
+
+@pytest.mark.redis
+async def test_a_document_that_the_store_lost_is_named(redis: Registry, tmp_path: Path) -> None:
+    maker = await tiny_maker(redis, tmp_path)
+    kept = Document("kept.csv", "pairs", "", (Pair("Ann?", "212"),), "d" * 64, 9)
+    version = remembered(maker.artifacts, [kept])
+    lost = DocumentRef("lost.csv", "e" * 64, "pairs", 9)
+
+    with pytest.raises(DocumentMissing, match=r"Document lost\.csv is not in the artifact store"):
+        await make(maker, dataclasses.replace(version, documents=(*version.documents, lost)))
 
 
 async def trained(redis: Registry, home: Path) -> tuple[Candidate, ArtifactStore]:

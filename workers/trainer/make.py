@@ -12,11 +12,11 @@ import httpx
 from pydantic import SecretStr
 
 from app.core.documents import Document
-from app.core.memory import Version
+from app.core.memory import DocumentRef, Version
 from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
-from app.errors import EmptyDocument, EngineFailed
+from app.errors import DocumentMissing, EmptyDocument, EngineFailed, NotFound
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
@@ -139,8 +139,16 @@ class CandidateMaker:
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _read(self, version: Version) -> list[Document]:
-        read = self.artifacts.read_document
-        return [Document.from_dict(read(version.tenant, version.memory_id, ref.digest)) for ref in version.documents]
+        return [self._read_one(version, ref) for ref in version.documents]
+
+    def _read_one(self, version: Version, ref: DocumentRef) -> Document:
+        try:
+            return Document.from_dict(self.artifacts.read_document(version.tenant, version.memory_id, ref.digest))
+        except NotFound as error:
+            raise DocumentMissing(
+                f"Document {ref.name} is not in the artifact store any more: put it back there and retry, "
+                "or upload the documents again."
+            ) from error
 
     async def ask(self, messages: list[Message], temperature: float, most_tokens: int) -> str:
         """Ask the generator: the endpoint that is set, else an engine's own base model."""
