@@ -182,7 +182,7 @@ def _picked_by(body: Mapping[str, Any]) -> str:
         return question_of(body)
     except InvalidRequest:
         prompts = body.get("prompt")
-        return " ".join(one for one in prompts if isinstance(one, str)) if isinstance(prompts, list) else ""
+        return " ".join(one for one in prompts if isinstance(one, str))[-MOST:] if isinstance(prompts, list) else ""
 
 
 def check_takes_passages(body: Mapping[str, Any]) -> None:

@@ -118,6 +118,18 @@ async def test_what_holds_no_question_is_the_first_parts(
     assert world.engines[0].loads == [version.parts[0]]
 
 
+async def test_a_long_list_of_prompts_is_gone_by_as_one_long_prompt_is_by_its_end(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    version = await world.ready_in_parts("ada", TWO)
+    await world.report(world.engines[0])
+    prompts = ["When was Ada born? Ada, in 1815?", "and " * 2500, "Bob"]
+    await http.post(PATHS[1], json={"model": "ada", "prompt": " ".join(prompts)})
+    await http.post(PATHS[1], json={"model": "ada", "prompt": prompts})
+
+    assert world.engines[0].loads == [version.parts[1]]
+
+
 async def test_passages_come_from_every_part_and_a_stream_says_which_part_answers(
     world: World, http: httpx.AsyncClient
 ) -> None:
