@@ -17,7 +17,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.gateway import GatewayError, whereabouts
+from app.cli.gateway import GatewayError, check, whereabouts
 from app.control import OTHER, ControlQuestion, control_questions, read_questions
 from workers.trainer.control import MAX_ANSWER_TOKENS
 
@@ -39,7 +39,7 @@ async def answers(http: httpx.AsyncClient, model: str, questions: list[str]) -> 
         body = {"model": model, "messages": messages, "temperature": 0, "max_tokens": MAX_ANSWER_TOKENS}
         async with limit:
             reply = await http.post("/v1/chat/completions", json=body)
-        reply.raise_for_status()
+        check(reply)
         return str(reply.json()["choices"][0]["message"]["content"])
 
     return list(await asyncio.gather(*map(ask, questions)))
@@ -52,19 +52,30 @@ async def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what each answered")
     options = parser.parse_args()
     try:
-        url, headers = whereabouts()
+        await report(options.memories, show=options.show)
     except GatewayError as error:
         parser.error(str(error))
+
+
+async def report(memories: list[str], *, show: bool) -> None:
+    """Ask all, and print the table.
+
+    Raises:
+        GatewayError: there is no gateway, or it has no such memory.
+    """
+    url, headers = whereabouts()
     asked = general_questions()
     kinds = sorted({one.kind for one in asked})
     table = Table("model", *kinds, "all", "kept of what the base model knows")
     known: list[bool] = []
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
-        for model in ["base", *options.memories]:
+        for name in memories:
+            check(await http.get(f"/v1/memories/{name}"))
+        for model in ["base", *memories]:
             said = await answers(http, model, [one.question for one in asked])
             right = [one.is_right(reply) for one, reply in zip(asked, said, strict=True)]
             known = known or right
-            if options.show:
+            if show:
                 for one, reply, good in zip(asked, said, right, strict=True):
                     print("+" if good else "-", one.question, "|", reply.replace("\n", " ")[:80])
             by_kind = [[good for good, one in zip(right, asked, strict=True) if one.kind == kind] for kind in kinds]
