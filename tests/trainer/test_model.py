@@ -55,6 +55,17 @@ def test_names_shared_by_attention_and_mlp_are_told_apart(target: str, names: li
     assert target_modules(Decoder(), target) == names
 
 
+def test_the_last_positions_of_several_prompts_are_scored_without_copies_of_the_matrix(tmp_path: Path) -> None:
+    llama().save_pretrained(tmp_path)
+    base = load_base(str(tmp_path), "cpu", "float32")
+    given: list[torch.Tensor] = []
+    base.get_output_embeddings().register_forward_hook(lambda _, inputs, __: given.append(inputs[0]))
+    base(torch.tensor([[1, 2, 3], [4, 5, 6]]), logits_to_keep=1)
+
+    assert [one.shape[:2] for one in given] == [(2, 1)]
+    assert all(one.is_contiguous() for one in given)
+
+
 def test_a_model_without_such_layers_is_a_sentence() -> None:
     decoder = Decoder()
     del decoder.h[0].mlp

@@ -46,7 +46,7 @@ def load_base(model: str, device: str, dtype: Dtype) -> Any:
         raise StartupError("LOREKEEP_DEVICE is cuda, but torch finds no CUDA device: set it to cpu or auto.")
     on_cuda = uses_cuda(device)
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        base = AutoModelForCausalLM.from_pretrained(
             model,
             dtype=getattr(torch, pick_dtype(dtype, on_cuda=on_cuda)),
             device_map="auto" if on_cuda else None,
@@ -56,6 +56,9 @@ def load_base(model: str, device: str, dtype: Dtype) -> Any:
         raise StartupError(
             f"The base model {model!r} cannot be loaded: set LOREKEEP_BASE_MODEL to a model's folder or hub id."
         ) from error
+    # the last positions of several prompts are a slice: in bfloat16 PyTorch copies the matrix for each of them
+    base.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]))
+    return base
 
 
 def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
