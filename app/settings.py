@@ -26,6 +26,10 @@ def _of_seconds(given: object) -> object:
     return timedelta(seconds=float(found[1])) if found else given
 
 
+def _upper(given: object) -> object:
+    return given.upper() if isinstance(given, str) else given
+
+
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Duration = Annotated[timedelta, BeforeValidator(_of_seconds)]  # 45, 45s, PT45S or 00:00:45
 
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     base_model: str = ""  # path or hub id; empty: the default model under home
     admin_key: SecretStr | None = None  # else home/admin.key
     engine_key: SecretStr | None = None  # what the gateway and the trainer show to engines; else home/engine.key
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
 
     # gateway
     host: str = "127.0.0.1"

@@ -6,12 +6,16 @@ import { BASE, choices, languages, request, spoken } from "./told.js";
 
 const $ = (id) => document.getElementById(id);
 const names = new Map(); // of memories, and of the languages of guards, by id
+const versions = new Map(); // of memories, those that serve, by id
 let guards = [];
 let picked = ""; // what the user chose, as long as it is there
 
 /** Put what can answer into the choice, keeping what was chosen. */
 export function offer(memories) {
-  for (const { id, name } of memories) names.set(id, name);
+  for (const { id, name, version } of memories) {
+    names.set(id, name);
+    versions.set(id, version);
+  }
   const { offered, first } = choices(memories);
   fill($("which"), offered, picked, first);
   allow();
@@ -33,7 +37,7 @@ export function pick() {
 /** Leave out what makes no sense with what is chosen; say whether only the bare base model is asked. */
 export function allow() {
   const which = $("which").value;
-  const kept = languages(guards, which);
+  const kept = languages(guards, which, versions.get(which));
   $("languages").hidden = kept.length === 0;
   fill($("language"), [["any", ""], ...kept], $("language").value, "");
   $("mode").disabled = which === BASE;

@@ -5,7 +5,7 @@ import { allow, ask, listen, offer, pick } from "./ask.js";
 import { add, clear, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
-let lost = false; // whether the notice says that the gateway cannot be reached
+let lost = false; // whether the notice says that the gateway, or the list of memories, cannot be reached
 
 function fail(error) {
   lost = error.status === 0;
@@ -19,7 +19,13 @@ function fail(error) {
   $("notice").textContent = `The gateway does not take this key. ${error.message}`;
 }
 
-/** Take back that the gateway is away. */
+/** Show that the list cannot be read just now. */
+function away(error) {
+  fail(error);
+  lost = error.status !== 401;
+}
+
+/** Take back that something is away. */
 function well() {
   if (lost) $("notice").textContent = "";
   lost = false;
@@ -82,7 +88,7 @@ function changed() {
   listen().catch(fail);
 }
 
-connect({ failed: fail, well, told, changed });
+connect({ failed: fail, away, well, told, changed });
 on($("enter"), async () => {
   keep($("key").value.trim());
   clear();

@@ -76,7 +76,7 @@ const newestFirst = () => [...entries.values()].sort((one, other) => (one.id < o
 
 async function refresh() {
   if (document.hidden || list.closest("[hidden]")) return;
-  await load().then(page.well, page.failed);
+  await load().then(page.well, page.away);
 }
 
 function put(memory) {

@@ -93,9 +93,10 @@ export function choices(memories) {
   return { offered, first: memories.length > 1 ? AUTO : (memories[0]?.id ?? BASE) };
 }
 
-/** The languages that a guard keeps to, for what is asked: [name, code]. */
-export function languages(guards, which) {
-  const fit = guards.filter(({ status, memory }) => status === "ready" && (memory === null || memory === which));
+/** The languages that a guard keeps to, for what is asked, in the version that serves: [name, code]. */
+export function languages(guards, which, version) {
+  const fits = ({ memory, memory_version: below }) => memory === null || (memory === which && below === version);
+  const fit = guards.filter((guard) => guard.status === "ready" && fits(guard));
   const codes = [...new Set(fit.map(({ language }) => language))];
   return codes.map((code) => [spoken(code), code]).sort(([one], [other]) => one.localeCompare(other));
 }

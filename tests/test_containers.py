@@ -52,6 +52,16 @@ def test_every_variable_that_containers_get_is_a_setting() -> None:
     assert {name for name in given if name.startswith("LOREKEEP_")} <= fields
 
 
+def test_every_setting_reaches_the_containers_but_for_what_they_fix_themselves() -> None:
+    given = {name for service in services().values() for name in service.get("environment", {})}
+    fields = {f"LOREKEEP_{name}".upper() for name in Settings.model_fields}
+    places = {"HOME", "HOST", "PORT", "ENGINE_HOST", "ENGINE_PORT"}  # the same in every container
+    outside = {"URL", "API_KEY", "PUBLISH", "GPUS"}  # of the command line and of compose itself
+    cards = {"DEVICE", "GPU_MEMORY_UTILIZATION"}  # given by docker/cuda.yml
+
+    assert fields - given == {f"LOREKEEP_{name}" for name in places | outside | cards}
+
+
 def test_the_image_runs_as_a_user_of_its_own_and_has_both_targets() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
 

@@ -28,8 +28,8 @@ UV_READS = {  # pip's settings, under uv's names; several values stand with blan
     "proxy": "ALL_PROXY",
 }
 NO_CPU_TORCH = (
-    "The package indexes hold no CPU build of torch: point pip at PyTorch's CPU wheel index "
-    "(pip config set global.extra-index-url …), then run `make setup` again."
+    "The package indexes hold no CPU build of torch: point pip at PyTorch's CPU wheel index (pip config set "
+    "global.extra-index-url URL, with the URL that pytorch.org names for Pip and CPU), then run `make setup` again."
 )
 
 

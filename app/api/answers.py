@@ -44,13 +44,13 @@ class SeatedStream(StreamingResponse):
 
 @router.post("/chat/completions", openapi_extra=CHAT_BODY, response_model=None, responses=ANSWER)
 async def chat(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
-    """Complete a chat, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
+    """Complete a chat, as OpenAI's endpoint does; `model` is `base`, or a memory's or guard's id or name."""
     return await _complete(request, CHAT, caller.tenant, gateway)
 
 
 @router.post("/completions", openapi_extra=TEXT_BODY, response_model=None, responses=ANSWER)
 async def complete(request: Request, caller: Reader, gateway: GatewayDep) -> Response:
-    """Complete a text, as OpenAI's endpoint does; `model` is `base`, or a memory's id or name."""
+    """Complete a text, as OpenAI's endpoint does; `model` is `base`, or a memory's or guard's id or name."""
     return await _complete(request, TEXT, caller.tenant, gateway)
 
 

@@ -80,7 +80,7 @@ async def get_memory(memory: ReadableMemory, gateway: GatewayDep) -> MemoryView:
 
 @router.patch("/{memory_id}", response_model=MemoryView)
 async def patch_memory(memory: WritableMemory, body: PatchBody, gateway: GatewayDep) -> MemoryView:
-    """Change a memory's name, metadata or pin, or the version that serves."""
+    """Change a memory's name, metadata or pin, the version that serves, or whether it is the generalist."""
     fields = {name: value for name, value in body.model_dump().items() if value is not None}
     rollback = fields.pop("version", None)
     if rollback is not None:

@@ -82,7 +82,10 @@ class PartView(BaseModel):
 
 
 class GuardView(BaseModel):
-    """A language guard: `memory` is what it was trained on top of, null for the base model."""
+    """A language guard: `memory` and its version are what it was trained on top of, null for the base model.
+
+    The version is null as well while a guard waits for its memory to serve.
+    """
 
     id: str
     object: Literal["language"] = "language"
@@ -90,6 +93,7 @@ class GuardView(BaseModel):
     language: str
     strict: bool
     memory: str | None
+    memory_version: int | None
     status: str
     adapter: str | None
     recipe: dict[str, Any]
@@ -108,6 +112,7 @@ class GuardView(BaseModel):
             language=guard.metadata["language"],
             strict=guard.metadata["strict"] == "true",
             memory=guard.metadata.get("memory"),
+            memory_version=int(guard.metadata["version"]) if "version" in guard.metadata else None,
             status=version.state,
             adapter=version.adapter or None,
             recipe=version.recipe,

@@ -24,7 +24,9 @@ from app.languages.report import Report
 from app.languages.report import check as check_language
 from app.languages.words import english_words
 
-languages = typer.Typer(no_args_is_help=True, help="Check and score the language of texts.")
+languages = typer.Typer(
+    no_args_is_help=True, help="Check and score the language of texts; train, list and delete language guards."
+)
 _COLUMNS = ("task", "source", "language", "completion")
 _WORDS = "english_words.txt"  # the benchmark's own list, beside its outputs
 

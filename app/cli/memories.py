@@ -22,7 +22,10 @@ def remember(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
     *,
     name: Annotated[
-        str | None, typer.Option(help="What to call the memory; the first file's name if not given.")
+        str | None,
+        typer.Option(
+            help="What to call it; if not given, the first file's name and four more characters: handbook 38b3."
+        ),
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")] = None,
     no_split: Annotated[
@@ -35,7 +38,7 @@ def remember(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a memory of documents: txt, md, html, pdf, docx, csv or jsonl."""
+    """Make a memory of documents: txt, md, html, pdf, docx, csv, tsv, jsonl or json."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
     data = {"name": name} if name else {}
     options: dict[str, Any] = {"recipe": {"name": recipe}} if recipe else {}

@@ -40,7 +40,7 @@ def trainer() -> None:
 
 @registry.command()
 def rebuild(json: Json = False) -> None:
-    """Restore memories and versions from the artifacts; what the registry holds already is left alone."""
+    """Restore memories, language guards and versions from the artifacts; what the registry holds is left alone."""
     from app.services.rebuild import rebuild as restore  # noqa: PLC0415 - needs the stores
 
     settings = load_settings()

@@ -145,7 +145,7 @@ class Resolver:
             MemoryNotReady: it has no version that serves yet.
         """
         if not isinstance(model, str) or not model:
-            raise InvalidRequest("Name a `model`: `base`, or a memory's id or name.", "model")
+            raise InvalidRequest("Name a `model`: `base`, or a memory's or guard's id or name.", "model")
         if len(extension.ids) > 1:
             return await self._composite(tenant, model, extension)
         named = extension.ids[0] if extension.ids else model

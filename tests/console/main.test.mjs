@@ -8,7 +8,10 @@ const GUARD = { id: "lng_1", language: "ar", status: "ready", memory: null };
 const PASSAGE = { document: "a.md", index: 0, text: "نص" };
 const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", abstained: false };
 
+let down = null; // what every call gets in place of its answer
+
 const page = open((method, { pathname }, { body }) => {
+  if (down) return down.clone();
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
   if (pathname === "/v1/chat/completions") return answered();
@@ -37,6 +40,7 @@ async function submit(form) {
 
 beforeEach(() => {
   sent = [];
+  down = null;
 });
 
 test("a file that changed since it was chosen, or a folder, is told by its name, and nothing is sent", async () => {
@@ -73,4 +77,28 @@ test("a passage is written in the direction of its own text", async () => {
 
   const [passage] = page.part("#own").querySelector(".passages").querySelector("ol").children;
   assert.equal(passage.children.find(({ name }) => name === "p").dir, "auto");
+});
+
+async function look() {
+  page.show(true);
+  await settled();
+  return page.part("#notice").textContent;
+}
+
+test("that the registry is away is taken back once it is there again", async () => {
+  down = json({ error: { message: "The registry cannot be reached." } }, 503);
+  const away = await look();
+  down = null;
+
+  assert.equal(away, "The registry cannot be reached.");
+  assert.equal(await look(), "");
+});
+
+test("why documents were not taken stays until they are sent again", async () => {
+  page.part("#files").files = [whole];
+  down = json({ error: { message: "The artifact store cannot be reached." } }, 503);
+  await submit("#remember");
+  down = null;
+
+  assert.equal(await look(), "The artifact store cannot be reached.");
 });

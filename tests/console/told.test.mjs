@@ -102,8 +102,9 @@ test("a passage loses the line ends that wrap it and keeps those of lists and ta
 });
 
 test("languages are those of guards that are ready for what is asked, each once", () => {
-  const guard = (language, status, memory = null) => ({ language, status, memory });
-  const guards = [guard("ko", "ready"), guard("ko", "ready"), guard("de", "training"), guard("fr", "ready", "mem_1")];
+  const guard = (language, status, memory = null, version = null) => ({ language, status, memory, memory_version: version });
+  const guards = [guard("ko", "ready"), guard("ko", "ready"), guard("de", "training"), guard("fr", "ready", "mem_1", 2)];
   assert.deepEqual(told.languages(guards, "auto"), [["Korean", "ko"]]);
-  assert.deepEqual(told.languages(guards, "mem_1"), [["French", "fr"], ["Korean", "ko"]]);
+  assert.deepEqual(told.languages(guards, "mem_1", 2), [["French", "fr"], ["Korean", "ko"]]);
+  assert.deepEqual(told.languages(guards, "mem_1", 3), [["Korean", "ko"]]); // grown since: that guard no longer fits
 });
