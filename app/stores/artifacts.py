@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -40,8 +40,9 @@ class ArtifactStore:
             url: an fsspec URL such as `file:///…` or `s3://bucket/prefix`.
             cache: where versions are copied to when the store is not a local disk.
         """
-        self._fs, self._root = fsspec.core.url_to_fs(url)
-        self._local = "file" in ((self._fs.protocol,) if isinstance(self._fs.protocol, str) else self._fs.protocol)
+        library, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in ((library.protocol,) if isinstance(library.protocol, str) else library.protocol)
+        self._fs = _Calls(library)
         self._cache = cache
 
     @classmethod
@@ -309,6 +310,26 @@ class ArtifactStore:
     def _get_json(self, path: str) -> dict[str, Any]:
         fields: dict[str, Any] = json.loads(self._get(path))
         return fields
+
+
+class _Calls:
+    """The calls of a filesystem: what one raises is an OSError, whatever error of its own its library has for it."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call = getattr(self._library, name)
+
+        def translated(*args: Any, **options: Any) -> Any:
+            try:
+                return call(*args, **options)
+            except OSError:
+                raise
+            except Exception as error:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+
+        return translated
 
 
 def _memory_folder(tenant: str, memory_id: str) -> str:

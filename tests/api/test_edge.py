@@ -2,19 +2,25 @@
 
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import fsspec
 import httpx
 import pytest
+from fsspec import AbstractFileSystem
 from pydantic import SecretStr
 
 from app.api.app import create_app
 from app.core.roles import Role
 from app.settings import Settings
-from app.stores.redis import connect
-from tests.api.conftest import World
+from app.stores.artifacts import ArtifactStore
+from app.stores.redis import Registry, connect
+from tests.api.conftest import ADMIN, World
+from tests.api.fake_engine import Engine
 
 pytestmark = pytest.mark.redis
 OPEN = {"/healthz", "/readyz", "/"}
+UPLOAD = {"name": "ada", "documents": [{"name": "a.md", "text": "Ada was born in 1815."}]}
 
 
 def calls(world: World) -> list[tuple[str, str]]:
@@ -179,6 +185,39 @@ async def test_a_registry_that_is_away_is_a_503_within_seconds(settings: Setting
     assert (ready.status_code, ready.json()["missing"]) == (503, ["registry: it does not answer"])
     assert alive.status_code == 200
     assert time.monotonic() - began < 15
+
+
+class NoCredentialsError(Exception):
+    """As botocore's: no OSError."""
+
+
+class Away(AbstractFileSystem):  # type: ignore[misc]
+    """A store elsewhere that cannot be reached."""
+
+    protocol = "away"
+
+    def _fail(self, *_: object, **__: object) -> None:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    makedirs = pipe_file = cat_file = info = exists = find = ls = rm = _fail
+
+
+async def test_a_store_elsewhere_that_is_away_is_a_503_by_whatever_error_its_library_tells(
+    settings: Settings, redis: Registry, tmp_path: Path
+) -> None:
+    fsspec.register_implementation("away", Away, clobber=True)
+    app = create_app(settings, redis=redis, artifacts=ArtifactStore("away://bucket", tmp_path / "cache"))
+    async with app.router.lifespan_context(app):
+        await Engine("one").report(app.state.gateway.engines)
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as http:
+            ready = await http.get("/readyz")
+            refused = await http.post("/v1/memories", json=UPLOAD)
+
+    assert (ready.status_code, ready.json()["missing"]) == (503, ["artifact store: it cannot be written to"])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+    assert "artifact store" in refused.json()["error"]["message"]
 
 
 async def test_what_nobody_foresaw_is_a_500_with_the_requests_id_and_no_trace(
