@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, ValidationError
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import InvalidValue
@@ -124,9 +124,12 @@ def translate(error: Exception) -> ServiceError | None:
             found = invalid(error.errors())
         case HTTPException():
             found = _of_http(error)
-        case RedisError():
+        case ConnectionError() | TimeoutError():
             log.warning("registry.unreachable", error=type(error).__name__)
             found = RegistryUnavailable("The registry cannot be reached: try again in a moment.")
+        case RedisError():  # NOREPLICAS, MISCONF, OOM, READONLY
+            log.error("registry.refused", error=type(error).__name__, reason=str(error))
+            found = RegistryUnavailable("The registry refuses to write: its log and the gateway's say why.")
         case OSError():
             log.error("artifacts.broken", exc_info=error)
             found = Unavailable("The artifact store does not work: try again in a moment.")

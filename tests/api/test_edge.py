@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fsspec import AbstractFileSystem
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from app.api.app import create_app
 from app.core.roles import Role
@@ -185,6 +186,23 @@ async def test_a_registry_that_is_away_is_a_503_within_seconds(settings: Setting
     assert (ready.status_code, ready.json()["missing"]) == (503, ["registry: it does not answer"])
     assert alive.status_code == 200
     assert time.monotonic() - began < 15
+
+
+async def test_a_registry_that_refuses_to_write_is_a_503_and_its_reason_is_in_the_log(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.redis.config_set("min-replicas-to-write", 1)
+    try:
+        with capture_logs() as logs:
+            reply = await http.post("/v1/memories", json=UPLOAD)
+    finally:
+        await world.redis.config_set("min-replicas-to-write", 0)
+    error = reply.json()["error"]
+
+    assert (reply.status_code, error["code"]) == (503, "registry_unavailable")
+    assert "refuses to write" in error["message"]
+    assert "reached" not in error["message"]
+    assert [line["log_level"] for line in logs if "NOREPLICAS" in line.get("reason", "")] == ["error"]
 
 
 class NoCredentialsError(Exception):
