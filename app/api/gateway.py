@@ -87,7 +87,7 @@ def build(
     sender = Sender(fleet, client)
     library = Library(artifacts, sender, settings.context_tokens)
     selector = Selector(ServingStore(redis), artifacts, _meaning(settings, http, artifacts))
-    guards = Guards(memories, versions, artifacts, rememberer)
+    guards = Guards(memories, versions, artifacts, rememberer, planner)
     chooser = Chooser(Resolver(memories, versions, guards), selector, versions, library, sender)
     return Gateway(
         settings=settings,

@@ -7,6 +7,7 @@ from app.core.memory import DocumentRef, Memory
 from app.core.names import is_guard_id
 from app.errors import GuardNotFound, InvalidRequest, MemoryNotFound, MemoryNotReady
 from app.services.guard_drafts import Wish, draft_guard, recipe_of
+from app.services.plan import Planner
 from app.services.remember import Rememberer
 from app.stores.artifacts import ArtifactStore
 from app.stores.layout import GUARD
@@ -18,20 +19,26 @@ class Guards:
     """Makes and finds language guards."""
 
     def __init__(
-        self, memories: MemoryStore, versions: VersionStore, artifacts: ArtifactStore, rememberer: Rememberer
+        self,
+        memories: MemoryStore,
+        versions: VersionStore,
+        artifacts: ArtifactStore,
+        rememberer: Rememberer,
+        planner: Planner,
     ) -> None:
         self._memories, self._versions, self._artifacts = memories, versions, artifacts
-        self._rememberer = rememberer
+        self._rememberer, self._planner = rememberer, planner
 
     async def train(self, tenant: str, wish: Wish) -> str:
         """Accept a guard and queue its training; return its id.
 
         Raises:
-            InvalidRequest: no guard can be trained for this language.
+            InvalidRequest: no guard can be trained for this language, or no live engine takes the rank.
             InvalidValue: a field of the recipe is unknown or out of range.
             MemoryNotFound, MemoryNotReady, NameTaken: as they say. Nothing is kept then.
         """
-        recipe_of(wish)  # refused before a memory is looked for
+        # refused before a memory is looked for, whose rank does not count: a sum that is too wide is compressed
+        self._planner.check_rank(recipe_of(wish).rank)
         below = await self._below(tenant, wish.memory) if wish.memory else {}
         data = json.dumps(wish.prompts, ensure_ascii=False).encode()
         digest = hashlib.sha256(data).hexdigest()

@@ -13,7 +13,7 @@ from app.core.plan import Plan, Wish, make_plan, planned_recipe
 from app.core.recipe import Recipe
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet
-from app.errors import NoTrainer, ServiceError, TooMuch, UnreadableDocument
+from app.errors import InvalidRequest, NoTrainer, ServiceError, TooMuch, UnreadableDocument
 from app.services.apart import apart
 from app.settings import Settings
 from app.stores.bases import BaseStore
@@ -37,8 +37,11 @@ class Planner:
 
         Raises:
             NoTrainer: no trainer has described its base model yet.
+            InvalidRequest: no live engine takes the rank that was given.
             TooMuch: one engine cannot hold so many adapters, or one adapter the load where it may not be split.
         """
+        if wish.rank_given:
+            self.check_rank(wish.recipe.rank)
         base = await self._bases.current()
         if base is None:
             raise NoTrainer("No trainer has described its base model yet: start one with `lorekeep trainer`.")
@@ -50,13 +53,30 @@ class Planner:
         The recipe is the wish's own, and the plan None, while no trainer has described its base model.
 
         Raises:
+            InvalidRequest: as in `plan`.
             TooMuch: as in `plan`, where no rank was given.
         """
+        if wish.rank_given:
+            self.check_rank(wish.recipe.rank)
         base = await self._bases.current()
         if base is None:
             return wish.recipe, None
         plan = await self._make(base, documents, wish)
         return planned_recipe(wish.recipe, plan), plan
+
+    def check_rank(self, rank: int) -> None:
+        """Refuse a rank that no live engine takes, before anything is trained with it; while none lives, none.
+
+        Raises:
+            InvalidRequest: the text says what engines take.
+        """
+        most = max((one.max_lora_rank for one in self._fleet.engines), default=rank)
+        if rank > most:
+            raise InvalidRequest(
+                f"recipe.rank is {rank} and engines take {most} at most: give a smaller one, or start the engines with "
+                "a higher LOREKEEP_MAX_LORA_RANK.",
+                "recipe.rank",
+            )
 
     async def _make(self, base: Base, load: Load | Sequence[Document], wish: Wish) -> Plan:
         if not isinstance(load, Load):

@@ -62,8 +62,8 @@ class Rememberer:
             key: the client's Idempotency-Key.
 
         Raises:
-            InvalidRequest: no documents, one that cannot be read (see `app.services.documents`), or a language that no
-                guard can be trained for.
+            InvalidRequest: no documents, one that cannot be read (see `app.services.documents`), a language that no
+                guard can be trained for, or a rank that no engine takes.
             TooMuch: the base model cannot hold them.
             NameTaken, DuplicateContent, IdempotencyMismatch: as they say. Nothing is kept then.
         """
@@ -232,6 +232,7 @@ class Rememberer:
 
         Raises:
             StateConflict: it is none of these.
+            InvalidRequest: no live engine takes its rank.
             TooMuch: as in `remember`, where another recipe is asked for.
         """
         fields: dict[str, Any] = {"error": None, "attempt": 0, "progress": {}}
@@ -239,6 +240,8 @@ class Rememberer:
             documents = await self._union(version, version.documents, {})
             recipe, plan = await self._planner.draft(documents, ask.wish(version))
             fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None}
+        else:
+            self._planner.check_rank(version.recipe["rank"])
         queued = await self._versions.change(version, State.QUEUED, fields=fields)
         await self.enqueue(Job(version.tenant, version.memory_id, version.number))
         await self._note_version(queued)

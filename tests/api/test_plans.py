@@ -20,6 +20,7 @@ LAW = dataclasses.replace(
     power_spread=0.0, base=SHAPE.digest, conditions=conditions_of(Recipe()), points=12,
 )  # fmt: skip
 RETRY = {"recipe": {"epochs": 3}}
+WIDE: dict[str, Any] = {"recipe": {"rank": 32}}  # engines take 16
 
 
 def book(count: int, first: int = 0) -> str:
@@ -224,7 +225,7 @@ async def test_a_retry_may_be_refused_to_split(world: World, http: httpx.AsyncCl
 
 @pytest.mark.usefixtures("bases")
 @pytest.mark.parametrize("options", [{"recipe": {"rank": 16}}, {"recipe": {"alpha": 16}}, {"target_recall": 0.001}])
-async def test_who_gives_a_rank_or_wants_little_is_never_refused(
+async def test_who_gives_a_rank_or_wants_little_is_never_told_that_it_is_too_much(
     http: httpx.AsyncClient, options: dict[str, Any]
 ) -> None:
     reply = await http.post("/v1/memories", json=upload(200, **options))
@@ -234,6 +235,47 @@ async def test_who_gives_a_rank_or_wants_little_is_never_refused(
     assert version["plan"]["recall"] < 0.2
     assert version["recipe"]["rank"] == 16
     assert version["recipe"]["alpha"] == options.get("recipe", {}).get("alpha", 32)
+
+
+@pytest.mark.usefixtures("bases")
+async def test_a_rank_that_no_engine_takes_is_refused_before_it_is_trained(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    memory = (await http.post("/v1/memories", json=upload(3))).json()
+    path = f"/v1/memories/{memory['id']}"
+    await http.post(f"{path}/cancel")
+    before = await world.traces()
+    replies = [
+        await http.post("/v1/memories", json=upload(6, **WIDE)),
+        await http.post("/v1/plans", json={"tokens": 500, **WIDE}),
+        await http.post(f"{path}/retry", json=WIDE),
+        await http.post(f"{path}/documents", json={**upload(3, "more.csv", 3), "options": WIDE}),
+        await http.post("/v1/languages", json={"language": "ko", **WIDE}),
+    ]
+    errors = [reply.json()["error"] for reply in replies]
+
+    assert [reply.status_code for reply in replies] == [400] * 5
+    assert {error["param"] for error in errors} == {"recipe.rank"}
+    assert all("is 32 and engines take 16" in error["message"] for error in errors)
+    assert await world.traces() == before
+
+
+async def test_a_rank_is_refused_only_where_no_live_engine_takes_it(world: World, http: httpx.AsyncClient) -> None:
+    without = await http.post("/v1/memories", json=upload(3, **WIDE))  # no engine lives, and no trainer has been there
+    guard = await http.post("/v1/languages", json={"language": "ko", **WIDE})
+    await world.report(world.engines[0])
+    await http.post(f"/v1/memories/{without.json()['id']}/cancel")
+    await http.post(f"/v1/languages/{guard.json()['id']}/cancel")
+    again = await http.post(f"/v1/memories/{without.json()['id']}/retry")
+    guard_again = await http.post(f"/v1/languages/{guard.json()['id']}/retry")
+    refused = await http.post("/v1/memories", json=upload(6, **WIDE))
+    await world.gateway.engines.report(dataclasses.replace(world.engines[1].record(), max_lora_rank=32), 60)
+    await world.gateway.fleet.refresh()
+    accepted = await http.post("/v1/memories", json=upload(6, **WIDE))
+
+    assert [reply.status_code for reply in (without, guard)] == [202, 202]
+    assert [reply.status_code for reply in (again, guard_again, refused)] == [400, 400, 400]
+    assert accepted.status_code == 202
 
 
 @pytest.mark.usefixtures("bases")
