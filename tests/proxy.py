@@ -17,11 +17,23 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
+        self._news = threading.Condition()
 
     @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    def note(self, target: str) -> None:
+        """Note a request."""
+        with self._news:
+            self.asked.append(target)
+            self._news.notify_all()
+
+    def wait_for(self, target: str) -> None:
+        """Block until it was asked for a target."""
+        with self._news:
+            assert self._news.wait_for(lambda: target in self.asked, 10), self.asked
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -29,7 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Note the target and say yes."""
-        self.server.asked.append(self.path)
+        self.server.note(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
         self.send_header("Content-Length", str(len(REPLY)))

@@ -47,6 +47,7 @@ log = structlog.get_logger()
 REGISTRY_RETRIES = 5  # about 3 s: a request does not wait longer for a registry that is away
 STREAM_CONNECTIONS = 64  # that streams of events wait on, in turn where there are more of them
 FIRST_LOOK_S = 5.0
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ class Gateway:
 
 
 def build(
-    settings: Settings, redis: Registry, listener: Registry, http: httpx.AsyncClient, artifacts: ArtifactStore
+    settings: Settings,
+    redis: Registry,
+    listener: Registry,
+    http: httpx.AsyncClient,
+    artifacts: ArtifactStore,
+    *,
+    meaning: Meaning | None,
 ) -> Gateway:
     """Put a gateway together."""
     memories, versions, engines = MemoryStore(redis), VersionStore(redis), EngineStore(redis)
@@ -86,7 +93,7 @@ def build(
     rememberer = Rememberer(memories, versions, artifacts, TrainingQueue(settings.registry_url), planner)
     sender = Sender(fleet, client)
     library = Library(artifacts, sender, settings.context_tokens)
-    selector = Selector(ServingStore(redis), artifacts, _meaning(settings, http, artifacts))
+    selector = Selector(ServingStore(redis), artifacts, meaning)
     guards = Guards(memories, versions, artifacts, rememberer, planner)
     chooser = Chooser(Resolver(memories, versions, guards), selector, versions, library, sender)
     return Gateway(
@@ -111,13 +118,6 @@ def build(
     )
 
 
-def _meaning(settings: Settings, http: httpx.AsyncClient, artifacts: ArtifactStore) -> Meaning | None:
-    if not settings.embeddings_url:
-        return None
-    key, model = settings.embeddings_key, settings.embeddings_model
-    return Meaning(EmbeddingsClient(http, settings.embeddings_url, key, model), artifacts)
-
-
 @asynccontextmanager
 async def open_gateway(
     settings: Settings,
@@ -129,25 +129,37 @@ async def open_gateway(
     own_redis = redis if redis is not None else connect(settings.registry_url, retries=REGISTRY_RETRIES)
     listener = connect(settings.registry_url, retries=REGISTRY_RETRIES, connections=STREAM_CONNECTIONS, wait_s=None)
     own_http = http or _http(settings)
-    gateway = build(settings, own_redis, listener, own_http, artifacts or ArtifactStore.open(settings))
-    tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
-    tasks.append(_start(keep_swept(gateway.artifacts)))
-    await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
-    try:
-        yield gateway
-    finally:
-        await end(tasks)
-        if http is None:
-            await own_http.aclose()
-        await listener.aclose()
-        if redis is None:
-            await own_redis.aclose()
+    store = artifacts or ArtifactStore.open(settings)
+    async with _meaning(settings, store) as meaning:
+        gateway = build(settings, own_redis, listener, own_http, store, meaning=meaning)
+        tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
+        tasks.append(_start(keep_swept(store)))
+        await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
+        try:
+            yield gateway
+        finally:
+            await end(tasks)
+            if http is None:
+                await own_http.aclose()
+            await listener.aclose()
+            if redis is None:
+                await own_redis.aclose()
+
+
+@asynccontextmanager
+async def _meaning(settings: Settings, artifacts: ArtifactStore) -> AsyncIterator[Meaning | None]:
+    """Open what embeds, where there is an endpoint: asked by the environment's proxy, unlike engines."""
+    if not settings.embeddings_url:
+        yield None
+        return
+    async with httpx.AsyncClient(limits=LIMITS) as outside:
+        key, model = settings.embeddings_key, settings.embeddings_model
+        yield Meaning(EmbeddingsClient(outside, settings.embeddings_url, key, model), artifacts)
 
 
 def _http(settings: Settings) -> httpx.AsyncClient:
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=3, pool=None)
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=4)
-    return engine_http(timeout=timeout, limits=limits)
+    return engine_http(timeout=timeout, limits=LIMITS)
 
 
 async def _seed(gateway: Gateway) -> None:
