@@ -158,7 +158,13 @@ class Settings(BaseSettings):
     @property
     def this_engine_url(self) -> str:
         """What the gateway and the trainer reach this process's engine by."""
-        return self.engine_url or f"http://{self.engine_host}:{self.engine_port}"
+        return self.engine_url or url_of(self.engine_host, self.engine_port)
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL by which this machine reaches what listens on a host; on all of them, by its own."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def load_settings() -> Settings:

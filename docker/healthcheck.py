@@ -12,7 +12,7 @@ import redis
 
 from app.errors import StartupError
 from app.secret_files import engine_key
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, url_of
 
 _PATIENCE_S = 4.0
 
@@ -20,10 +20,11 @@ _PATIENCE_S = 4.0
 def is_healthy(part: str, settings: Settings) -> bool:
     """Ask one part how it is."""
     if part == "gateway":
-        return _answers(f"http://127.0.0.1:{settings.port}/healthz", {})
+        return _answers(f"{url_of(settings.host, settings.port)}/healthz", {})
     if part == "engine":
         key = engine_key(settings).get_secret_value()
-        return _answers(f"http://127.0.0.1:{settings.engine_port}/health", {"Authorization": f"Bearer {key}"})
+        url = url_of(settings.engine_host, settings.engine_port)
+        return _answers(f"{url}/health", {"Authorization": f"Bearer {key}"})
     return _registry_answers(settings)
 
 

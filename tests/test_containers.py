@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from tests.proxy import proxied
+from tests.proxy import needs_ipv6, proxied
 
 ROOT = Path(__file__).parent.parent
 yaml = pytest.importorskip("yaml")
@@ -105,6 +105,15 @@ def test_a_part_is_looked_at_past_any_proxy(tmp_path: Path, monkeypatch: pytest.
         assert healthcheck().is_healthy(part, Settings(_env_file=None, home=tmp_path, port=port, engine_port=port))
 
     assert [target.startswith("/") for target in proxy.asked] == [True]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("part", ["gateway", "engine"])
+def test_a_part_that_listens_on_ipv6_is_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    with proxied(monkeypatch, "::1") as server:
+        port = server.server_port
+        settings = Settings(_env_file=None, home=tmp_path, host="::", port=port, engine_host="::", engine_port=port)
+        assert healthcheck().is_healthy(part, settings)
 
 
 def test_a_password_is_put_into_the_registrys_url() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.cli.gateway import whereabouts
 from app.errors import StartupError
-from app.settings import load_settings
+from app.settings import load_settings, url_of
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +64,17 @@ def test_a_rank_that_engines_do_not_have_is_named(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(StartupError, match="LOREKEEP_MAX_LORA_RANK"):
         load_settings()
+
+
+def test_an_engine_on_an_ipv6_address_has_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOREKEEP_ENGINE_HOST", "::1")
+
+    assert load_settings().this_engine_url == "http://[::1]:8100"
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("fd00::7", "[fd00::7]"), ("10.0.0.7", "10.0.0.7"), ("here", "here")],
+)
+def test_what_listens_on_every_address_is_asked_on_this_machines_own(host: str, asked: str) -> None:
+    assert url_of(host, 8000) == f"http://{asked}:8000"

@@ -11,7 +11,7 @@ import typer
 from httpx_sse import EventSource, connect_sse
 
 from app.core.lifecycle import TERMINAL
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, url_of
 
 _RESTART_S = 90.0  # a gateway that restarts gets so long before a command that waits gives up
 _SILENCE_S = 60.0  # the gateway says every ten seconds that an event stream is alive
@@ -64,7 +64,7 @@ def whereabouts() -> tuple[str, dict[str, str]]:
         GatewayError: there is no key.
     """
     settings = load_settings()
-    url = settings.url or _local_url(settings)
+    url = settings.url or url_of(settings.host, settings.port)
     return url, {"Authorization": f"Bearer {_key(settings)}"}
 
 
@@ -160,8 +160,3 @@ def _key(settings: Settings) -> str:
     if not key:
         raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
     return key
-
-
-def _local_url(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -13,10 +13,11 @@ import redis
 import rq
 from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.text import Text
 
 from app.errors import StartupError
 from app.secret_files import admin_key, engine_key
-from app.settings import Settings
+from app.settings import Settings, url_of
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from app.supervise.board import Board
@@ -121,13 +122,13 @@ def _is_up(settings: Settings, status: Status) -> bool:
 def _greet(settings: Settings, console: Console) -> None:
     """Say all in one piece: who waits for the first line may read on at once."""
     where = "LOREKEEP_ADMIN_KEY" if settings.admin_key else str(settings.home / "admin.key")
-    console.print(
-        f"\nLorekeep is ready at [bold]http://{settings.host}:{settings.port}[/bold]\n"
-        f"Admin key ({where}): {admin_key(settings).get_secret_value()}\n"
+    greeting = Text.assemble(  # not markup, where the brackets of an IPv6 address would be a style
+        "\nLorekeep is ready at ",
+        (url_of(settings.host, settings.port), "bold"),
+        f"\nAdmin key ({where}): {admin_key(settings).get_secret_value()}\n"
         f"Logs are in {settings.home / 'logs'}. Ctrl-C stops everything.",
-        highlight=False,
-        soft_wrap=True,
     )
+    console.print(greeting, soft_wrap=True)
 
 
 def _watch(daemon: Daemon, console: Console) -> None:
@@ -197,9 +198,8 @@ def _is_ready(settings: Settings) -> bool:
 
 
 def _status(settings: Settings, path: str) -> int:
-    host = "127.0.0.1" if settings.host in {"0.0.0.0", "::"} else settings.host
     try:
-        return httpx.get(f"http://{host}:{settings.port}{path}", timeout=2, trust_env=False).status_code
+        return httpx.get(f"{url_of(settings.host, settings.port)}{path}", timeout=2, trust_env=False).status_code
     except httpx.HTTPError:
         return 0
 

@@ -10,6 +10,7 @@ import asyncio
 import http.server
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -76,8 +77,11 @@ def gateway(settings: Settings) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    http.server.ThreadingHTTPServer((settings.host, settings.port), Always).serve_forever()
+    Server((settings.host, settings.port), Always).serve_forever()
 
 
 def main() -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.proxy import needs_ipv6
+
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 120.0
 
@@ -67,9 +69,9 @@ class Up:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Up]:
+def running(home: Path, **variables: str) -> Iterator[Up]:
     """Run `up` until it is ready, and to the end of the block."""
-    started = Up(home)
+    started = Up(home, **variables)
     try:
         started.wait_ready()
         yield started
@@ -167,6 +169,12 @@ def test_a_home_with_a_long_path_of_odd_characters_works(tmp_path: Path) -> None
         pass
 
     assert started.process.returncode == 0
+
+
+@needs_ipv6
+def test_it_runs_on_an_ipv6_address_and_says_which(tmp_path: Path) -> None:
+    with running(tmp_path, LOREKEEP_HOST="::1", LOREKEEP_ENGINE_HOST="::1") as started:
+        assert "Lorekeep is ready at http://[::1]:" in started.said()
 
 
 def _cmdline(one: psutil.Process) -> list[str]:

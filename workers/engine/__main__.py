@@ -26,7 +26,7 @@ from app.errors import StartupError
 from app.logs import set_up_logs
 from app.processes import adopt_orphans, exit_code_of
 from app.secret_files import engine_key
-from app.settings import Settings, load_settings
+from app.settings import Settings, load_settings, url_of
 from app.stores.engines import EngineStore
 from app.stores.redis import connect
 from workers.base_model import base_digest, find_base, serving_template
@@ -107,11 +107,11 @@ async def _live(settings: Settings, engine_id: str, note: Path, http: httpx.Asyn
             process = await VllmProcess.start(command, env, note)
             shows_system = await asyncio.to_thread(_shows_system, folder)  # while vLLM starts
             await _until_healthy(settings, process, client)
-            await client.complete(_local_url(settings), _WARM_UP)
+            await client.complete(url_of(settings.engine_host, settings.engine_port), _WARM_UP)
         log.info("engine.started", engine=engine_id, start_s=round(time.time() - began, 1), vllm=version, device=device)
         record = _record(settings, engine_id, digest, device, began)
         record = replace(record, takes_system=shows_system)
-        agent = Agent(record, EngineStore(redis), client, url=_local_url(settings))
+        agent = Agent(record, EngineStore(redis), client, url=url_of(settings.engine_host, settings.engine_port))
         return await _serve(settings, process, agent)
     finally:
         if process is not None:
@@ -160,7 +160,7 @@ async def _until_healthy(settings: Settings, process: VllmProcess, client: Engin
     death = asyncio.create_task(process.wait())
     try:
         async with asyncio.timeout(settings.engine_start_timeout.total_seconds()):
-            while not await client.healthy(_local_url(settings)):
+            while not await client.healthy(url_of(settings.engine_host, settings.engine_port)):
                 if death.done():
                     raise StartupError(f"vLLM ended with status {death.result()} while starting: its log is above.")
                 await asyncio.wait([death], timeout=_POLL_S)
@@ -184,11 +184,6 @@ def _shows_system(folder: Path) -> bool:
     from workers.chat import load_tokenizer, takes_system  # noqa: PLC0415 - imports transformers, in a thread
 
     return takes_system(load_tokenizer(str(folder)))
-
-
-def _local_url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.engine_host in {"0.0.0.0", "::"} else settings.engine_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.engine_port}"
 
 
 if __name__ == "__main__":
