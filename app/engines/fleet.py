@@ -96,10 +96,14 @@ class Fleet:
         return len(self._queue)
 
     async def watch(self) -> None:
-        """Keep the view fresh until cancelled; a registry that is away leaves it as it was."""
+        """Keep the view fresh until cancelled; a registry that is away, or not understood, leaves it as it was."""
         while True:
-            with suppress(RedisError, OSError):
+            try:
                 await self.refresh()
+            except (RedisError, OSError):
+                pass
+            except Exception as error:  # noqa: BLE001 - nobody awaits this task: over, it would keep the dead in view
+                log.warning("fleet.not_refreshed", error=repr(error))
             await asyncio.sleep(REFRESH_S)
 
     async def refresh(self) -> None:

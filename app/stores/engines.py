@@ -12,6 +12,7 @@ A gateway that loads an adapter by hand calls `desire` first: an agent unloads w
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from app.core.engines import EngineRecord, Residency
 from app.stores import layout
@@ -139,5 +140,10 @@ def _desired(engine_id: str) -> str:
 
 
 def _record(row: Mapping[str, str], resident: Mapping[str, str]) -> EngineRecord:
-    held = {name: Residency(**fields) for name, fields in decode(resident).items()}
-    return EngineRecord(**decode(row), resident=held)
+    held = {name: Residency(**_known(Residency, fields)) for name, fields in decode(resident).items()}
+    return EngineRecord(**_known(EngineRecord, decode(row)), resident=held)
+
+
+def _known(kind: type[EngineRecord | Residency], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what this release does not know: while one is rolled out, engines of the next report too."""
+    return {field.name: row[field.name] for field in dataclasses.fields(kind) if field.name in row}

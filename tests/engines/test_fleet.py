@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.core.composition import Composition
+from app.core.engines import EngineRecord
 from app.core.names import AdapterName
 from app.engines.client import EngineClient
 from app.engines.fleet import Fleet, Seat
@@ -180,6 +181,35 @@ async def test_what_is_loaded_on_a_requests_way_is_desired_first(redis: Registry
     await task
 
     assert set(await room.store.desired("one")) == {"a"}
+
+
+class Faltering(EngineStore):
+    """A store that breaks once, and tells when it was read after that."""
+
+    def __init__(self, redis: Registry) -> None:
+        super().__init__(redis)
+        self.breaks = [TypeError("a report that nobody understands")]
+        self.read = asyncio.Event()
+
+    async def live(self) -> list[EngineRecord]:
+        if self.breaks:
+            raise self.breaks.pop()
+        found = await super().live()
+        self.read.set()
+        return found
+
+
+async def test_a_watch_that_met_what_it_does_not_understand_goes_on(redis: Registry) -> None:
+    store = Faltering(redis)
+    await Engine("one").report(store)
+    async with httpx.AsyncClient() as http:
+        fleet = Fleet(store, EngineClient(http, SecretStr("lke_x")), wait_s=5)
+        watching = asyncio.create_task(fleet.watch())
+        async with asyncio.timeout(5):
+            await store.read.wait()
+        watching.cancel()
+
+    assert [engine.id for engine in fleet.engines] == ["one"]
 
 
 COMPOSITION = Composition.of("cat", [AdapterName("acme", f"mem_{number:026d}", 1, "a" * 12) for number in (1, 2)])

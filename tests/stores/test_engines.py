@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -40,6 +41,17 @@ async def test_a_report_replaces_the_residency_of_the_one_before(store: EngineSt
     await store.report(dataclasses.replace(RECORD, resident={}), 10)
 
     assert (await store.live())[0].resident == {}
+
+
+async def test_a_report_of_another_release_is_read_as_far_as_it_is_known(store: EngineStore, redis: Registry) -> None:
+    newer = dataclasses.replace(RECORD, id="there-8100")
+    await store.report(RECORD, 10)
+    await store.report(newer, 10)
+    await redis.hset("lk:engine:row:there-8100", "zone", '"eu"')
+    held = json.dumps({**dataclasses.asdict(newer.resident[A]), "bytes": 7})
+    await redis.hset("lk:engine:resident:there-8100", A, held)
+
+    assert await store.live() == [RECORD, newer]
 
 
 async def test_each_start_gets_a_higher_epoch(store: EngineStore) -> None:
