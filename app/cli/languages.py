@@ -6,7 +6,7 @@ They need no gateway; those about language guards are in `app.cli.guards`.
 import csv
 import json as jsonlib
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,13 +91,20 @@ def _read_outputs(file: Path) -> list[Output]:
     csv.field_size_limit(10_000_000)
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
+            reader = csv.DictReader(lines)
+            outputs = [_output(row, f"The row that ends on line {reader.line_num} of {file.name}") for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidValue(f"{file.name} cannot be read as a csv in UTF-8 ({error}).") from error
-    missing = [column for column in _COLUMNS if not rows or rows[0].get(column) is None]
+    if not outputs:
+        raise InvalidValue(f"{file.name} needs rows with the columns {', '.join(_COLUMNS)}: it has none.")
+    return outputs
+
+
+def _output(row: Mapping[str, Any], where: str) -> Output:
+    missing = [column for column in _COLUMNS if row.get(column) is None]
     if missing:
-        raise InvalidValue(f"{file.name} needs rows with the columns {', '.join(_COLUMNS)}: no {missing[0]} is there.")
-    return [Output(row["task"], row["source"], row["language"], row["completion"] or "") for row in rows]
+        raise InvalidValue(f"{where} has no {missing[0]}: every row needs {', '.join(_COLUMNS)}.")
+    return Output(row["task"], row["source"], row["language"], row["completion"])
 
 
 def _told(rates: dict[str, Rates]) -> dict[str, Any]:

@@ -53,10 +53,17 @@ def english_words(path: Path | None = None) -> frozenset[str]:
         path: a list, one word a line; the one in pyspellchecker's package by default.
 
     Raises:
-        InvalidValue: neither is there.
+        InvalidValue: neither is there, or the list is not UTF-8.
     """
-    words = path.read_text(encoding="utf-8").split() if path else _packaged()
+    words = _listed(path) if path else _packaged()
     return frozenset(word for word in words if word.islower() and len(word) >= ENGLISH_LETTERS)
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise InvalidValue(f"{path.name} is not UTF-8 text: save it as UTF-8.") from error
 
 
 def _packaged() -> list[str]:

@@ -93,6 +93,23 @@ def test_a_file_that_holds_no_outputs_ends_with_two(tmp_path: Path, content: byt
     assert "outputs.csv" in result.stderr
 
 
+@pytest.mark.parametrize("row", ["monolingual", "monolingual,okapi", "monolingual,okapi,ko"])
+def test_a_row_that_is_cut_off_is_named(tmp_path: Path, row: str) -> None:
+    result = run("score", outputs(tmp_path, f'{ROW}"오늘은\n날씨가"', row))
+
+    assert result.exit_code == 2
+    assert "The row that ends on line 4 of outputs.csv has no" in result.stderr
+
+
+def test_a_word_list_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_bytes("café\n".encode("latin1"))
+    result = run("score", outputs(tmp_path, f"{ROW}오늘은"), "--words", str(words))
+
+    assert result.exit_code == 2
+    assert "words.txt is not UTF-8 text" in result.stderr
+
+
 @needs_lcb
 def test_the_benchmarks_own_files_score_as_published() -> None:
     file = "outputs_gpt-4-turbo.csv"
