@@ -61,7 +61,7 @@ def whereabouts() -> tuple[str, dict[str, str]]:
     """Return the gateway's address and the headers that show it a key.
 
     Raises:
-        GatewayError: there is no key.
+        GatewayError: there is no key, or it cannot be one.
     """
     settings = load_settings()
     url = settings.url or url_of(settings.host, settings.port)
@@ -159,4 +159,6 @@ def _key(settings: Settings) -> str:
     key = given.get_secret_value() if given else file.read_text().strip() if file.is_file() else ""
     if not key:
         raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
+    if not key.isascii():
+        raise GatewayError("An API key is plain ASCII, and this one is not: set LOREKEEP_API_KEY to all of the key.")
     return key

@@ -338,6 +338,15 @@ def test_without_a_key_it_says_which_variable_to_set(tmp_path: Path) -> None:
     assert "set LOREKEEP_API_KEY" in result.stderr
 
 
+def test_a_key_with_a_character_that_no_header_carries_is_refused_in_a_sentence() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "memories", "list", LOREKEEP_API_KEY="lk_…")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("An API key is plain ASCII, and this one is not: set LOREKEEP_API_KEY")
+    assert not gateway.requests
+
+
 def test_beside_a_running_installation_its_own_key_is_used(tmp_path: Path) -> None:
     (tmp_path / "admin.key").write_text("lk_test\n")
     result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
