@@ -9,6 +9,7 @@ from app.cli.gateway import call, gateway
 from app.cli.output import Json, quote, show, show_list
 from app.core.roles import Role
 
+_MOST_DAYS = 1_000_000  # the API's times end with the year 9999
 keys = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
 
 
@@ -17,7 +18,9 @@ def create(
     context: typer.Context,
     tenant: Annotated[str, typer.Option(help="Whose memories it opens.")],
     role: Annotated[Role, typer.Option(help="What it may do.")] = Role.WRITER,
-    days: Annotated[int | None, typer.Option(min=1, help="How long it lives; for ever if not given.")] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=_MOST_DAYS, help="How long it lives; for ever if not given.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make a key; it is shown this once."""

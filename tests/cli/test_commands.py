@@ -347,6 +347,13 @@ def test_a_key_with_a_character_that_no_header_carries_is_refused_in_a_sentence(
     assert not gateway.requests
 
 
+@pytest.mark.parametrize(("days", "exit_code"), [("1000000", 0), ("99999999", 2), ("0", 2)])
+def test_a_key_lives_no_longer_than_times_can_tell(days: str, exit_code: int) -> None:
+    result = run(FakeGateway(), "keys", "create", "--tenant", "acme", "--days", days)
+
+    assert result.exit_code == exit_code
+
+
 def test_beside_a_running_installation_its_own_key_is_used(tmp_path: Path) -> None:
     (tmp_path / "admin.key").write_text("lk_test\n")
     result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
