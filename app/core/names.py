@@ -7,6 +7,7 @@ from typing import Self
 from app.core.errors import InvalidValue
 
 BASE = "base"
+ID_BEGINNINGS = ("mem_", "lng_")  # no name begins so
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MEMORY_ID = re.compile(r"mem_[0-9a-z]{26}")
@@ -23,7 +24,7 @@ def check_memory_name(name: str) -> str:
     Raises:
         InvalidValue: it may not; the text says what may.
     """
-    if name == BASE or name.startswith(("mem_", "lng_")):
+    if name == BASE or name.startswith(ID_BEGINNINGS):
         raise InvalidValue(
             f"The name {name[:40]!r} is reserved: choose one that is not 'base' and does not begin as an id does."
         )

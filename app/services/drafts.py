@@ -13,7 +13,7 @@ from ulid import ULID
 from app.core.errors import InvalidValue
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.core.names import check_memory_name
+from app.core.names import ID_BEGINNINGS, check_memory_name
 from app.core.plan import TARGET_RECALL, Plan, Wish
 from app.core.recipe import Recipe
 from app.errors import InvalidName
@@ -127,6 +127,8 @@ def checked_name(name: str) -> str:
 def name_from(document: str) -> str:
     """Make a name of a file's: its stem, in the letters that names may have."""
     stem = re.sub(r"[^A-Za-z0-9 ._-]+", "-", document.rpartition(".")[0] or document).strip(" ._-")[:96]
+    if stem.startswith(ID_BEGINNINGS):
+        stem = stem.replace("_", "-", 1)
     return f"{stem or 'memory'} {secrets.token_hex(2)}"
 
 

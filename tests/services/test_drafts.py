@@ -1,10 +1,14 @@
-"""What a request leaves open is as in the version before."""
+"""What a request leaves open is as in the version before; a memory without a name gets its document's."""
 
 import dataclasses
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
 from app.core.plan import Wish
 from app.core.recipe import Recipe
-from app.services.drafts import Ask
+from app.services.drafts import Ask, checked_name, name_from
 from tests.factories import a_memory, a_version
 
 WIDE = a_version(a_memory(), recipe=Recipe(rank=64, alpha=128).to_dict())
@@ -41,3 +45,19 @@ def test_a_rank_that_was_given_stays_given_and_one_that_was_planned_gives_way_wh
     assert Ask({"alpha": 16}).wish(WIDE).recipe == Recipe(rank=64, alpha=16)
     assert not Ask({"epochs": 3}).wish(planned).rank_given
     assert Ask({"rank": 8}).wish(planned) == Wish(Recipe(rank=8), rank_given=True)
+
+
+@given(st.text())
+@example("mem_notes.md")
+@example("_lng_notes.md")
+@example("base.md")
+@example(".md")
+def test_a_name_that_is_made_of_a_files_may_be_carried(document: str) -> None:
+    name = name_from(document)
+
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize(("document", "stem"), [("mem_notes_2.md", "mem-notes_2"), ("base.md", "base")])
+def test_a_name_that_is_made_of_a_files_is_like_it(document: str, stem: str) -> None:
+    assert name_from(document).rpartition(" ")[0] == stem
