@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.gateway import GatewayError, call, call_pages, gateway
-from app.cli.memories import memory_id_of, wait_for
+from app.cli.memories import memory_id_of, tell_receipt, wait_for
 from app.cli.output import Json, out, printable, quote, show, show_list
 from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
@@ -70,6 +70,8 @@ def remove(context: typer.Context, guard: Guard, json: Json = False) -> None:
     """Delete a guard."""
     with gateway(context) as client:
         show(call(client, "DELETE", f"/v1/languages/{quote(guard)}"), json)
+    if not json:
+        tell_receipt(guard)
 
 
 def _fields(recipe: str) -> dict[str, Any]:

@@ -93,14 +93,16 @@ def remove(
             typer.confirm(f"Delete {printable(memory)} ({memory_id}) for good?", abort=True, err=True)
         show(call(client, "DELETE", f"/v1/memories/{memory_id}"), json)
     if not json:
-        err().print(f"`lorekeep memories receipt {memory_id}` says what was erased.", style="dim", soft_wrap=True)
+        tell_receipt(memory_id)
 
 
 @memories.command("receipt")
 def receipt(
-    context: typer.Context, memory: Annotated[str, typer.Argument(help="The deleted memory's id.")], json: Json = False
+    context: typer.Context,
+    memory: Annotated[str, typer.Argument(help="A deleted memory's or guard's id.")],
+    json: Json = False,
 ) -> None:
-    """Show what deleting a memory has erased, and when."""
+    """Show what deleting a memory or language guard has erased, and when."""
     with gateway(context) as client:
         show(call(client, "GET", f"/v1/memories/{quote(memory)}/receipt"), json)
 
@@ -164,6 +166,11 @@ def memory_id_of(client: httpx.Client, memory: str) -> str:
     for found in call(client, "GET", "/v1/memories", params={"name": memory, "limit": 1})["data"]:
         return str(found["id"])
     raise GatewayError(f"There is no memory called {memory!r}: `lorekeep memories list` shows all.")
+
+
+def tell_receipt(deleted: str) -> None:
+    """Say where it is told what a deletion has erased."""
+    err().print(f"`lorekeep memories receipt {deleted}` says what was erased.", style="dim", soft_wrap=True)
 
 
 def wait_for(client: httpx.Client, path: str) -> dict[str, Any]:

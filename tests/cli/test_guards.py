@@ -90,3 +90,13 @@ def test_guards_are_listed_shown_and_deleted() -> None:
     assert json.loads(run(gateway, "language", "show", GUARD_ID, "--json").stdout)["strict"] is True
     assert run(gateway, "language", "rm", GUARD_ID).exit_code == 0
     assert gateway.asked("DELETE", f"/v1/languages/{GUARD_ID}")
+
+
+def test_a_deletion_says_how_to_get_the_guards_receipt() -> None:
+    gateway = FakeGateway()
+    said = run(gateway, "language", "rm", GUARD_ID).stderr
+    run(gateway, *said.split("`")[1].split()[1:])
+
+    assert said == f"`lorekeep memories receipt {GUARD_ID}` says what was erased.\n"
+    assert gateway.asked("GET", f"/v1/memories/{GUARD_ID}/receipt")
+    assert run(gateway, "language", "rm", GUARD_ID, "--json").stderr == ""
