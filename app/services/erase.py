@@ -69,11 +69,22 @@ class Eraser:
         for version in training:
             with suppress(StateConflict, MemoryNotFound):  # it ended, or somebody else deletes too
                 await self._at.versions.change(version, State.CANCELLED)
-        # before the burial, for afterwards another gateway may be erasing already
-        await asyncio.to_thread(self._at.artifacts.write_memory, memory.tenant, memory.id, {"deleted_at": time.time()})
-        await self._at.memories.bury(memory, _tombstone(memory, versions, training))
+        debt, tombstone = Debt(memory.tenant, memory.id), _tombstone(memory, versions, training)
+        await self._at.memories.bury(memory, tombstone)
+        await self._mark(debt, tombstone)
+        if "files" in await self._at.erasures.tombstone(debt.tenant, debt.memory_id):
+            # another gateway has begun to erase, and may not have seen the mark
+            await asyncio.to_thread(self._at.artifacts.erase_memory, debt.tenant, debt.memory_id)
         for version in training:
             await rememberer.stop(Job(memory.tenant, memory.id, version.number))
+
+    async def _mark(self, debt: Debt, tombstone: dict[str, Any]) -> None:
+        """Replace the record that restores a memory by the time of its deletion, which a lost registry cannot undo.
+
+        After the burial, which may fail, and before anything is answered or erased.
+        """
+        record = {"deleted_at": tombstone["deleted_at"]}
+        await asyncio.to_thread(self._at.artifacts.write_memory, debt.tenant, debt.memory_id, record)
 
     async def run(self) -> None:
         """Settle what is owed, for ever; what fails is tried again."""
@@ -100,6 +111,8 @@ class Eraser:
             EngineFailed: an engine cannot be asked to unload it; it stays owed.
         """
         tombstone = await self._at.erasures.tombstone(debt.tenant, debt.memory_id)
+        if "files" not in tombstone:  # else it was marked before they were counted
+            await self._mark(debt, tombstone)
         await self._pause(max(0.0, tombstone["trained_until"] - time.time()))
         adapters = await self._adapters(debt, tombstone)
         engines = await self._unload(adapters)

@@ -89,6 +89,8 @@ class Rebuilder:
         if "deleted_at" in record:
             await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
             return "erased"
+        if await self._memories.is_buried(tenant, memory_id):
+            return "already_there"  # its deletion is, and not yet marked here: a gateway will erase it
         try:
             return await self._restore(
                 Memory(**record["memory"]), Version.from_dict(record["version"]), record.get("rollback")

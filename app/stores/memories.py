@@ -175,6 +175,10 @@ class MemoryStore:
         args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
         return int(await self._scripts.run("bury", keys, args))
 
+    async def is_buried(self, tenant: str, memory_id: str) -> bool:
+        """Say whether a memory was deleted, its erasure finished or not."""
+        return bool(await self._redis.exists(layout.tombstone_key(tenant, memory_id)))
+
 
 def _shelf(tenant: str, memory_id: str) -> list[str]:
     """Return the keys of names, contents and ids that this id belongs to."""

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -12,16 +12,19 @@ import pytest
 
 from app.api.gateway import open_gateway
 from app.core.composition import Composition
+from app.core.memory import Memory
 from app.core.names import AdapterName
 from app.errors import AdapterBusy, EngineFailed, NotFound
 from app.services.erase import Eraser, Places
+from app.services.remember import to_record
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
 from app.stores.erasures import Debt
 from app.stores.redis import Registry
 from tests.api.conftest import World, http, settings, world, write_version
 from tests.api.test_guards import ready_guard
-from tests.factories import a_memory
+from tests.factories import a_memory, a_version
+from tests.services.test_rebuild import lose_and_rebuild, rebuilder
 
 __all__ = ["http", "settings", "world"]  # the API's fixtures serve here too
 pytestmark = pytest.mark.redis
@@ -183,6 +186,107 @@ async def test_an_eraser_that_is_killed_at_any_step_finishes_at_the_next_start(
     assert (receipt["status"], receipt["files"], receipt["adapters"]) == ("erased", files, [adapter])
     assert await whole.erasures.owed() == []
     assert not list(quiet.settings.home.rglob(f"*{debt.memory_id}*"))
+
+
+@pytest.fixture
+async def refuse(redis: Registry) -> AsyncIterator[Callable[[bool], Awaitable[None]]]:
+    """What makes the registry refuse writes, as a full disk does, and take them again."""
+
+    async def change(refused: bool) -> None:
+        await redis.config_set("min-replicas-to-write", int(refused))
+
+    yield change
+    await change(False)
+
+
+async def test_a_deletion_that_the_registry_refuses_leaves_the_memory_and_what_restores_it(
+    world: World, http: httpx.AsyncClient, refuse: Callable[[bool], Awaitable[None]]
+) -> None:
+    memory_id = (await http.post("/v1/memories", files=[("file", ("a.md", "Ada."))])).json()["id"]
+    await http.post(f"/v1/memories/{memory_id}/cancel")
+    before = world.gateway.artifacts.read_memory("acme", memory_id)
+    await refuse(True)
+    deleted = await http.delete(f"/v1/memories/{memory_id}")
+    await refuse(False)
+    after = world.gateway.artifacts.read_memory("acme", memory_id)
+    await http.patch(f"/v1/memories/{memory_id}", json={"name": "eve"})
+    done = await lose_and_rebuild(world)
+
+    assert (deleted.status_code, deleted.json()["error"]["code"]) == (503, "registry_unavailable")
+    assert after == before
+    assert done["cancelled"] == 1
+    assert (await world.gateway.memories.get("acme", memory_id)).name == "eve"
+
+
+async def test_a_deletion_that_was_answered_holds_though_the_registry_is_lost_before_it_is_done(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    memory_id = (await http.post("/v1/memories", files=[("file", ("a.md", "Ada."))])).json()["id"]
+    deleted = await http.delete(f"/v1/memories/{memory_id}")
+    done = await lose_and_rebuild(quiet)
+
+    assert (deleted.status_code, done["erased"]) == (202, 1)
+    assert not list(quiet.settings.home.rglob(f"*{memory_id}*"))
+
+
+async def recorded(world: World) -> Memory:
+    """Make a memory that serves, with the record that restores it."""
+    memory = (await world.ready("ada")).memory
+    world.gateway.artifacts.write_memory("acme", memory.id, to_record(memory, a_version(memory)))
+    return memory
+
+
+async def test_a_gateway_killed_before_it_marked_what_it_buried_leaves_that_to_the_next(quiet: World) -> None:
+    class Deadly(ArtifactStore):
+        def write_memory(self, tenant: str, memory_id: str, record: dict[str, Any]) -> None:
+            raise Killed
+
+    ada = await recorded(quiet)
+    whole = places(quiet)
+    at = dataclasses.replace(whole, artifacts=Deadly.open(quiet.settings))
+    with pytest.raises(Killed):
+        await eraser(at).bury(ada, quiet.gateway.rememberer)
+    done = await rebuilder(quiet).run()
+    restored = await quiet.gateway.memories.page("acme", limit=1)
+    for debt in await whole.erasures.owed():
+        await eraser(whole).settle(debt)
+
+    assert (done["already_there"], done["ready"]) == (1, 0)
+    assert restored == ([], False)
+    assert not list(quiet.settings.home.rglob(f"*{ada.id}*"))
+
+
+async def test_what_is_erased_in_part_is_not_restored(quiet: World) -> None:
+    class Deadly(ArtifactStore):
+        def erase_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
+            raise Killed
+
+    ada = await recorded(quiet)
+    await quiet.gateway.memories.bury(ada, {"deleted_at": 1.0, "trained_until": 0.0, "adapters": [], "versions": 1})
+    at = dataclasses.replace(places(quiet), artifacts=Deadly.open(quiet.settings))
+    with pytest.raises(Killed):
+        await eraser(at).settle(Debt("acme", ada.id))
+    done = await lose_and_rebuild(quiet)
+
+    assert done["erased"] == 1
+
+
+async def test_a_mark_that_comes_after_the_erasure_does_not_stay(quiet: World) -> None:
+    loop = asyncio.get_running_loop()
+    ada = await recorded(quiet)
+    whole = places(quiet)
+
+    class Slow(ArtifactStore):
+        def write_memory(self, tenant: str, memory_id: str, record: dict[str, Any]) -> None:
+            done = eraser(whole).settle(Debt(tenant, memory_id))  # another gateway's
+            asyncio.run_coroutine_threadsafe(done, loop).result()
+            super().write_memory(tenant, memory_id, record)
+
+    at = dataclasses.replace(whole, artifacts=Slow.open(quiet.settings))
+    await eraser(at).bury(ada, quiet.gateway.rememberer)
+
+    assert await whole.erasures.owed() == []
+    assert not list(quiet.settings.home.rglob(f"*{ada.id}*"))
 
 
 async def test_erasing_twice_does_no_harm(quiet: World, http: httpx.AsyncClient) -> None:
