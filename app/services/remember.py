@@ -148,7 +148,8 @@ class Rememberer:
         """Queue a new version made of the documents there are and these; one of the same name takes its place.
 
         Raises:
-            DuplicateContent: nothing would change. InvalidRequest, TooMuch: as in `remember`.
+            DuplicateContent: nothing would change.
+            InvalidRequest, TooMuch: as in `remember`; so is a document that a version has under another name.
             StateConflict: another gateway added a version at the same moment.
             MemoryNotFound: it was deleted meanwhile.
         """
@@ -162,6 +163,7 @@ class Rememberer:
             content = content_of(list(refs.values()))
             if content == memory.content:
                 raise DuplicateContent("The memory holds these documents already: nothing would change.")
+            _check_kept(documents, await self._versions.of(memory))
             grown = replace(memory, latest=memory.latest + 1, content=content)
             new = {one.document.digest: one.document for one in documents}
             union = await self._union(memory, refs.values(), new)
@@ -314,6 +316,15 @@ def _without_twins(documents: list[_Read]) -> list[_Read]:
             raise InvalidRequest(f"{name!r} and {digests[digest]!r} are the same document: send one.", "documents")
         names[name], digests[digest] = digest, name
     return documents
+
+
+def _check_kept(documents: Sequence[_Read], versions: Sequence[Version]) -> None:
+    """Refuse a document that a version has under another name: what was read of it is kept once, with its name."""
+    kept = {ref.digest: ref for version in versions for ref in version.documents}
+    for new in [_ref(one.document) for one in documents]:
+        old = kept.get(new.digest, new)
+        if old != new:
+            raise InvalidRequest(f"{new.name!r} and {old.name!r} are the same document: send one.", "documents")
 
 
 def _ref(document: Document) -> DocumentRef:

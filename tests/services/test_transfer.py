@@ -222,6 +222,28 @@ async def test_an_imported_memory_can_grow_and_can_be_trained_anew(world: World,
     assert [one["name"] for one in more.json()["documents"]] == ["a.md", "b.csv", "c.md"]
 
 
+@pytest.mark.parametrize("replaced", [False, True], ids=["in the newest version", "in an older one"])
+async def test_a_document_sent_again_under_another_name_is_refused_and_spoils_no_export(
+    world: World, http: httpx.AsyncClient, replaced: bool
+) -> None:
+    await exported(world, http)
+    memory_id = (await http.get("/v1/memories")).json()["data"][0]["id"]
+    path = f"/v1/memories/{memory_id}"
+    if replaced:
+        await http.post(f"{path}/documents", files=[("file", ("b.csv", b"question,answer\nWhat?,Bob\n"))])
+    digest = hashlib.sha256(TABLE).hexdigest()
+    before = world.gateway.artifacts.read_document("acme", memory_id, digest), await world.traces()
+    more = [("file", ("c.md", b"More of it.")), ("file", ("b.txt", TABLE))]
+    reply = await http.post(f"{path}/documents", files=more)
+    after = world.gateway.artifacts.read_document("acme", memory_id, digest), await world.traces()
+    copy = await send(http, (await http.get(f"{path}/export")).content, "copy")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+    assert reply.json()["error"]["message"] == "'b.txt' and 'b.csv' are the same document: send one."
+    assert after == before
+    assert copy.status_code == 202
+
+
 async def test_an_import_without_a_name_is_called_after_its_first_document(
     world: World, http: httpx.AsyncClient
 ) -> None:
