@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.core.lifecycle import State
+from app.core.lifecycle import OPEN, State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import AdapterName, is_guard_id
 from app.errors import MemoryNotFound, NameTaken
@@ -81,10 +81,12 @@ class Rebuilder:
 
     async def _one(self, tenant: str, memory_id: str) -> str:
         try:
-            await self._memories.get(tenant, memory_id)
+            memory = await self._memories.get(tenant, memory_id)
         except MemoryNotFound:
             record = await asyncio.to_thread(self._artifacts.read_memory, tenant, memory_id)
         else:
+            if memory.pinned:  # a rebuild may have been cut off before it
+                await self._engines.pin_serving(tenant, memory_id)
             return "already_there"
         if "deleted_at" in record:
             await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
@@ -98,20 +100,25 @@ class Rebuilder:
         except NameTaken:
             return "name_taken"
 
-    async def _restore(self, memory: Memory, last: Version, rollback: dict[str, Any] | None) -> str:
+    async def _restore(self, memory: Memory, noted: Version, rollback: dict[str, Any] | None) -> str:
+        """Restore a memory, after its versions: cut off in between, it is not there yet and will be restored again."""
         published = await asyncio.to_thread(self._published, memory)
-        latest = max([memory.latest, *[one.name.version for one in published]])  # a gateway may die before it notes it
-        await self._memories.create(replace(memory, latest=latest), last, unique_content=False)
-        if last.state is State.CANCELLED:
-            await self._versions.restore(last)
-        for one in published:
-            await self._versions.restore(one.to_version())
-        await self._memories.update(memory.tenant, memory.id, {"current": _current(published, rollback)})
+        versions = {one.name.version: one.to_version() for one in published}
+        latest = max([memory.latest, *versions])  # a gateway may die before it notes it
+        whole = replace(memory, latest=latest, current=_current(published, rollback))
+        last = versions.get(noted.number, noted)
+        for version in versions.values():
+            await self._versions.restore(version)
+        try:
+            await self._memories.create(whole, last, unique_content=False)
+        except NameTaken:
+            await self._versions.erase(memory.tenant, memory.id, latest)
+            raise
+        if last.state not in OPEN:
+            await self._versions.restore(last)  # closes its job; a trainer would pass it over
         if memory.pinned:
             await self._engines.pin_serving(memory.tenant, memory.id)
-        if any(one.name.version == last.number for one in published):
-            return "ready"
-        return "cancelled" if last.state is State.CANCELLED else "queued"
+        return str(last.state)
 
     def _published(self, memory: Memory) -> list[_Published]:
         whole = {str(name): name for name in self._artifacts.versions(memory.tenant, memory.id)}

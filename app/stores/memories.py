@@ -52,7 +52,7 @@ class MemoryStore:
         """Accept a memory and its first version, queued, as one step.
 
         Args:
-            unique_content: refuse documents that are already a memory of this tenant.
+            unique_content: refuse documents that are already a memory of this tenant; that one keeps the content.
             once: makes the call safe to repeat for a day.
             guards: accepted in the same step, each with its only version.
 
@@ -69,11 +69,10 @@ class MemoryStore:
         for guard, only in guards:
             names, _, ids = _shelf(tenant, guard.id)
             keys += [names, ids, *_row_keys(guard, only)]
-        content = memory.content if unique_content else ""
         remembered = json.dumps([memory.id, once.request_digest]) if once else ""
         beside = json.dumps([[guard.name, guard.id, *_rows(guard, only)] for guard, only in guards])
-        args = [memory.name, content, memory.id, *own, now, remembered, IDEMPOTENCY_TTL_S, beside]
-        outcome, value = await self._scripts.run("create", keys, args)
+        args = [memory.name, memory.content, memory.id, *own, now, remembered, IDEMPOTENCY_TTL_S, beside]
+        outcome, value = await self._scripts.run("create", keys, [*args, int(unique_content)])
         return _created(memory, outcome, value, once)
 
     async def seen(self, tenant: str, once: Idempotency) -> str | None:

@@ -3,15 +3,23 @@
 import dataclasses
 import shutil
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from redis.exceptions import ConnectionError
 
 from app.core.lifecycle import State
+from app.core.memory import Version
 from app.core.names import AdapterName
 from app.services.rebuild import Rebuilder, rebuild
-from tests.api.conftest import World, http, settings, world, write_version
+from app.stores.engines import EngineStore
+from app.stores.memories import MemoryStore
+from app.stores.redis import Registry
+from app.stores.versions import VersionStore
+from tests.api.conftest import ADMIN, World, http, settings, world, write_version
+from tests.stores.lost_replies import CutOff
 
 __all__ = ["http", "settings", "world"]
 pytestmark = pytest.mark.redis
@@ -36,8 +44,10 @@ async def lose_and_rebuild(world: World) -> dict[str, Any]:
     return await rebuilder(world).run()
 
 
-def rebuilder(world: World) -> Rebuilder:
-    return Rebuilder(world.gateway.artifacts, world.gateway.memories, world.gateway.versions, world.gateway.engines)
+def rebuilder(world: World, **stores: Any) -> Rebuilder:
+    """Return a rebuilder on the gateway's stores, but for those given."""
+    names = ("artifacts", "memories", "versions", "engines")
+    return Rebuilder(*[stores.get(name, getattr(world.gateway, name)) for name in names])
 
 
 async def test_a_lost_registry_comes_back_ready_where_published_and_queued_where_not(
@@ -76,6 +86,54 @@ async def test_a_rebuild_done_twice_changes_nothing(world: World, http: httpx.As
     await rebuilder(world).run()
 
     assert [await world.redis.hgetall(f"lk:t:acme:{kind}:{ada}") for kind in ("memory", "version")] == before
+
+
+class NoRows(VersionStore):
+    async def restore(self, version: Version) -> None:
+        raise ConnectionError
+
+
+CUT_OFF: dict[str, Callable[[Registry], dict[str, Any]]] = {
+    "before its versions": lambda redis: {"versions": NoRows(redis)},
+    "before itself": lambda redis: {"memories": MemoryStore(CutOff(redis, ConnectionError(), applied=False))},
+    "after itself": lambda redis: {"memories": MemoryStore(CutOff(redis, ConnectionError(), applied=True))},
+    "before its pin": lambda redis: {"engines": EngineStore(CutOff(redis, ConnectionError(), applied=False))},
+}
+
+
+@pytest.mark.parametrize("stores", CUT_OFF.values(), ids=CUT_OFF)
+async def test_a_rebuild_that_was_cut_off_is_finished_by_the_next(
+    world: World, http: httpx.AsyncClient, stores: Callable[[Registry], dict[str, Any]]
+) -> None:
+    ada = await remember(http, "ada", pinned=True)
+    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
+    for number in (1, 2):
+        write_version(world.settings, adapter(ada, number))
+    await world.redis.flushall()
+    with pytest.raises(ConnectionError):
+        await rebuilder(world, **stores(world.redis)).run()
+    await rebuilder(world).run()
+    memory = await world.gateway.memories.get("acme", ada)
+    versions = await world.gateway.versions.of(memory)
+
+    assert (memory.current, memory.latest) == (2, 2)
+    assert [version.state for version in versions] == [State.READY, State.READY]
+    assert await world.gateway.engines.pinned() == {str(adapter(ada, 2))}
+
+
+async def test_the_same_documents_are_refused_after_a_rebuild_as_before_and_copies_are_restored(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    body = {"documents": [{"name": "a.md", "text": "About ada."}]}
+    ada = await remember(http, "ada")
+    await http.post("/v1/memories", json={**body, "name": "copy", "options": {"allow_duplicate": True}})
+    done = await lose_and_rebuild(world)
+    await world.gateway.keys.seed(ADMIN, "acme")
+    again = await http.post("/v1/memories", json={**body, "name": "again"})
+
+    assert done["queued"] == 2
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "duplicate_content")
+    assert ada in again.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(("chosen_at", "current"), [(time.time(), 1), (1.0, 2)], ids=["now", "long ago"])
@@ -151,11 +209,14 @@ async def test_a_memory_whose_deletion_was_accepted_is_erased_not_restored(
 
 async def test_a_name_that_was_given_away_is_kept_by_its_new_holder(world: World, http: httpx.AsyncClient) -> None:
     ada = await remember(http, "ada")
+    write_version(world.settings, adapter(ada))
     await world.redis.flushall()
     newer = await world.ready("ada")
+    before, _ = await world.traces()
     done = await rebuilder(world).run()
 
     assert done["name_taken"] == 1
+    assert (await world.traces())[0] == before
     assert (await world.gateway.memories.find("acme", "ada")).id == newer.memory.id
     assert world.gateway.artifacts.read_memory("acme", ada)["memory"]["name"] == "ada"
 

@@ -95,6 +95,15 @@ async def test_the_same_documents_twice_name_the_memory_they_already_are(store: 
         await accept(store, content="same")
 
 
+async def test_a_copy_that_is_allowed_is_the_one_that_is_named_only_where_it_is_the_first(store: MemoryStore) -> None:
+    first, second = a_memory(content="same"), a_memory(content="same")
+    for memory in (first, second):
+        await store.create(memory, a_version(memory), unique_content=False)
+
+    with pytest.raises(DuplicateContent, match=first.id):
+        await accept(store, content="same")
+
+
 async def test_only_one_of_many_simultaneous_uploads_gets_a_name(store: MemoryStore) -> None:
     results = await asyncio.gather(*[accept(store, name="one") for _ in range(20)], return_exceptions=True)
 

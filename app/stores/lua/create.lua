@@ -2,9 +2,9 @@
 -- in one step, or nothing.
 -- KEYS: 1 names, 2 contents, 3 memories, 4 memory, 5 version, 6 events, 7 jobs, 8 idempotency (or ""), 9 revision,
 --       then for each guard: names, memories, memory, version, events
--- ARGV: 1 name, 2 content ("" allows a second copy), 3 memory id, 4 memory fields, 5 version fields, 6 event,
+-- ARGV: 1 name, 2 content, 3 memory id, 4 memory fields, 5 version fields, 6 event,
 --       7 job, 8 now, 9 idempotency value, 10 idempotency ttl in seconds, 11 guards (JSON list of lists: name, id,
---       memory fields, version fields, event, job)
+--       memory fields, version fields, event, job), 12 whether a second copy of the content is refused, 0 or 1
 if redis.call('EXISTS', KEYS[4]) == 1 then return {'created', ARGV[3]} end  -- sent again: the reply was lost
 if ARGV[9] ~= '' then
   local before = redis.call('GET', KEYS[8])
@@ -17,11 +17,9 @@ for i, guard in ipairs(guards) do
   local other = redis.call('HGET', KEYS[5 * i + 5], guard[1])
   if other then return {'guard_name_taken', other} end
 end
-if ARGV[2] ~= '' then
-  local same = redis.call('HGET', KEYS[2], ARGV[2])
-  if same then return {'duplicate', same} end
-  redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
-end
+local same = redis.call('HGET', KEYS[2], ARGV[2])
+if same and ARGV[12] == '1' then return {'duplicate', same} end
+redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('ZADD', KEYS[3], 0, ARGV[3])
 redis.call('HSET', KEYS[4], unpack(cjson.decode(ARGV[4])))
