@@ -1,6 +1,7 @@
 """Where sentences begin and end: prose, headings, lists and tables; Latin and other full stops."""
 
 import re
+from itertools import chain, pairwise, zip_longest
 
 from app.core.grounding import normalise
 
@@ -14,14 +15,29 @@ _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
 # each run of stops is tried once
 _END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
 _OPENING = re.compile(r"[\"'“‘(\[«]*+")
+_CLOSING = "\"'”’)]»」』）"
+_APART = re.compile(r"(\n\s*\n|^[ \t]*```[^`\n]*\n[\s\S]*?^[ \t]*```)", re.MULTILINE)  # blank lines, code
+_WIDEST = 160  # characters; what goes on for longer was not wrapped
+_BLANKS = re.compile(r"[ \t]{2,}")
 _TITLE = 100
-_STOPS = (".", "!", "?", "…", ":", ";", ",", "。", "！", "？", "｡", "-")
+_FULL_STOPS = (".", "!", "?", "…", "。", "！", "？", "｡")
+_STOPS = (*_FULL_STOPS, ":", ";", ",", "-")
 
 
 def sentences(text: str) -> list[str]:
     """Cut a text into sentences; headings, list items and table rows stand alone, markdown's marks are taken off."""
-    blocks = re.split(r"\n\s*\n", text)
-    return [one for block in blocks for line in _lines(block) for one in _cut(line) if normalise(one)]
+    return [one for line in unwrapped(text).split("\n") for one in sentences_of_line(line)]
+
+
+def sentences_of_line(line: str) -> list[str]:
+    """Cut what is one line, however short it is."""
+    return [one for one in _cut(_MARK.sub("", line).strip(" |\t")) if normalise(one)]
+
+
+def unwrapped(text: str) -> str:
+    """Return a text with a blank for each line's end that only the width made; every character keeps its place."""
+    parts = _APART.split(text)  # blank lines and code, and between them what is written in lines
+    return "".join(part if place % 2 else _joined(part) for place, part in enumerate(parts))
 
 
 def title_of(text: str) -> str:
@@ -32,18 +48,19 @@ def title_of(text: str) -> str:
     return title[:_TITLE] if first.startswith("#") or stands_alone else ""
 
 
-def _lines(block: str) -> list[str]:
-    """Join what a line's width has wrapped; leave apart what stands alone."""
-    raw = [line for line in block.split("\n") if line.strip()]
-    widest = max(map(len, raw), default=0)
-    joined: list[list[str]] = []
-    for place, line in enumerate(raw):
-        plain = _MARK.sub("", line).strip(" |\t")
-        if joined and not _begins(raw[place - 1], line, widest):
-            joined[-1].append(plain)
-        else:
-            joined.append([plain])
-    return [" ".join(one) for one in joined]
+def _joined(block: str) -> str:
+    lines = block.split("\n")
+    widest = max(map(len, lines))
+    ends = (" " if _goes_on(*pair, widest) else "\n" for pair in pairwise(lines))
+    return "".join(chain(*zip_longest(lines, ends, fillvalue="")))
+
+
+def _goes_on(before: str, line: str, widest: int) -> bool:
+    """Say whether a line carries on the one before, and is not the next sentence where the first word had room."""
+    if not before.strip() or not line.strip() or _begins(before, line, widest):
+        return False
+    has_room = widest > _WIDEST or len(before.rstrip()) + len(line.split(maxsplit=1)[0]) < widest
+    return not (has_room and _ends(before.rstrip()) and not _carries_on(line.lstrip(), 0))
 
 
 def _begins(before: str, line: str, widest: int) -> bool:
@@ -53,14 +70,27 @@ def _begins(before: str, line: str, widest: int) -> bool:
     return is_title and not line.lstrip()[:1].islower()
 
 
+def _ends(line: str) -> bool:
+    return line.rstrip(_CLOSING).endswith(_FULL_STOPS) and not _is_abbreviated(line, 0, len(line))
+
+
+def _is_abbreviated(line: str, start: int, end: int) -> bool:
+    return _ABBREVIATION.search(line, max(start, end - _LONGEST), end) is not None
+
+
+def _carries_on(line: str, start: int) -> bool:
+    """Say whether what begins there is lower case, quotation marks aside."""
+    after = _OPENING.match(line, start).end()  # type: ignore[union-attr]
+    return line[after : after + 1].islower()
+
+
 def _cut(line: str) -> list[str]:
-    line = line.replace("**", "").replace("__", "")
+    line = _BLANKS.sub(" ", line.replace("**", "").replace("__", ""))
     parts: list[str] = []
     start = 0
     for match in _END.finditer(line):
         end = match.start() + len(match[0].rstrip())
-        after = _OPENING.match(line, match.end()).end()  # type: ignore[union-attr]
-        if _ABBREVIATION.search(line, max(start, end - _LONGEST), end) or line[after : after + 1].islower():
+        if _is_abbreviated(line, start, end) or _carries_on(line, match.end()):
             continue
         parts.append(line[start:end])
         start = match.end()

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import normalise
-from app.core.sentences import _ABBREVIATION, sentences, title_of
+from app.core.sentences import _ABBREVIATION, sentences, title_of, unwrapped
 
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
 
 
 def plainly_cut(line: str) -> list[str]:
     """Cut a line that is a paragraph, with all of it looked at for each stop: `sentences` in plain words."""
-    line = line.replace("**", "").replace("__", "")
+    line = re.sub(r"[ \t]{2,}", " ", line.replace("**", "").replace("__", ""))
     parts, start = [], 0
     for match in _END.finditer(line):
         begun, after = line[start : match.end()].rstrip(), line[match.end() :].lstrip("\"'“‘([«")
@@ -56,6 +56,23 @@ def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
     letters = [char for char in normalise(" ".join(sentences(text))) if char.isalpha()]
 
     assert letters == [char for char in normalise(text) if char.isalpha()]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("A line that wraps\nonto the next.", "A line that wraps onto the next."),
+        (
+            "It wraps at this very\nwidth. It ends.\nThe next goes on with\nit.",
+            "It wraps at this very width. It ends.\nThe next goes on with it.",
+        ),
+        (f"{'One line each. ' * 12}\n{'One line each. ' * 11}", f"{'One line each. ' * 12}\n{'One line each. ' * 11}"),
+        ("| a | b |\n| 1 | 2 |\n\n# Title\nText.", "| a | b |\n| 1 | 2 |\n\n# Title\nText."),
+        ("```\none line of code\ntwo lines of code\n```", "```\none line of code\ntwo lines of code\n```"),
+    ],
+)
+def test_only_a_line_end_that_the_width_made_is_a_blank(text: str, shown: str) -> None:
+    assert unwrapped(text) == shown
 
 
 WORDS = ("Dr", "approx", "e.g", "z.B", "J", "Mai", "31", "1.5", "€3", "word", "Word", "東京", "é")

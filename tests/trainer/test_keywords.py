@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.grounding import content_words
-from app.core.sentences import sentences, title_of
+from app.core.sentences import sentences, title_of, unwrapped
 from app.core.spans import spans
 from workers.trainer.examples import Example
 from workers.trainer.keywords import keyword_questions
@@ -35,7 +35,9 @@ PAGES = ["veldmark", "halvorsen", "pellow", "ombrel", "kestrel"]
 
 
 def made(text: str, title: str = "", per_span: int = 6, seed: int = 0) -> list[Example]:
-    return keyword_questions([Passage("d", 0, 0, len(text), text)], {"d": title}, per_span=per_span, seed=seed)
+    return keyword_questions(
+        [Passage("d", 0, 0, len(text), unwrapped(text))], {"d": title}, per_span=per_span, seed=seed
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from semantic_text_splitter import TextSplitter
 
-from app.core.sentences import sentences
+from app.core.sentences import sentences_of_line, unwrapped
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of one document; `start` and `end` are character offsets in its text."""
+    """A stretch of one document, unwrapped; `start` and `end` are character offsets in its text."""
 
     document: str
     index: int
@@ -29,7 +30,7 @@ def cut(text: str, document: str, tokenizer: Any, *, tokens: int, overlap_tokens
     splitter = TextSplitter.from_huggingface_tokenizer(tokenizer.backend_tokenizer, tokens, overlap_tokens)
     return [
         Passage(document, index, start, start + len(piece), piece)
-        for index, (start, piece) in enumerate(splitter.chunk_indices(text))
+        for index, (start, piece) in enumerate(splitter.chunk_indices(unwrapped(text)))
     ]
 
 
@@ -38,7 +39,7 @@ def each_sentence(passages: Sequence[Passage]) -> Iterator[tuple[Passage, str, s
     seen: set[tuple[str, str]] = set()
     for passage in passages:
         before = ""
-        for sentence in sentences(passage.text):
+        for sentence in chain(*map(sentences_of_line, passage.text.split("\n"))):
             if (passage.document, sentence) not in seen:
                 seen.add((passage.document, sentence))
                 yield passage, sentence, before
