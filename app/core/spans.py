@@ -9,11 +9,16 @@ from app.core.grounding import CHARACTER, MARKS, SPACED_NUMBER, SPACELESS, STOP_
 SPANS_PER_SENTENCE = 5
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
-_DATE = re.compile(rf"\b(?:(?<!\d[.,])\d{{1,2}}\.? {_UPPER}\w+(?: \d{{4}})?|{_UPPER}\w+ (?:\d{{1,2}}, )?\d{{4}})\b")
+_SPACED = rf"(?!{SPACELESS.pattern})(?:[^\W_]|[{MARKS}])"  # a name goes on: A380, COVID-19
+_BEGIN = rf"(?<!{_SPACED})(?<!\d[.,])(?<!(?!\d){_SPACED}-)"
+_WORD = rf"{_UPPER}[\w{MARKS}]+"
+_DATE = re.compile(
+    rf"(?<![\w{MARKS}])(?:{_BEGIN}\d{{1,2}}\.? {_WORD}(?: \d{{4}})?|{_WORD} (?:\d{{1,2}}, )?\d{{4}})(?![\w{MARKS}])"
+)
 _UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)+"
 _LARGE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
 _FIGURES = rf"(?:{SPACED_NUMBER}|\d(?:[\d.,:/–-]*\d)?)"
-_NUMBER = re.compile(rf"(?:[€$£¥] ?|(?<![A-Za-z])(?<![A-Za-z]-)){_FIGURES}{_LARGE}(?: ?(?:{_UNIT}))?")
+_NUMBER = re.compile(rf"(?:[€$£¥] ?|{_BEGIN}){_FIGURES}{_LARGE}(?: ?(?:{_UNIT}))?")
 _WORDED = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million)\b(?: [^\W\d_]+)?"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.grounding import holds
+from app.core.grounding import holds, matches
 from app.core.spans import SPANS_PER_SENTENCE, spans
 
 
@@ -24,6 +24,9 @@ from app.core.spans import SPANS_PER_SENTENCE, spans
         ("สะพานนี้อายุ 5 ปี", ["5 ปี"]),
         ("The town has 12 000 people.", ["12 000 people"]),
         ("Das Haus kostet 2,5 Millionen.", ["2,5 Millionen"]),
+        ("On 3 May 1977 it cost $12.50 and 3,500 euros.", ["3 May 1977", "$12.50", "3,500 euros"]),
+        ("12 апреля 1961 года", ["12 апреля", "1961 года"]),
+        ("टॉम का जन्म 3 अगस्त 1977 को हुआ।", ["3 अगस्त 1977"]),
     ],
 )
 def test_numbers_names_quotes_and_ends_are_found(sentence: str, found: list[str]) -> None:
@@ -35,6 +38,31 @@ def test_numbers_names_quotes_and_ends_are_found(sentence: str, found: list[str]
 )
 def test_no_span_is_part_of_a_number(sentence: str) -> None:
     assert all(holds(sentence, span) for span in spans(sentence))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The COVID-19 pandemic closed the school of Velmark.",
+        "The Airbus A380 landed at the airport of Velmark.",
+        "The B-52 landed at Velmark.",
+        "Das ist ein U-96 Boot.",
+        "Flight LH1234 leaves at noon.",
+        "Write to room C17 of the town hall.",
+        "Use port tcp8100 or version v2.1 of the router.",
+        "Der Zug ICE-1073 fährt nach Köln, Gleis Ä12.",
+        "Самолёт Ту-154 сел в Омске.",
+        "विद्यालय में 18 बच्चे पढ़ते हैं।",
+        "दुकान सुबह 9 बजे खुलती है।",
+        "टॉम का जन्म 3 अगस्त 1977 को हुआ।",
+    ],
+)
+def test_no_span_is_part_of_a_word(sentence: str) -> None:
+    found = spans(sentence)
+
+    assert found
+    assert all(matches(sentence, span, sentence) for span in found)
+    assert not {"9 pandemic", "19 pandemic", "52 landed", "1073 fährt", "154 сел", "96 Boot"} & set(found)
 
 
 @settings(deadline=None)
