@@ -13,14 +13,14 @@ _ABBREVIATION = re.compile(
 )
 _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
 # each run of stops is tried once
-_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
+_END = re.compile(r"(?<![.!?…؟۔।॥])[.!?…؟۔।॥]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
 _OPENING = re.compile(r"[\"'“‘(\[«]*+")
 _CLOSING = "\"'”’)]»」』）"
 _APART = re.compile(r"(\n\s*\n|^[ \t]*```[^`\n]*\n[\s\S]*?^[ \t]*```)", re.MULTILINE)  # blank lines, code
 _WIDEST = 160  # characters; what goes on for longer was not wrapped
 _BLANKS = re.compile(r"[ \t]{2,}")
 _TITLE = 100
-_FULL_STOPS = (".", "!", "?", "…", "。", "！", "？", "｡")
+_FULL_STOPS = (".", "!", "?", "…", "؟", "۔", "।", "॥", "。", "！", "？", "｡")
 _STOPS = (*_FULL_STOPS, ":", ";", ",", "-")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.core.grounding import normalise
 from app.core.sentences import _ABBREVIATION, sentences, title_of, unwrapped
 
-_END = re.compile(r"(?:[.!?…]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
+_END = re.compile(r"(?:[.!?…؟۔।॥]+[\"'”’)\]»]*\s+(?=\S)|[。！？｡]+[」』”’）]*)")
 
 
 def plainly_cut(line: str) -> list[str]:
@@ -34,6 +34,12 @@ def plainly_cut(line: str) -> list[str]:
         ("Am 5. Mai kam er. Dann ging er.", ["Am 5. Mai kam er.", "Dann ging er."]),
         ("東京です。「はい。」次です！", ["東京です。", "「はい。」", "次です！"]),
         ("Он ушёл. Потом пришёл.", ["Он ушёл.", "Потом пришёл."]),
+        (
+            "नाव का टिकट 12 यूरो का है। द्वीप पर 240 लोग हैं। नाव कब चलती है?",
+            ["नाव का टिकट 12 यूरो का है।", "द्वीप पर 240 लोग हैं।", "नाव कब चलती है?"],
+        ),
+        ("متى تبحر؟ تبحر غدا.", ["متى تبحر؟", "تبحر غدا."]),
+        ("کشتی کل چلے گی۔ وہ رکے گی۔", ["کشتی کل چلے گی۔", "وہ رکے گی۔"]),
         ("A line that wraps\nonto the next.", ["A line that wraps onto the next."]),
         ("# Title\nText follows here.", ["Title", "Text follows here."]),
         (
@@ -76,11 +82,12 @@ def test_only_a_line_end_that_the_width_made_is_a_blank(text: str, shown: str) -
 
 
 WORDS = ("Dr", "approx", "e.g", "z.B", "J", "Mai", "31", "1.5", "€3", "word", "Word", "東京", "é")
-SIGNS = ("_", "…", "?!", ".", ". ", "。", "！", "」", '"', "’", ")", "(", "«", " ", "\u3000", "\t", "**", "__")
+STOPS = ("…", "?!", ".", ". ", "।", "؟ ", "。", "！")
+SIGNS = ("_", "」", '"', "’", ")", "(", "«", " ", "\u3000", "\t", "**", "__")
 
 
 @settings(max_examples=500)
-@given(st.lists(st.sampled_from(WORDS + SIGNS), max_size=30).map("".join))
+@given(st.lists(st.sampled_from(WORDS + STOPS + SIGNS), max_size=30).map("".join))
 def test_a_line_is_cut_as_if_all_of_it_were_looked_at_for_each_stop(text: str) -> None:
     line = text.strip(" |\t")
 
@@ -94,6 +101,7 @@ def test_a_line_is_cut_as_if_all_of_it_were_looked_at_for_each_stop(text: str) -
         ("The Ferry\n=========\nIt sails.", "The Ferry"),
         ("Staff handbook\n\nIt begins here.", "Staff handbook"),
         ("It sails at six.\n\nIt lands at seven.", ""),
+        ("नाव छह बजे चलती है।\n\nनाव सात बजे पहुँचती है।", ""),
         ("One line only", ""),
         ("", ""),
     ],
