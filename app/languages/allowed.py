@@ -40,6 +40,9 @@ _QUOTE = regex.compile(
     r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
 )
 _LINE = regex.compile(r"[^\n]+")
+# a text may be cut off inside its last bracket
+_BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{1,200}+(?:[)）〕\]]|\s*\Z)")
+_PAUSE = ",，、;；:："
 
 
 def hide(text: str, policy: Policy, prompt: str = "") -> str:
@@ -51,8 +54,7 @@ def hide(text: str, policy: Policy, prompt: str = "") -> str:
     if Allowance.QUOTES in policy.allowed:
         shown = _LINE.sub(lambda line: _without_quotes(line[0], policy), shown)
     for script in policy.glosses:
-        # a text may be cut off inside its last bracket
-        shown = regex.sub(rf"[(（〔\[][\p{{{script}}}\s·,、]+(?:[)）〕\]]|\Z)", _blank, shown)
+        shown = _without_glosses(shown, script)
     if prompt and Allowance.PROMPT in policy.allowed:
         shown = _without_asked(shown, policy, prompt)
     return shown
@@ -60,6 +62,12 @@ def hide(text: str, policy: Policy, prompt: str = "") -> str:
 
 def _blank(match: regex.Match[str]) -> str:
     return regex.sub(r"[^\n]", " ", match[0])
+
+
+def _without_glosses(shown: str, script: str) -> str:
+    """Blank words in a script that stand alone between a bracket's pauses: (世宗, 1418년~1450년)."""
+    alone = rf"(?<=[(（〔\[{_PAUSE}]\s?)\p{{{script}}}[\p{{{script}}}\s·]*+(?=[{_PAUSE})）〕\]]|\Z)"
+    return _BRACKETED.sub(lambda found: regex.sub(alone, _blank, found[0]), shown)
 
 
 def _without_quotes(line: str, policy: Policy) -> str:

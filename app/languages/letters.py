@@ -47,17 +47,17 @@ def letters_of(policy: Policy) -> Letters:
 
 def _own(policy: Policy) -> str:
     """Return the set of a language's own characters."""
-    scripts = policy.scripts - {"Han"} if policy.charset else policy.scripts
+    scripts = policy.scripts - {"Han"} if policy.charsets else policy.scripts
     named = "".join(rf"\p{{sc={script}}}" for script in sorted(scripts))
-    return f"[{named}{_han(policy.charset) if policy.charset else ''}]"
+    return f"[{named}{_han(policy.charsets) if policy.charsets else ''}]"
 
 
 @lru_cache(maxsize=4)
-def _han(charset: str) -> str:
-    """Return every Han character that a national standard knows."""
+def _han(charsets: tuple[str, ...]) -> str:
+    """Return every Han character that one of a language's standards knows."""
     han = regex.compile(r"\p{Han}")
     every = (chr(code) for code in [*range(0x2E80, 0xFB00), *range(0x20000, 0x2FA20)] if not 0xD800 <= code < 0xE000)
-    return "".join(one for one in every if han.match(one) and one.encode(charset, "ignore"))
+    return "".join(one for one in every if han.match(one) and any(one.encode(name, "ignore") for name in charsets))
 
 
 def _compile(pattern: str) -> regex.Pattern[str]:

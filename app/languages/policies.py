@@ -28,8 +28,8 @@ class Policy:
         language: its ISO 639-1 code.
         scripts: the Unicode scripts its words are written in.
         glosses: scripts that may stand in brackets (Hanja after a Korean word).
-        charset: the codec that holds every character of the language's own, where one script serves several
-            languages: Han characters that no Japanese standard knows are Chinese.
+        charsets: the codecs of which one at least holds every character of the language's own, where one script
+            serves several languages: Han characters that no Japanese standard knows are Chinese.
         labels: what the language identifier may call a line of it.
         strict: ASCII letters are off (English-strict); otherwise they are ignored (English-neutral). A language in
             Latin script has them for its own either way.
@@ -39,7 +39,7 @@ class Policy:
     language: str
     scripts: frozenset[str]
     glosses: frozenset[str] = frozenset()
-    charset: str | None = None
+    charsets: tuple[str, ...] = ()
     labels: frozenset[str] = frozenset()
     strict: bool = False
     allowed: frozenset[Allowance] = frozenset(Allowance)
@@ -75,7 +75,7 @@ _LANGUAGES = {
     "zh": ("Han Bopomofo", "yue wuu"),
 }
 _GLOSSES = {"ko": frozenset({"Han"})}
-_CHARSETS = {"ja": "euc_jis_2004"}
+_CHARSETS = {"ja": ("euc_jis_2004", "cp932")}  # 髙 of names is in the second alone
 LANGUAGES = tuple(_LANGUAGES)
 
 
@@ -96,7 +96,7 @@ def policy_for(language: str, *, strict: bool = False) -> Policy:
         language=language,
         scripts=frozenset(scripts.split()),
         glosses=_GLOSSES.get(language, frozenset()),
-        charset=_CHARSETS.get(language),
+        charsets=_CHARSETS.get(language, ()),
         labels=frozenset({language, *labels.split()}),
         strict=strict,
     )

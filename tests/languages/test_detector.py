@@ -81,7 +81,11 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
     ("language", "text"),
     [
         ("ko", "한국(韓國)의 수도는 서울이다. (韓"),
+        ("ko", "이순신(李舜臣, 1545년 4월 28일 ~ 1598년 12월 16일)은 조선 중기의 무신이다."),
+        ("ko", "세종(世宗, 재위 1418년~1450년)은 조선의 왕이다. 유관순(柳寬順, 1902년"),
+        ("ko", "서울(옛 이름: 漢城, 漢陽)은 수도이다."),
         ("ja", "人々は時々、東京タワーへ行く。ＡＩ"),
+        ("ja", "髙橋さんは髙島屋で働いています。"),
         ("ko", "거리는 5 km, 온도는 20 °C, 속도는 90 km/h 입니다."),
         ("ko", "주소는 https://example.com/a?b=c 와 example.org, 메일은 a.b@example.com 입니다."),
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
@@ -94,6 +98,11 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
 )
 def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> None:
     assert kinds(text, language, strict="ＡＩ" not in text) == []
+
+
+@pytest.mark.parametrize("text", ["한국 韓國 만세", "그는 (오늘 天氣 좋다) 말했다", "세종(조선)의 世宗, 재위"])
+def test_hanja_that_are_no_gloss_of_their_own_are_off(text: str) -> None:
+    assert [kind for _, kind in kinds(text, "ko")] == ["script"]
 
 
 @pytest.mark.parametrize("allowance", Allowance)
