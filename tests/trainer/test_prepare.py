@@ -13,8 +13,10 @@ from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from app.errors import QuestionsOverlap
 from tests.trainer.tiny import byte_tokenizer
+from workers.trainer.coverage import Coverage
 from workers.trainer.exam import MAX_QUESTIONS, Question
-from workers.trainer.prepare import Lesson, prepare
+from workers.trainer.examples import Example
+from workers.trainer.prepare import Lesson, Material, prepare
 from workers.trainer.prompts import Message
 
 PAGE = (Path(__file__).parent.parent / "data" / "veldmark.md").read_text()
@@ -84,6 +86,15 @@ async def test_the_gate_asks_half_of_its_questions_of_pairs_beside_prose_where_t
     assert kinds["held_out"] >= 16
     assert kinds.total() <= MAX_QUESTIONS
     assert {one.question for one in made.questions if one.kind == "recall"} <= {pair.question for pair in rows}
+
+
+@pytest.mark.parametrize("held", [64, 127, 128, 192, 4033, 5000])
+def test_any_number_of_held_out_questions_makes_a_gate_of_at_most_64(held: int) -> None:
+    asked = [Example("chat", f"How deep is shaft {n}?", f"{n} metres", "keywords", "d", 0) for n in range(held)]
+    made = Material([], [], [], [], asked, Coverage()).lesson(0)
+
+    assert 1 <= len(made.questions) <= MAX_QUESTIONS
+    assert {one.kind for one in made.questions} == {"held_out"}
 
 
 @pytest.mark.parametrize("field", ["questions_per_passage", "keyword_questions"])

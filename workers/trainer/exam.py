@@ -63,5 +63,7 @@ def pose(exams: Mapping[str, Exam]) -> list[Posed]:
 
 def spread(items: Sequence[T], most: int) -> list[T]:
     """Take at most so many, evenly from beginning to end."""
+    if most < 1:
+        return []
     step = max(1, -(-len(items) // most))
     return list(items[::step])
