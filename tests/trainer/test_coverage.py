@@ -1,5 +1,6 @@
 """Coverage: every fact is asked for, whatever the generator does, and the report says by what."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from app.core.spans import spans
 from tests.trainer.tiny import byte_tokenizer
+from workers.languages.prompts import clean_texts
 from workers.trainer.coverage import Coverage, cover, fill
 from workers.trainer.examples import Example, from_passages
 from workers.trainer.facts import facts_of
@@ -80,6 +82,44 @@ async def test_every_sentence_has_an_example_even_if_the_generator_words_nothing
 
     assert bare_of_examples(made) == []
     assert summary["covered"] == summary["facts"]
+
+
+@pytest.mark.parametrize("language", ["zh", "ja"])
+async def test_where_words_are_not_spaced_no_question_has_two_answers(language: str) -> None:
+    made = await lesson("\n\n".join(clean_texts(language)), passage_tokens=8192)
+    pairs = {(one.question, one.answer) for one in made.examples if one.kind == "chat"}
+
+    assert len(pairs) > 20
+    assert len({question for question, _ in pairs}) == len(pairs)
+
+
+async def test_sentences_of_one_clause_without_spaces_are_told_apart_by_what_is_left_of_them() -> None:
+    names = [family + given for family in "王李张刘陈" for given in "芳强敏洋"]
+    made = await lesson("".join(f"{name}是村里的老师。" for name in names), passage_tokens=8192)
+
+    assert [(one.question, one.answer) for one in made.examples if one.kind == "chat"] == [
+        (f'What is missing in this sentence from "d"? {name}是村里的___。', "老师") for name in names
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "asked", "answer"),
+    [
+        ("老师是王芳的老师。", "老师是王芳的___。", "老师"),
+        ("他吃了饭，睡了。", "他吃了饭，___。", "睡了"),
+        ("それはとても雨降。", "それはとても雨___。", "降"),
+        ("我们都很喜欢用Python", "我们都很喜欢___", "用Python"),
+        ("ครูอยู่ที่นี่", "ครูอยู่___", "ที่นี่"),
+        ("나는 집에 있다.", "나는 집에 ___.", "있다"),
+    ],
+)
+def test_the_end_of_a_sentence_is_left_out_and_something_to_tell_it_by_stays(
+    sentence: str, asked: str, answer: str
+) -> None:
+    [fact] = facts_of([passage(sentence)])
+    [example] = fill([replace(fact, span="")], [])
+
+    assert (example.question, example.answer) == (f'What is missing in this sentence from "d"? {asked}', answer)
 
 
 @pytest.mark.parametrize("keywords", [0, 12])

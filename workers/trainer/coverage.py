@@ -1,14 +1,16 @@
 """Which facts of prose have an example, and of which origins; a gap to fill for those that none asks for."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from app.core.grounding import WORD, holds
+from app.core.grounding import CHARACTER, SPACELESS, WORD, content_words, holds
 from workers.trainer.examples import Example, gap
 from workers.trainer.facts import Fact
 
+_PIECE = re.compile(rf"{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern}).)+")  # a character, or a word beside such
 ASKING = frozenset({"generated", "keywords", "gap"})  # origins that ask for a fact, not only tell it
 
 
@@ -87,7 +89,18 @@ def fill(facts: Sequence[Fact], examples: Sequence[Example]) -> list[Example]:
 
 
 def _gap(fact: Fact) -> Example:
-    return gap(fact.sentence, fact.span or WORD.findall(fact.sentence.replace("_", " "))[-1], fact.passage)
+    return gap(fact.sentence, fact.span or _end(fact.sentence), fact.passage)
+
+
+def _end(sentence: str) -> str:
+    """Return the last word; of a script without spaces a third of the last clause, or two characters.
+
+    It is less where that would leave nothing to tell the sentence by.
+    """
+    word = WORD.findall(sentence.replace("_", " "))[-1]
+    pieces = _PIECE.findall(word)
+    ends = ("".join(pieces[-count:]) for count in range(max(2, len(pieces) // 3), 0, -1))
+    return next((one for one in ends if content_words(sentence[: sentence.rindex(one)])), pieces[-1])
 
 
 def _holds(answer: str, span: str) -> bool:

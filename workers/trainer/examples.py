@@ -77,7 +77,7 @@ def gap(sentence: str, span: str, passage: Passage) -> Example:
     places = (one.start() for one in re.finditer(f"(?={re.escape(span)})", sentence))
     beside = ((at, sentence[at - 1 : at] + sentence[at + len(span) : at + len(span) + 1]) for at in places)
     alone = (at for at, others in beside if not _OF_A_WORD.search(others))  # "a" in "bell a" is no part of another word
-    start = next(alone, sentence.index(span))  # where words are not spaced it is
+    start = next(alone, sentence.rindex(span))  # where words are not spaced it is
     cut = f"{sentence[:start]}___{sentence[start + len(span) :]}"
     question = f'What is missing in this sentence from "{passage.document}"? {cut}'
     return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
