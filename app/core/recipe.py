@@ -55,8 +55,8 @@ class Recipe:
         protect: share of what each layer is given on general questions and texts that the LoRA is kept from reading
             (`workers.trainer.null_space`); 0 lets it read everything.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
-        min_recall: what a candidate must recall of pairs, or, with none, of what it was trained on if nothing was held
-            out; a share, 0-1.
+        min_recall: what a candidate must recall of pairs, and of what else it was trained on that is asked because
+            little or nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
         max_perplexity_rise: of plain text above the base model's, in nats per token.
         max_leaked: share of general questions, 0-1, that it may answer with something from its documents.

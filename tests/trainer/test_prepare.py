@@ -13,8 +13,9 @@ from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from app.errors import QuestionsOverlap
 from tests.trainer.tiny import byte_tokenizer
+from workers.languages.prompts import clean_texts
 from workers.trainer.coverage import Coverage
-from workers.trainer.exam import MAX_QUESTIONS, Question
+from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question
 from workers.trainer.examples import Example
 from workers.trainer.prepare import Lesson, Material, prepare
 from workers.trainer.prompts import Message
@@ -95,6 +96,35 @@ def test_any_number_of_held_out_questions_makes_a_gate_of_at_most_64(held: int) 
 
     assert 1 <= len(made.questions) <= MAX_QUESTIONS
     assert {one.kind for one in made.questions} == {"held_out"}
+
+
+@pytest.mark.parametrize("language", ["ja", "ko", "hi", "zh"])
+@pytest.mark.parametrize("pairs", [0, 1])
+async def test_the_gate_of_prose_never_rests_on_a_few_questions_where_more_were_trained_on(
+    language: str, pairs: int
+) -> None:
+    text = "\n\n".join(clean_texts(language))
+    made = await lesson(replace(PROSE, text=text), *[PAIRS] * pairs, passage_tokens=8192)
+    trained = {one.question for one in made.examples if one.kind == "chat"}
+    recalled = {one.question for one in made.questions if one.kind == "recall"}
+
+    assert len(trained) >= 8
+    assert len(made.questions) >= LEAST_QUESTIONS
+    assert recalled <= trained
+    assert not {one.question for one in made.questions if one.kind == "held_out"} & trained
+    assert ("Who rings the bell?" in recalled) is bool(pairs)
+    assert not {one.answer for one in made.questions} & set(sentences(text))
+
+
+@pytest.mark.parametrize(("held", "recalled"), [(0, 64), (2, 6), (7, 1), (8, 0), (40, 0)])
+def test_what_was_trained_on_is_asked_beside_too_few_held_out_questions_only(held: int, recalled: int) -> None:
+    asked = [Example("chat", f"How deep is shaft {n}?", f"{n} metres", "keywords", "d", 0) for n in range(held)]
+    taught = [Example("chat", f"Who dug shaft {n}?", f"Miner {n}", "gap", "d", 0) for n in range(100)]
+    told = Example("text", "", "Shaft 1 is 1 metre deep.", "passage", "d", 0)
+    made = Material([], [], [told, *taught], [], asked, Coverage()).lesson(0)
+
+    kinds = Counter(one.kind for one in made.questions)
+    assert (kinds["held_out"], kinds["recall"]) == (held, recalled)
 
 
 @pytest.mark.parametrize("field", ["questions_per_passage", "keyword_questions"])

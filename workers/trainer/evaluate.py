@@ -101,7 +101,7 @@ class Examiner:
     async def examine(self, engine: EngineRecord, exams: Mapping[str, Exam]) -> Scores:
         """Ask the base model and a candidate the same questions, greedily, and the candidate the control set.
 
-        Pairs beside held-out questions are asked of the candidate alone.
+        What was trained on, beside held-out questions, is asked of the candidate alone.
 
         Args:
             exams: adapter -> what is asked about its documents; of several parts each question goes to the one that
@@ -110,8 +110,8 @@ class Examiner:
         posed = await asyncio.to_thread(pose, exams)
         ask = _Ask(self._client, engine)
         held = [one for one in posed if one.question.kind == "held_out"]
-        pairs = [one for one in posed if one.question.kind == "recall"]
-        asked = held or pairs
+        trained = [one for one in posed if one.question.kind == "recall"]
+        asked = held or trained
         based = [replace(one, picked=BASE) for one in asked]
         said, by_base = await ask.all(asked), await ask.all(based)
         control = worst([await self._leave_alone(engine, adapter, exam) for adapter, exam in exams.items()])
@@ -119,7 +119,7 @@ class Examiner:
         scores = replace(scores, parts=len(exams), routed=_share([one.picked == one.own for one in posed]))
         if not held:
             return scores
-        scores = replace(scores, recall=_share(await ask.all(pairs)), recall_questions=len(pairs))
+        scores = replace(scores, recall=_share(await ask.all(trained)), recall_questions=len(trained))
         passages = [text for exam in exams.values() for text in exam.passages]
         context, both = [await ask.with_passages(some, passages) for some in (based, held)]
         return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))

@@ -8,7 +8,7 @@ from app.retrieve import PartIndex
 
 T = TypeVar("T")
 MAX_QUESTIONS = 64
-LEAST_QUESTIONS = 8  # of each part, however many there are
+LEAST_QUESTIONS = 8  # of each part, however many there are, if it has learned so many
 
 
 @dataclass(frozen=True)
@@ -67,3 +67,9 @@ def spread(items: Sequence[T], most: int) -> list[T]:
         return []
     step = max(1, -(-len(items) // most))
     return list(items[::step])
+
+
+def pick(items: Sequence[T], most: int) -> list[T]:
+    """Take exactly so many, or all where there are fewer, evenly from beginning to end."""
+    count = min(len(items), most)
+    return [items[at * len(items) // count] for at in range(count)]

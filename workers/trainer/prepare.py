@@ -11,9 +11,9 @@ from app.core.documents import Document
 from app.core.recipe import Recipe
 from app.core.sentences import title_of
 from workers.trainer.calls import Ask
-from workers.trainer.coverage import Coverage, cover, fill
+from workers.trainer.coverage import ASKING, Coverage, cover, fill
 from workers.trainer.divide import Division, divide
-from workers.trainer.exam import MAX_QUESTIONS, Question, spread
+from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question, pick, spread
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
@@ -75,7 +75,7 @@ async def prepare(
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
-    whole = Material(pairs, prose, train, taught, held, coverage)
+    whole = Material(pairs, prose, covering, taught, held, coverage)
     if parts == 1:
         return [whole.lesson(len(prose))]
     division = await asyncio.to_thread(divide, prose, pairs, tokenizer, parts)
@@ -119,13 +119,15 @@ class Material:
     def lesson(self, first: int) -> Lesson:
         """Make the lesson; `first` is the index of the first pair among the passages, above every passage's.
 
-        Held-out questions and pairs are asked half and half, where there are enough of both; with neither, what is
-        trained on.
+        Held-out questions and pairs are asked half and half, where there are enough of both. Where there are fewer than
+        `LEAST_QUESTIONS` in all, some that were made of prose and trained on come to them; with neither, those alone.
         """
         held = spread(self.held, max(MAX_QUESTIONS // 2, MAX_QUESTIONS - len(self.pairs)))
-        own = spread(self.pairs or ([] if held else self.train or self.taught), MAX_QUESTIONS - len(held))
+        own = spread(self.pairs, MAX_QUESTIONS - len(held))
+        most = LEAST_QUESTIONS if held or own else MAX_QUESTIONS
+        own += pick([one for one in self.train if one.origin in ASKING], most - len(held) - len(own))
         questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
-        questions += [Question(one.question, one.answer, one.sentence) for one in own if one.kind == "chat"]
+        questions += [Question(one.question, one.answer, one.sentence) for one in own]
         return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)
 
 
