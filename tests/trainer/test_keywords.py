@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.grounding import content_words
+from app.core.grounding import content_words, holds
 from app.core.sentences import sentences, title_of, unwrapped
 from app.core.spans import spans
 from workers.trainer.examples import Example
@@ -84,6 +84,15 @@ def test_the_question_word_fits_the_answer(sentence: str, answer: str, words: se
 
     assert begun <= words
     assert len(begun) > 1
+
+
+@pytest.mark.parametrize("sentence", ["The Annex was named by Ann.", "In 1912 the tower had 12 of them."])
+def test_no_question_holds_its_answer_where_another_word_begins_with_it(sentence: str) -> None:
+    examples = made(sentence, per_span=30)
+
+    assert {"Ann", "12"} & {one.answer for one in examples}
+    assert not [one.question for one in examples if holds(one.question, one.answer)]
+    assert not {"ex", "19"} & {word for one in examples for word in one.question.split()}
 
 
 def test_a_sentence_that_refers_back_is_asked_for_by_the_name_it_means() -> None:

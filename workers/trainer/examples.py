@@ -74,13 +74,18 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
+    cut = "___".join(around(sentence, span))
+    question = f'What is missing in this sentence from "{passage.document}"? {cut}'
+    return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
+
+
+def around(sentence: str, span: str) -> tuple[str, str]:
+    """Return what stands before a span and after it, where it is no part of another word if there is such a place."""
     places = (one.start() for one in re.finditer(f"(?={re.escape(span)})", sentence))
     beside = ((at, sentence[at - 1 : at] + sentence[at + len(span) : at + len(span) + 1]) for at in places)
     alone = (at for at, others in beside if not _OF_A_WORD.search(others))  # "a" in "bell a" is no part of another word
     start = next(alone, sentence.rindex(span))  # where words are not spaced it is
-    cut = f"{sentence[:start]}___{sentence[start + len(span) :]}"
-    question = f'What is missing in this sentence from "{passage.document}"? {cut}'
-    return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
+    return sentence[:start], sentence[start + len(span) :]
 
 
 def without_duplicates(examples: Sequence[Example]) -> list[Example]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
 from app.core.spans import names, spans
-from workers.trainer.examples import Example, gap
+from workers.trainer.examples import Example, around, gap
 from workers.trainer.passages import Passage, each_sentence
 
 WIDTHS = (3, 5, 8)  # words on each side of the span that count as near
@@ -84,10 +84,10 @@ def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterat
 
 def _question(told: _Told, span: str, rng: random.Random) -> str:
     """Return a question word and some of the sentence's words, in their order."""
-    before, _, after = told.sentence.partition(span)
-    around = [*_words(before), "", *_words(after)]
-    place, width = around.index(""), rng.choice(WIDTHS)
-    kept = [word for at, word in enumerate(around) if word and rng.random() < _chance(word, abs(at - place) <= width)]
+    before, after = around(told.sentence, span)
+    words = [*_words(before), "", *_words(after)]
+    place, width = words.index(""), rng.choice(WIDTHS)
+    kept = [word for at, word in enumerate(words) if word and rng.random() < _chance(word, abs(at - place) <= width)]
     if told.before and rng.random() < TOPIC:
         kept.insert(0, told.before)
     text = " ".join(kept)
