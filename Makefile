@@ -2,8 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Two tests run at a time, each with two threads: one that waits for the other must not spin.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 up: setup ## start everything on this machine; Ctrl-C stops it
 	@$(BIN)/lorekeep up
@@ -18,6 +16,8 @@ check: setup ## formatting, lint, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
+# Each has two threads: one that waits for the other must not spin.
+unit: export OMP_WAIT_POLICY ?= PASSIVE
 unit: check ## everything but the end-to-end tests, two at a time
 	@$(BIN)/python -m pytest -m "not e2e" -n 2
 

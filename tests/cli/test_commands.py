@@ -392,15 +392,27 @@ def test_the_command_line_loads_nothing_that_only_a_server_needs() -> None:
     assert not {"redis", "fastapi", "numpy", "rq"} & set(loaded)  # each is noticed at every command
 
 
-@pytest.mark.parametrize(("set_by_user", "seen"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_of_what_the_command_line_starts_sleep_while_they_wait(
-    set_by_user: str | None, seen: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("set_by_user", "seen"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}),
+        ({"GOMP_SPINCOUNT": "0"}, {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
+def test_threads_of_what_the_command_line_starts_sleep_after_a_short_wait_for_each_other(
+    set_by_user: dict[str, str], seen: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["lorekeep", "--help"])
-    monkeypatch.setenv("OMP_WAIT_POLICY", set_by_user or "")  # restored at the end, whatever `main` sets
-    if not set_by_user:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.setenv(name, "")  # restored at the end, whatever `main` sets
+        monkeypatch.delenv(name)
+    for name, value in set_by_user.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit):
         main()
-    told = [sys.executable, "-c", "import os; print(os.environ['OMP_WAIT_POLICY'])"]
-    assert subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip() == seen
+    told = (
+        "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(('OMP_W', 'GOMP_S'))}))"
+    )
+    child = subprocess.run([sys.executable, "-c", told], check=True, capture_output=True, text=True)
+    assert json.loads(child.stdout) == seen

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from app.core.canary import judge
 from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
+from workers.trainer.batches import pack
 from workers.trainer.canary import MAX_ANSWER_TOKENS, MAX_CANDIDATES, make_canary
 from workers.trainer.encode import Row, encode_chat
+from workers.trainer.forward import label_logprobs
 from workers.trainer.model import attach_lora
 from workers.trainer.train import train
 
@@ -51,3 +54,30 @@ def test_long_answers_and_many_rows_are_held_to_a_limit() -> None:
 
     assert len(canary.answer_ids) == MAX_ANSWER_TOKENS
     assert len(canary.prompt_ids) == 3
+
+
+def test_it_is_scored_as_the_engine_scores_it_by_itself() -> None:
+    model = attach_lora(llama(), RECIPE, 0)
+    list(train(model, ROWS, RECIPE))
+
+    canary = make_canary(model, ROWS)
+
+    row = Row(canary.prompt_ids + canary.answer_ids, len(canary.prompt_ids))
+    model.eval()
+    with torch.no_grad():
+        alone = label_logprobs(model, pack([row], model.device))
+    assert canary.adapter_logprobs == tuple(alone.tolist())
+
+
+def test_the_forwards_it_takes_do_not_grow_with_the_rows() -> None:
+    model = attach_lora(llama(), RECIPE, 0)
+    forwards: list[int] = []
+    model.register_forward_pre_hook(lambda *_: forwards.append(1))
+    taken = []
+
+    for copies in (1, 8):
+        forwards.clear()
+        make_canary(model, ROWS * copies)
+        taken.append(len(forwards))
+
+    assert taken[0] == taken[1]

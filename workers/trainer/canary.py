@@ -3,48 +3,41 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from app.core.canary import Canary
-from workers.trainer.batches import pack
 from workers.trainer.encode import Row
-from workers.trainer.forward import label_logprobs
+from workers.trainer.forward import answer_logprobs, packs_exactly
+from workers.trainer.train import PACK_TOKENS
 
 MAX_ANSWER_TOKENS = 16  # each costs the engine a request
 MAX_CANDIDATES = 32
 
 
 def make_canary(model: Any, rows: Sequence[Row]) -> Canary:
-    """Score rows with the adapter on and off, one by one as an engine will; keep the one that gains most per token.
+    """Score rows with the adapter on and off and keep the one that gains most per token.
 
-    Answers longer than `MAX_ANSWER_TOKENS` count with their first so many. Of many rows, `MAX_CANDIDATES` evenly
-    spread ones are scored.
+    They are compared many at once; the one that is kept is scored by itself, as an engine will. Answers longer than
+    `MAX_ANSWER_TOKENS` count with their first so many. Of many rows, `MAX_CANDIDATES` evenly spread ones are scored.
 
     Args:
         model: from `attach_lora`, in the dtype that serves.
         rows: what it was trained on; at least one.
     """
-    was_training = model.training
-    model.eval()
     every = -(-len(rows) // MAX_CANDIDATES)
-    canary = max((_score(model, row) for row in rows[::every]), key=lambda scored: scored.gain)
-    model.train(was_training)
-    return canary
+    compared = [Row(row.input_ids[: row.answer_start + MAX_ANSWER_TOKENS], row.answer_start) for row in rows[::every]]
+    together = PACK_TOKENS if packs_exactly(model, compared) else 0
+    best = max(_score(model, compared, together), key=lambda scored: scored.gain)
+    return _score(model, [Row(best.prompt_ids + best.answer_ids, len(best.prompt_ids))], 0)[0]
 
 
-def _score(model: Any, row: Row) -> Canary:
-    end = row.answer_start + MAX_ANSWER_TOKENS
-    row = Row(row.input_ids[:end], row.answer_start)
+def _score(model: Any, rows: Sequence[Row], pack_tokens: int) -> list[Canary]:
     with model.disable_adapter():
-        base = _logprobs(model, row)
-    return Canary(
-        prompt_ids=row.input_ids[: row.answer_start],
-        answer_ids=row.input_ids[row.answer_start :],
-        adapter_logprobs=_logprobs(model, row),
-        base_logprobs=base,
-    )
-
-
-@torch.no_grad()
-def _logprobs(model: Any, row: Row) -> tuple[float, ...]:
-    return tuple(label_logprobs(model, pack([row], model.device)).tolist())
+        base = answer_logprobs(model, rows, pack_tokens)
+    return [
+        Canary(
+            prompt_ids=row.input_ids[: row.answer_start],
+            answer_ids=row.input_ids[row.answer_start :],
+            adapter_logprobs=tuple(adapter.tolist()),
+            base_logprobs=tuple(alone.tolist()),
+        )
+        for (row, alone), (_, adapter) in zip(base, answer_logprobs(model, rows, pack_tokens), strict=True)
+    ]
