@@ -138,6 +138,7 @@ class VersionStore:
         Args:
             fence: the fencing token of the trainer that asks; none when a user asks, which takes the job from
                 whoever holds it.
+            memory_fields: written with it; `current` only where no later version serves.
 
         Returns:
             The version as it is now.

@@ -144,6 +144,24 @@ async def test_a_new_version_leaves_the_current_one_serving(
         await store.add(memory, a_version(memory, number=2), content="another")
 
 
+async def test_of_two_versions_that_are_published_at_once_the_later_serves(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, first = accepted
+    second = a_version(memory, number=2)
+    await store.add(memory, second, content="union")
+    fences = {one.number: await store.claim(job_of(one), lease_s=30) for one in (first, second)}
+
+    for number, version in ((2, second), (1, first)):
+        moved = version
+        for state in (State.PREPARING, State.TRAINING, State.EVALUATING, State.PUBLISHING):
+            moved = await store.change(moved, state, fence=fences[number])
+        await store.change(moved, State.READY, fence=fences[number], memory_fields={"current": number})
+
+    assert (await MemoryStore(redis).get("acme", memory.id)).current == 2
+    assert (await store.get("acme", memory.id, 1)).state is State.READY
+
+
 async def test_a_version_keeps_the_names_of_its_parts(store: VersionStore, accepted: tuple[Memory, Version]) -> None:
     version = accepted[1]
     names = tuple(f"acme.{version.memory_id}.v1.{n * 12}" for n in "12")

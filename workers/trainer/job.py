@@ -240,9 +240,7 @@ async def _publish(trainer: Trainer, step: _Steps) -> None:
     version = step.version
     first = AdapterName.parse(version.adapter)
     await asyncio.to_thread(trainer.artifacts.mark_published, first, version.scores, version.parts)
-    memory = await trainer.memories.get(version.tenant, version.memory_id)
-    newest = {"current": version.number} if version.number >= memory.current else {}
-    await step.to(State.READY, {"error": None}, **newest)
+    await step.to(State.READY, {"error": None}, current=version.number)
     if (await trainer.memories.get(version.tenant, version.memory_id)).pinned:
         await trainer.engines.pin_serving(version.tenant, version.memory_id)
 

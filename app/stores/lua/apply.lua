@@ -20,7 +20,11 @@ if not fits then
   return {mine and 'ok' or 'conflict', state}
 end
 if #version > 0 then redis.call('HSET', KEYS[1], unpack(version)) end
-if #memory > 0 then redis.call('HSET', KEYS[2], unpack(memory)) end
+local serving = tonumber(redis.call('HGET', KEYS[2], 'current') or '0')
+for i = 1, #memory, 2 do
+  local older = memory[i] == 'current' and tonumber(memory[i + 1]) < serving  -- published after a later one
+  if not older then redis.call('HSET', KEYS[2], memory[i], memory[i + 1]) end
+end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
 if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end
 if ARGV[6] == 'close' then redis.call('ZREM', KEYS[4], ARGV[7]) end
