@@ -166,3 +166,23 @@ def test_what_the_questions_of_one_passage_share_is_computed_once() -> None:
     assert len(packed) == 2
     assert sum(packed) < 0.3 * sum(len(row.teacher_prompt) for row in shown)
     assert all(target is not None for target in targets)
+
+
+def test_rows_that_share_nothing_are_computed_many_at_once_and_as_they_are_alone() -> None:
+    ids = torch.randint(40, 200, (40, 24), generator=torch.Generator().manual_seed(0)).tolist()
+    shown = [replace(Row(tuple(own), 8), replayed=True, teacher_prompt=tuple(own[:8])) for own in ids]
+    shown += [replace(row, teacher_prompt=row.input_ids[: row.answer_start], replayed=True) for row in ROWS[3:]]
+    model = lora()
+    forwards: list[int] = []
+    model.register_forward_pre_hook(lambda *_: forwards.append(1))
+
+    targets = ask_teacher(model, shown, RECIPE)
+    together = len(forwards)
+
+    assert together <= 3 + 2  # the probes, and 41 rows of 24 tokens
+    for row, target in zip(shown, targets, strict=True):
+        [alone] = ask_teacher(model, [row], RECIPE)
+        assert target is not None
+        assert alone is not None
+        assert torch.equal(target.at, alone.at)
+        assert torch.allclose(target.logprobs.exp(), alone.logprobs.exp(), atol=1e-4)

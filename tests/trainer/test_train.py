@@ -92,6 +92,13 @@ def test_gradients_through_a_shared_prefix_equal_those_of_separate_rows() -> Non
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-3)
 
 
+def test_a_passage_shorter_than_every_question_does_not_keep_rows_from_being_packed() -> None:
+    passage = Row(ROWS[0].input_ids[:3], 1)
+
+    assert len(passage) < min(map(len, ROWS))
+    assert packs_exactly(moved(lora(llama())), [passage, *ROWS])
+
+
 def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
     model = lora(gemma(sliding_window=8))
 

@@ -20,6 +20,7 @@ from workers.trainer.passages import Passage
 from workers.trainer.targets import Target, read
 
 PACK_TOKENS = 1024  # computed together, what the rows share counted once
+FORWARD_TOKENS = 64  # what a forward takes by itself, in the time of tokens
 
 
 def with_teacher_prompts(
@@ -71,20 +72,47 @@ def _as_teacher_sees(row: Row) -> Row:
 
 
 def _groups(model: Any, shown: dict[int, Row]) -> Iterator[list[int]]:
-    """Yield the rows' places in groups that begin with the same passage, which a pack computes once."""
-    together = bool(shown) and packs_exactly(model, list(shown.values()))
+    """Yield the rows' places in groups to compute at once.
+
+    Rows that begin with the same passage come together, for a pack computes that once; rows that share little, as those
+    that are replayed do, as far as it costs no more than apart.
+    """
+    places = sorted(shown, key=lambda place: shown[place].input_ids)
+    if not places or not packs_exactly(model, list(shown.values())):
+        yield from ([place] for place in places)
+        return
     group: list[int] = []
-    tokens = 0
-    for place in sorted(shown, key=lambda place: shown[place].input_ids):
-        row = shown[place]
-        own = len(row) - _common(shown[group[0]], row) if group else len(row)
-        if group and (not together or 2 * own > len(row) or tokens + own > PACK_TOKENS):
+    for run in _runs(shown, places):
+        if group and not _pays([shown[place] for place in group], [shown[place] for place in run]):
             yield group
-            group, tokens, own = [], 0, len(row)
-        group.append(place)
-        tokens += own
-    if group:
-        yield group
+            group = []
+        group += run
+    yield group
+
+
+def _runs(shown: dict[int, Row], places: Sequence[int]) -> Iterator[list[int]]:
+    """Yield places, in order, as long as each row shares half of itself with the run's first."""
+    run: list[int] = []
+    for place in places:
+        row = shown[place]
+        if run and (
+            2 * _common(shown[run[0]], row) < len(row) or _cost([shown[one] for one in run] + [row]) > PACK_TOKENS
+        ):
+            yield run
+            run = []
+        run.append(place)
+    yield run
+
+
+def _pays(rows: Sequence[Row], more: Sequence[Row]) -> bool:
+    """Say whether both are better computed in one forward than in one each."""
+    together = _cost([*rows, *more])
+    return together <= PACK_TOKENS and together <= _cost(rows) + _cost(more) + FORWARD_TOKENS
+
+
+def _cost(rows: Sequence[Row]) -> int:
+    """Count the tokens that a pack of rows computes; they are in order, so all share what the first and last do."""
+    return sum(map(len, rows)) - (len(rows) - 1) * _common(rows[0], rows[-1])
 
 
 def _common(row: Row, other: Row) -> int:
@@ -93,10 +121,14 @@ def _common(row: Row, other: Row) -> int:
 
 
 def _ask(model: Any, rows: Sequence[Row], *, with_hidden: bool) -> list[Target]:
-    logits, hidden = label_logits(model, pack(rows, model.device), hidden=with_hidden)
-    lengths = [len(row) - row.answer_start for row in rows]
-    parts = hidden.split(lengths) if hidden is not None else [None] * len(rows)
-    return [read(own, torch.arange(len(own)), states) for own, states in zip(logits.split(lengths), parts, strict=True)]
+    packed = pack(rows, model.device)
+    logits, hidden = label_logits(model, packed, hidden=with_hidden)
+    states = packed.by_row(hidden) if hidden is not None else [None] * len(rows)
+    said = {
+        row: read(own, torch.arange(len(own)), there)
+        for row, own, there in zip(packed.rows, packed.by_row(logits), states, strict=True)
+    }
+    return [said[row] for row in rows]  # a pack has an order of its own
 
 
 def _on_labels_of(row: Row, target: Target, *, always: bool) -> Target:
