@@ -1,14 +1,17 @@
 """The trainer's loop without its tricks, to read and to hold the fast one to: one row at a time, no mask, no packing.
 
-The model's own `labels` make the loss, autograd the gradient, `torch.optim.AdamW` the step. For next-token loss only.
+The model's own `labels` make the loss, autograd the gradient, `torch.optim.AdamW` the step. For next-token loss only;
+a teacher's beside it, of logits.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from workers.trainer.encode import Row
+from workers.trainer.targets import Target
 
 
 def labels_of(row: Row, loss_on: str = "answer") -> torch.Tensor:
@@ -41,3 +44,16 @@ def train(model: Any, batches: Sequence[Sequence[Row]], lrs: Sequence[float], ma
         torch.nn.utils.clip_grad_norm_(weights, max_norm)
         optimizer.step()
         yield loss.item()
+
+
+def label_nats(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the (S,) negative log-probabilities of labels by (S, V) logits."""
+    return functional.cross_entropy(logits.float(), labels, reduction="none")
+
+
+def divergence(logits: torch.Tensor, target: Target) -> torch.Tensor:
+    """Return the (M,) divergences, in nats, of a student's (M, V) logits from a teacher's K + 1 outcomes."""
+    logits = logits.float()
+    others = logits.scatter(-1, target.ids, -torch.inf).logsumexp(-1, keepdim=True)
+    said = torch.cat([logits.gather(-1, target.ids), others], -1) - logits.logsumexp(-1, keepdim=True)
+    return (target.logprobs.exp() * (target.logprobs - said)).sum(-1)

@@ -11,6 +11,7 @@ from app.control import control_questions, read_questions
 from app.core.grounding import normalise
 from app.core.load import _REPLAYS
 from app.core.recipe import Recipe
+from tests.trainer.reference import divergence
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.batches import pack
 from workers.trainer.control import control_texts
@@ -20,7 +21,6 @@ from workers.trainer.forward import label_logits
 from workers.trainer.make import encode_examples
 from workers.trainer.model import attach_lora
 from workers.trainer.replay import general_examples, replayed, shown_at_most
-from workers.trainer.targets import divergence
 from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import train
 

@@ -8,6 +8,7 @@ import torch
 
 from app.core.recipe import Recipe
 from app.services.context import Cited, Reading
+from tests.trainer.reference import divergence
 from tests.trainer.tiny import byte_tokenizer, gemma, llama
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
@@ -15,7 +16,7 @@ from workers.trainer.examples import Example
 from workers.trainer.forward import label_logits
 from workers.trainer.model import attach_lora
 from workers.trainer.passages import Passage
-from workers.trainer.targets import Target, distance, divergence
+from workers.trainer.targets import Target, distance
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import train
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from workers.trainer.batches import Pack, mask, pack, split_packs
 from workers.trainer.encode import Row
+from workers.trainer.vocabulary import label_nats
 
 
 def label_logits(model: Any, batch: Pack, *, hidden: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -34,7 +34,7 @@ def label_logits(model: Any, batch: Pack, *, hidden: bool = False) -> tuple[torc
 def label_logprobs(model: Any, batch: Pack) -> torch.Tensor:
     """Return the (S,) log-probabilities, in nats (at most 0), of a pack's labels."""
     logits, _ = label_logits(model, batch)
-    return -functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # logits (S, V)
+    return -label_nats(logits, batch.labels.to(logits.device))
 
 
 @torch.no_grad()

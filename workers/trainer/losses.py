@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from app.core.recipe import Recipe
 from workers.trainer.batches import Pack
 from workers.trainer.forward import label_logits
-from workers.trainer.targets import Target, distance, divergence
+from workers.trainer.targets import Target, distance
+from workers.trainer.vocabulary import Outcomes, label_nats, label_nats_and_divergences
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,14 @@ def losses(model: Any, batch: Pack, recipe: Recipe) -> Losses:
     """
     hidden = batch.target is not None and batch.target.hidden is not None
     logits, states = label_logits(model, batch, hidden=hidden)
-    descend = functional.cross_entropy(logits.float(), batch.labels.to(logits.device), reduction="none")  # (S,)
-    nats, taught = descend.detach(), batch.taught.to(logits.device)
-    if batch.target is not None:
-        descend = _taught(descend, logits, states, batch.target.to(logits.device), taught=taught, recipe=recipe)
+    labels, taught = batch.labels.to(logits.device), batch.taught.to(logits.device)
+    if batch.target is None:
+        descend = label_nats(logits, labels)
+        nats = descend.detach()
+    else:
+        target = batch.target.to(logits.device)
+        own, apart = label_nats_and_divergences(logits, labels, Outcomes(target.at, target.ids, target.logprobs))
+        descend, nats = _taught(own, apart, states, target, taught=taught, recipe=recipe), own.detach()
     if not recipe.focus_below:
         return Losses(descend, nats, torch.ones_like(taught))
     learned = (nats > -math.log(recipe.focus_below)) | ~taught
@@ -48,7 +52,7 @@ def losses(model: Any, batch: Pack, recipe: Recipe) -> Losses:
 
 def _taught(
     nats: torch.Tensor,
-    logits: torch.Tensor,
+    divergences: torch.Tensor,
     states: torch.Tensor | None,
     target: Target,
     *,
@@ -57,7 +61,7 @@ def _taught(
 ) -> torch.Tensor:
     """Mix a teacher's loss into the (S,) labels' own where the teacher has one; it is all that replayed ones learn."""
     share = torch.where(taught[target.at], recipe.distillation, 1.0)  # (M,)
-    change = share * (divergence(logits[target.at], target) - nats[target.at])  # (M,)
+    change = share * (divergences - nats[target.at])  # (M,)
     if states is not None:
         change = change + recipe.hidden_weight * distance(states[target.at], target)
     return nats.index_add(0, target.at, change)

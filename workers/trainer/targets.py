@@ -6,6 +6,8 @@ from typing import Self
 
 import torch
 
+from workers.trainer.vocabulary import buckets, log_partition
+
 TOP_K = 20
 
 
@@ -50,19 +52,9 @@ def join(targets: Sequence[Target], at: Sequence[torch.Tensor]) -> Target:
 def read(logits: torch.Tensor, at: torch.Tensor, hidden: torch.Tensor | None = None) -> Target:
     """Make a target of a teacher's (M, V) logits, on the CPU."""
     ids = logits.topk(min(TOP_K, logits.shape[-1] - 1)).indices
-    target = Target(at, ids, _buckets(logits, ids), hidden)
+    everywhere = torch.arange(len(logits), device=logits.device)
+    target = Target(at, ids, buckets(logits, everywhere, ids, log_partition(logits)), hidden)
     return target.to(torch.device("cpu"))
-
-
-def divergence(logits: torch.Tensor, target: Target) -> torch.Tensor:
-    """Return the (M,) Kullback-Leibler divergences, in nats, of a student's (M, V) logits from the teacher's.
-
-    Over the teacher's K likeliest tokens and one more outcome for all others, so that both sum to 1.
-
-    Paper: Eyuboglu et al. 2025 (Cartridges), https://arxiv.org/abs/2506.06266, with its top 20 tokens;
-    the outcome for all others is ours.
-    """
-    return (target.logprobs.exp() * (target.logprobs - _buckets(logits, target.ids))).sum(-1)
 
 
 def distance(hidden: torch.Tensor, target: Target) -> torch.Tensor:
@@ -73,10 +65,3 @@ def distance(hidden: torch.Tensor, target: Target) -> torch.Tensor:
     assert target.hidden is not None
     teacher = target.hidden.float()  # (M, L, H)
     return ((hidden.float() - teacher).abs().sum(-1) / teacher.abs().sum(-1)).mean(-1)
-
-
-def _buckets(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Return the (M, K + 1) log-probabilities of K tokens and of all others together."""
-    logits = logits.float()
-    others = logits.scatter(-1, ids, -torch.inf).logsumexp(-1, keepdim=True)  # not 1 minus the rest: that cancels
-    return torch.cat([logits.gather(-1, ids), others], -1) - logits.logsumexp(-1, keepdim=True)

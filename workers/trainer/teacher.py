@@ -19,7 +19,7 @@ from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.passages import Passage
 from workers.trainer.targets import Target, read
 
-PACK_TOKENS = 1024  # computed together, what the rows share counted once
+PACK_TOKENS = 512  # computed together, what the rows share counted once; eager attention costs their square
 FORWARD_TOKENS = 64  # what a forward takes by itself, in the time of tokens
 
 
