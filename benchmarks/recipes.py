@@ -42,9 +42,9 @@ from workers.trainer.encode import Row, prompt_ids
 from workers.trainer.exam import Question
 from workers.trainer.examples import Example
 from workers.trainer.held_out import stand
-from workers.trainer.make import encode_examples, encode_held_out
+from workers.trainer.make import answered_rows, encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import null_space
+from workers.trainer.null_space import ANSWERED, null_space
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.replay import REPLAY_FOLDER, general_examples, replayed, shown_at_most
@@ -92,8 +92,15 @@ class Bench:
         if not recipe.replay:
             return lesson
         most = shown_at_most(lesson.examples, recipe)
-        general = asyncio.run(general_examples(self, self._settings.home / REPLAY_FOLDER, self._digest, most))
+        general = self._said(most)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
+
+    def _said(self, most: int) -> list[Example]:
+        return asyncio.run(general_examples(self, self._settings.home / REPLAY_FOLDER, self._digest, most))
+
+    def _general_rows(self) -> list[Row]:
+        most = self._settings.max_model_len
+        return answered_rows(self._said(ANSWERED), self._tokenizer, stop_ids=self._ends, max_tokens=most)
 
     def run(self, lesson: Lesson, recipe: Recipe) -> list[str]:
         """Train, ask, and return a row of the table."""
@@ -101,13 +108,14 @@ class Bench:
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
         held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
         recipe = replace(recipe, epochs=recipe.passes(has_pairs=any(one.origin == "pair" for one in lesson.examples)))
+        general_rows = self._general_rows() if recipe.protect else []
         model = attach_lora(self._model, recipe, recipe.seed)
         began = time.perf_counter()
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
-        space = null_space(model, self._tokenizer, recipe.protect, self._settings.home, self._digest)
+        space = null_space(model, general_rows, recipe.protect, self._settings.home, self._digest)
         steps = list(Loop(model, rows, recipe, held_out, space))
         seconds = time.perf_counter() - began
         model.eval()

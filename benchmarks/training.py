@@ -37,7 +37,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.encode import Row, encode_chat, prompt_ids
 from workers.trainer.held_out import stand
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import null_space
+from workers.trainer.null_space import general_rows, null_space
 from workers.trainer.train import PACK_TOKENS, Loop
 
 ROUNDS = 20
@@ -104,7 +104,7 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     settings = load_settings()
     base = find_base(settings.model)
     digest = base_digest(base, settings.home)
-    space = null_space(model, load_tokenizer(str(base)), recipe.protect, settings.home, digest)
+    space = null_space(model, general_rows(load_tokenizer(str(base))), recipe.protect, settings.home, digest)
     clock, steps, batches = Clock(rows), [], recipe.batches(len(rows))
     for step in Loop(model, rows, recipe, space=space):
         steps.append(step)

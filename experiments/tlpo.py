@@ -49,7 +49,7 @@ from workers.trainer.control import MAX_ANSWER_TOKENS
 from workers.trainer.encode import encode_text
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
-from workers.trainer.null_space import null_space
+from workers.trainer.null_space import general_rows, null_space
 
 GENERAL = Path(__file__).parents[1] / "benchmarks" / "general.csv"
 
@@ -116,7 +116,8 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
     explorer = Explorer(policy, bench.tokenizer, judge, recipe, bench.ends, at_once=bench.args.batch)
     home = load_settings().home
     digest = base_digest(Path(bench.args.model), home)
-    loop = GuardLoop(model, recipe, null_space(model, bench.tokenizer, recipe.protect, home, digest))
+    general = general_rows(bench.tokenizer)
+    loop = GuardLoop(model, recipe, null_space(model, general, recipe.protect, home, digest))
     steps: list[GuardStep] = []
     explored: list[dict[str, Any]] = []
     updates_s = 0.0

@@ -30,7 +30,7 @@ _PROSE_FIELDS = {
     "self_study_per_passage",
 }  # fmt: skip
 # what a law holds for whatever their values
-_ASIDE = {"name", "rank", "alpha", "seed", "replay"} | _PROSE_FIELDS | THRESHOLDS
+_ASIDE = {"name", "rank", "alpha", "seed", "replay", "replay_weight"} | _PROSE_FIELDS | THRESHOLDS
 _SIGMAS = 2.0  # a range's half width
 
 

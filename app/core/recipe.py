@@ -52,6 +52,7 @@ class Recipe:
         gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         replay: how many general questions and texts, in the base model's own words, are shown for each example.
+        replay_weight: how much of the gradient a token of these has beside one of an example.
         protect: share of what each layer is given on general questions and texts that the LoRA is kept from reading
             (`workers.trainer.null_space`); 0 lets it read everything.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
@@ -100,6 +101,7 @@ class Recipe:
     gap_rounds: int = 1
     answers: str = "sentence"
     replay: float = 0.1
+    replay_weight: float = 4.0
     protect: float = 0.99
     min_gain: float = 0.1
     min_recall: float = 0.5
@@ -207,6 +209,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "self_study_per_passage": (0, 64),
     "gap_rounds": (0, 8),
     "replay": (0.0, 10.0),
+    "replay_weight": (0.0, 100.0),
     "protect": (0.0, 0.999),
     "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),

@@ -110,6 +110,19 @@ def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient() -> None:
     assert max(one.abs().max().item() for one in gradient_of(ROWS)) > 1e-1
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0, 4.0])
+def test_a_replayed_token_weighs_what_the_recipe_says_and_an_example_s_what_it_did(weight: float) -> None:
+    said = replace(with_own_target(lora(gemma), ROWS[1], hidden=False), replayed=True)
+    rows, recipe = [ROWS[0], said], replace(RECIPE, replay_weight=weight)
+    even, weighed = (losses(lora(), pack(rows, CPU), one) for one in (replace(recipe, replay_weight=1.0), recipe))
+    taught = pack(rows, CPU).taught
+
+    assert even.descend[~taught].min().item() > 0.01
+    torch.testing.assert_close(weighed.descend[taught], even.descend[taught])
+    torch.testing.assert_close(weighed.descend[~taught], weight * even.descend[~taught])
+    torch.testing.assert_close(weighed.nats, even.nats)
+
+
 def test_hidden_states_that_are_the_teachers_add_nothing() -> None:
     recipe = replace(RECIPE, distillation=1.0, hidden_weight=1.0)
     model, other = lora(), lora(gemma)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from pydantic import SecretStr
 
 from app.core.documents import Document, Pair
@@ -29,12 +30,16 @@ from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Question
 from workers.trainer.examples import Example
-from workers.trainer.make import CandidateMaker, encode_examples, encode_held_out
+from workers.trainer.make import CandidateMaker, answered_rows, encode_examples, encode_held_out
+from workers.trainer.null_space import ANSWERED, general_rows
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson
 from workers.trainer.teacher import with_teacher_prompts
 from workers.trainer.training import Course, Ground, Training
 from workers.trainer.write import Candidate
+
+RECIPE: dict[str, Any] = {"rank": 2, "alpha": 4, "epochs": 1, "prose_epochs": 1, "min_steps": 2}
+RECIPE |= {"replay": 0, "protect": 0, "questions_per_passage": 0}
 
 
 def maker(tmp_path: Path, reply: object, asked: list[httpx.Request]) -> CandidateMaker:
@@ -92,7 +97,7 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
 def test_what_is_read_once_before_the_first_step_is_told(tmp_path: Path) -> None:
     made, version = maker(tmp_path, {}, []), a_version(a_memory())
     ground = Ground(made.settings, made.artifacts, tmp_path, "b" * 64)
-    course = Course(Lesson([], [], []), [], [])
+    course = Course(Lesson([], [], []), [], [], [])
     training = Training(ground, version, course, Checkpoint(tmp_path, version, "b" * 64), threading.Event())
     before = training.progress()
     training.read = 16, 592
@@ -154,7 +159,7 @@ def remembered(artifacts: ArtifactStore, documents: Sequence[Document], **fields
     memory = a_memory()
     for one in documents:
         artifacts.write_document(memory.tenant, memory.id, one.digest, b"", one.to_dict())
-    recipe = Recipe(rank=2, alpha=4, epochs=1, prose_epochs=1, min_steps=2, replay=0, questions_per_passage=0).to_dict()
+    recipe = Recipe(**RECIPE).to_dict()
     refs = tuple(DocumentRef(one.name, one.digest, one.kind, 9) for one in documents)
     return a_version(memory, recipe=recipe, documents=refs, **fields)
 
@@ -166,6 +171,47 @@ async def make(maker: CandidateMaker, version: Version, tell: Any = None) -> lis
 
 async def _ignore(*_: object) -> None:
     return
+
+
+class Talker(Examiner):
+    """An engine whose base model says one thing to everything."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answer."""
+        return {"choices": [{"message": {"content": self._said}, "finish_reason": "stop"}]}
+
+    async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Go on."""
+        return {"choices": [{"text": " and so on."}]}
+
+
+@pytest.mark.redis
+async def test_a_lora_is_kept_from_reading_what_the_base_model_itself_answers(redis: Registry, tmp_path: Path) -> None:
+    documents = [Document("a.csv", "pairs", "", (Pair("Ann?", "212"),), "d" * 64, 9)]
+    found = []
+    for said in ("Well.", "Quite different."):
+        plain = await tiny_maker(redis, tmp_path / said)
+        version = remembered(plain.artifacts, documents)
+        version = dataclasses.replace(version, recipe=version.recipe | {"protect": 0.9})
+        await make(dataclasses.replace(plain, examiner=Talker(said)), version)
+        [file] = (tmp_path / said / "replay").glob("null-space-*.pt")
+        found.append(torch.load(file, weights_only=True))
+
+    assert found[0].keys() == found[1].keys()
+    assert any(not torch.equal(one, found[1][name]) for name, one in found[0].items())
+
+
+def test_prompts_that_nobody_answered_are_read_alone() -> None:
+    tokenizer = byte_tokenizer()
+    said = [Example("chat", "Who?", "Nobody at all.", "replay", "") for _ in range(ANSWERED)]
+    rows = answered_rows(said, tokenizer, stop_ids=(), max_tokens=512)
+
+    assert len(rows) == len(general_rows(tokenizer))
+    assert rows[ANSWERED:] == general_rows(tokenizer, ANSWERED)
+    assert all(len(row) - row.answer_start > len("Nobody") for row in rows[:ANSWERED])
 
 
 def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -187,7 +233,9 @@ def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights
 
     def attempt() -> Candidate:
         ground = Ground(made.settings, made.artifacts, tmp_path / "base", "b" * 64)
-        return Training(ground, version, Course(lesson, rows, held_out), checkpoint, threading.Event()).run()
+        return Training(
+            ground, version, Course(lesson, rows, held_out, general_rows(tokenizer)[:8]), checkpoint, threading.Event()
+        ).run()
 
     first, kept = attempt(), checkpoint.load(TARGETS)
     again = attempt()

@@ -18,6 +18,7 @@ from workers.trainer.train import Loop
 
 RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, lr_ratio=1.0, epochs=12, batch_size=2, stop_loss=0.0, min_steps=1)
 TOKENIZER, BASE = byte_tokenizer(), "b" * 64
+GENERAL = general_rows(TOKENIZER)
 ROWS = [encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}") for n in range(6)]
 
 
@@ -27,7 +28,7 @@ def lora(recipe: Recipe = RECIPE) -> Any:
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> NullSpace:
-    return null_space(lora(), TOKENIZER, 0.9, tmp_path_factory.mktemp("space"), BASE)
+    return null_space(lora(), GENERAL, 0.9, tmp_path_factory.mktemp("space"), BASE)
 
 
 def read_by(model: Any, space: NullSpace) -> float:
@@ -49,6 +50,10 @@ def moved(model: Any, rows: list[Row]) -> float:
     return float((was.exp() * (was - now)).sum(-1).mean())
 
 
+def _unread(_done: int, _total: int) -> None:
+    raise AssertionError("what is kept is not read again")
+
+
 def test_the_directions_are_orthonormal_and_leave_room_for_what_is_learned(space: NullSpace) -> None:
     for directions in space.values():
         width, count = directions.shape
@@ -66,7 +71,7 @@ def test_every_step_keeps_the_lora_out_of_the_directions(space: NullSpace) -> No
 
 def test_general_inputs_are_moved_less_and_the_rows_are_learned_all_the_same(space: NullSpace) -> None:
     free, kept_out = lora(), lora()
-    general = general_rows(TOKENIZER)[:24]
+    general = GENERAL[:24]
     losses = [list(Loop(model, ROWS, RECIPE, space=of))[-1].loss for model, of in ((free, None), (kept_out, space))]
 
     assert moved(kept_out, general) < 0.5 * moved(free, general)
@@ -91,17 +96,24 @@ def test_a_resumed_loop_ends_with_the_same_weights(space: NullSpace, cut: int) -
 def test_how_far_the_reading_is_is_told_and_nothing_where_nothing_is_read(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     for _ in range(2):
-        null_space(lora(), TOKENIZER, 0.9, tmp_path, BASE, on_read=lambda *far: told.append(far))
+        null_space(lora(), GENERAL, 0.9, tmp_path, BASE, on_read=lambda *far: told.append(far))
     done, totals = zip(*told, strict=True)
 
     assert list(done) == sorted(set(done))  # once
-    assert {done[-1]} == set(totals) == {len(general_rows(TOKENIZER))}
+    assert {done[-1]} == set(totals) == {len(GENERAL)}
+
+
+def test_other_rows_are_read_anew(tmp_path: Path) -> None:
+    answered = [replace(row, input_ids=(*row.input_ids, 7)) for row in GENERAL]
+    first, other = (null_space(lora(), rows, 0.9, tmp_path, BASE) for rows in (GENERAL, answered))
+
+    assert any(first[name].shape != other[name].shape or not torch.equal(first[name], other[name]) for name in first)
 
 
 def test_they_are_found_once_and_more_layers_are_added_to_those_that_are_kept(tmp_path: Path) -> None:
-    mlp = null_space(lora(), TOKENIZER, 0.9, tmp_path, BASE)
-    again = null_space(lora(), None, 0.9, tmp_path, BASE)  # with no tokenizer nothing can be read
-    every = null_space(lora(replace(RECIPE, target="all-linear")), TOKENIZER, 0.9, tmp_path, BASE)
+    mlp = null_space(lora(), GENERAL, 0.9, tmp_path, BASE)
+    again = null_space(lora(), GENERAL, 0.9, tmp_path, BASE, on_read=_unread)
+    every = null_space(lora(replace(RECIPE, target="all-linear")), GENERAL, 0.9, tmp_path, BASE)
 
     assert mlp.keys() == again.keys() < every.keys()
     assert all(torch.equal(mlp[name], again[name]) and torch.equal(mlp[name], every[name]) for name in mlp)

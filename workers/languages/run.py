@@ -32,7 +32,7 @@ from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.evaluate import Examiner
 from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import load_base, save_adapter
-from workers.trainer.null_space import null_space
+from workers.trainer.null_space import general_rows, null_space
 from workers.trainer.write import Candidate, scratch, write_candidate
 
 log = structlog.get_logger()
@@ -95,9 +95,9 @@ class GuardRun:
         memory = self.shop.artifacts.local_folder(self.memory) if self.memory else None
         model = load_base(str(self.base), settings.device, settings.dtype)
         self.model = attach_guard(model, self.recipe, memory)
-        tokenizer, share = self.lesson.paper.tokenizer, self.recipe.protect
+        general, share = general_rows(self.lesson.paper.tokenizer), self.recipe.protect
         home, digest = settings.home, self.base_digest
-        space = null_space(self.model, tokenizer, share, home, digest, on_read=self._note_read)
+        space = null_space(self.model, general, share, home, digest, on_read=self._note_read)
         self.loop = GuardLoop(self.model, self.recipe, space)
         state = self.checkpoint.load()
         if state:

@@ -37,7 +37,7 @@ from workers.trainer.encode import Row, encode_chat
 from workers.trainer.fit import fit_law
 from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import null_space
+from workers.trainer.null_space import general_rows, null_space
 from workers.trainer.phonebook import phone_book
 from workers.trainer.train import PACK_TOKENS, Loop, Step
 
@@ -91,7 +91,7 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            space = null_space(model, self._tokenizer, recipe.protect, self._home, self._digest)
+            space = null_space(model, general_rows(self._tokenizer), recipe.protect, self._home, self._digest)
             for step in Loop(model, rows, recipe, space=space):
                 trained += step.tokens
                 yield step

@@ -60,8 +60,9 @@ def _taught(
     recipe: Recipe,
 ) -> torch.Tensor:
     """Mix a teacher's loss into the (S,) labels' own where the teacher has one; it is all that replayed ones learn."""
-    share = torch.where(taught[target.at], recipe.distillation, 1.0)  # (M,)
-    change = share * (divergences - nats[target.at])  # (M,)
+    own, learns = nats[target.at], taught[target.at]  # (M,)
+    mixed, replayed = recipe.distillation * (divergences - own), recipe.replay_weight * divergences - own
+    change = torch.where(learns, mixed, replayed)  # (M,)
     if states is not None:
         change = change + recipe.hidden_weight * distance(states[target.at], target)
     return nats.index_add(0, target.at, change)

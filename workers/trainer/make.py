@@ -29,6 +29,7 @@ from workers.trainer.examples import Example
 from workers.trainer.follow import REPORT_S, Tell
 from workers.trainer.generate import OnProgress
 from workers.trainer.generated import ExampleCache
+from workers.trainer.null_space import ANSWERED, general_rows
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.prompts import Message
 from workers.trainer.replay import REPLAY_FOLDER, general_examples, replayed, shown_at_most
@@ -102,24 +103,35 @@ class CandidateMaker:
     ) -> list[Course]:
         """Prepare the lessons, or find those of an attempt that was cut off, and turn them into rows."""
         tokenizer = await asyncio.to_thread(load_tokenizer, str(ground.base))
+        recipe = Recipe.from_dict(version.recipe)
         lessons = await asyncio.to_thread(checkpoint.load_lessons)
         if not lessons:
-            recipe = Recipe.from_dict(version.recipe)
             made = await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
             lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
-        encode = partial(self._course, Recipe.from_dict(version.recipe), tokenizer, ends)
+        said = await self._said(ANSWERED, ground.base_digest, _teller(tell)) if recipe.protect else []
+        general = answered_rows(said, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len)
+        encode = partial(self._course, recipe, tokenizer, ends, general=general)
         own = [Part(index, len(lessons)) for index in range(1, len(lessons) + 1)]
         return [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
 
-    def _course(self, recipe: Recipe, tokenizer: Any, ends: Collection[int], lesson: Lesson, part: Part) -> Course:
+    def _course(
+        self,
+        recipe: Recipe,
+        tokenizer: Any,
+        ends: Collection[int],
+        lesson: Lesson,
+        part: Part,
+        *,
+        general: list[Row],
+    ) -> Course:
         most = self.settings.max_model_len
         rows = encode_examples(lesson.examples, tokenizer, stop_ids=ends, max_tokens=most)
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, tokenizer, most)
         held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=ends) if recipe.patience else []
-        return Course(lesson, rows, held_out, part)
+        return Course(lesson, rows, held_out, general, part)
 
     async def _prepare(
         self, version: Version, tokenizer: Any, base_digest: str, parts: int, tell: Tell
@@ -133,10 +145,12 @@ class CandidateMaker:
     async def _with_replay(self, lesson: Lesson, recipe: Recipe, base_digest: str, on_progress: OnProgress) -> Lesson:
         if not (recipe.replay and lesson.examples):
             return lesson
-        most = shown_at_most(lesson.examples, recipe)
-        folder = self.settings.home / REPLAY_FOLDER
-        general = await general_examples(self.examiner, folder, base_digest, most, on_progress)
+        general = await self._said(shown_at_most(lesson.examples, recipe), base_digest, on_progress)
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
+
+    async def _said(self, most: int, base_digest: str, on_progress: OnProgress) -> list[Example]:
+        folder = self.settings.home / REPLAY_FOLDER
+        return await general_examples(self.examiner, folder, base_digest, most, on_progress)
 
     def _read(self, version: Version) -> list[Document]:
         return [self._read_one(version, ref) for ref in version.documents]
@@ -203,6 +217,12 @@ def encode_examples(
             row = replace(row, replayed=True, teacher_prompt=row.input_ids[: row.answer_start])
         rows.append(replace(row, turn=example.turn, turns=example.turns))
     return rows
+
+
+def answered_rows(said: Sequence[Example], tokenizer: Any, *, stop_ids: Collection[int], max_tokens: int) -> list[Row]:
+    """Turn what the base model said of the first `ANSWERED` general prompts into rows, and the other prompts alone."""
+    answered = encode_examples(said, tokenizer, stop_ids=stop_ids, max_tokens=max_tokens) if said else []
+    return [*answered, *general_rows(tokenizer, ANSWERED)]
 
 
 def encode_held_out(lesson: Lesson, tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]) -> list[Row]:

@@ -1,8 +1,9 @@
 """What a LoRA is kept from reading: the directions in which a layer's inputs lie when general things are asked.
 
-An update BA leaves an input x as it was where Ax = 0. The base model reads the shipped general questions and texts
-once; the directions that hold most of what each layer is then given are kept, and A stays orthogonal to them. What is
-left tells one fact from another better as well: what all questions have in common is what is taken out.
+An update BA leaves an input x as it was where Ax = 0. The base model reads general rows once, its own answers to the
+shipped questions among them; the directions that hold most of what each layer is then given are kept, and A stays
+orthogonal to them. What is left tells one fact from another better as well: what all questions have in common is what
+is taken out.
 
 Paper: Fang et al. 2024 (AlphaEdit), https://arxiv.org/abs/2410.02355, section 3, which projects the update of one
 edit; Tang et al. 2025 (LoRA-Null), https://arxiv.org/abs/2503.02659, which lets A begin there. Deviations: A is put
@@ -10,6 +11,8 @@ back after every step; every token counts the same whatever its length, for the 
 long as the others.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from workers.trainer.kept import keep_tensors
 from workers.trainer.model import base_alone
 from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 
+ANSWERED = 200  # prompts that are read with what the base model answers
 PACK_TOKENS = 512
 MOST_DIRECTIONS = 1024  # of a layer
 EXACT_WIDTH = 2048  # wider layers' directions are found by a random projection
@@ -34,7 +38,7 @@ NullSpace = Mapping[str, torch.Tensor]  # a LoRA layer's name -> (in_features, K
 
 def null_space(
     model: Any,
-    tokenizer: Any,
+    rows: Sequence[Row],
     share: float,
     home: Path,
     base_digest: str,
@@ -45,17 +49,17 @@ def null_space(
 
     Args:
         model: from `attach_lora`; every LoRA on it is off meanwhile.
+        rows: what is general, such as `general_rows`; what they are is part of the name of the file that is kept.
         share: of what the layers are given on general inputs, in [0, 1), that the directions hold.
-        on_read: told how many of the shipped prompts are read, and how many there are.
+        on_read: told how many of the rows are read, and how many there are.
     """
     if not share:
         return {}
     layers = sorted(name for name, _ in _lora_layers(model))
-    file = home / REPLAY_FOLDER / f"null-space-{base_digest[:16]}-{share:g}.pt"
+    file = home / REPLAY_FOLDER / f"null-space-{base_digest[:16]}-{_digest(rows)}-{share:g}.pt"
     known: dict[str, torch.Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
     missing = [name for name in layers if name not in known]
     if missing:
-        rows = general_rows(tokenizer)
         for group in _groups(model, missing):
             found = _covariances(model, rows, group, on_read)
             known |= {name: _main(found[name], share).bfloat16() for name in group}
@@ -63,16 +67,20 @@ def null_space(
     return {name: known[name].float() for name in layers}
 
 
-def general_rows(tokenizer: Any) -> list[Row]:
-    """Turn the shipped prompts into rows: questions as they are asked, texts as they begin."""
+def general_rows(tokenizer: Any, start: int = 0) -> list[Row]:
+    """Turn the shipped prompts from `start` on into rows: questions as they are asked, texts as they begin."""
     rows = []
-    for prompt in general_prompts():
+    for prompt in general_prompts()[start:]:
         if prompt.goes_on:
             rows.append(encode_text(tokenizer, prompt.text, max_tokens=PACK_TOKENS))
         else:
             asked = prompt_ids(tokenizer, prompt.text)
             rows.append(Row(asked, len(asked) - 1))
     return rows
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    return hashlib.sha256(json.dumps([row.input_ids for row in rows]).encode()).hexdigest()[:8]
 
 
 def _lora_layers(model: Any) -> Iterator[tuple[str, Any]]:

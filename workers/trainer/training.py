@@ -16,7 +16,6 @@ from app.errors import LeaseLost
 from app.rank import SELECTION, Published
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
-from workers.chat import load_tokenizer
 from workers.trainer.canary import make_canary
 from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
@@ -44,11 +43,12 @@ class Ground:
 
 @dataclass(frozen=True)
 class Course:
-    """What one part is trained on; `held_out` says when to stop."""
+    """What one part is trained on; `held_out` says when to stop, `general` what the LoRA is kept from reading."""
 
     lesson: Lesson
     rows: list[Row]
     held_out: list[Row]
+    general: list[Row]
     part: Part = field(default_factory=Part)
 
 
@@ -110,9 +110,8 @@ class Training:
 
     def _space(self, model: Any, recipe: Recipe) -> NullSpace:
         """Return what the LoRA is kept out of; found once for all memories on a base model."""
-        ground, tokenizer = self.ground, load_tokenizer(str(self.ground.base))
-        home, digest = ground.settings.home, ground.base_digest
-        return null_space(model, tokenizer, recipe.protect, home, digest, on_read=self._note_read)
+        home, digest = self.ground.settings.home, self.ground.base_digest
+        return null_space(model, self.course.general, recipe.protect, home, digest, on_read=self._note_read)
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total
