@@ -91,8 +91,7 @@ class Bench:
         )
         if not recipe.replay:
             return lesson
-        most = shown_at_most(lesson.examples, recipe)
-        general = self._said(most)
+        general = self._said(shown_at_most(lesson.examples, recipe))
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _said(self, most: int) -> list[Example]:

@@ -79,6 +79,7 @@ class Bench:
         self._home, self._digest = settings.home, base_digest(base, settings.home)
         self._shape, self._max_tokens = shape, settings.max_model_len
         self._tokenizer, self._ends = load_tokenizer(folder), stop_ids(folder)
+        self._general = general_rows(self._tokenizer)
         self._model = load_base(folder, settings.device, settings.dtype)
 
     def measure(self, rank: int, facts: int, recipe: Recipe) -> Iterator[Step | Point]:
@@ -91,7 +92,7 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            space = null_space(model, general_rows(self._tokenizer), recipe.protect, self._home, self._digest)
+            space = null_space(model, self._general, recipe.protect, self._home, self._digest)
             for step in Loop(model, rows, recipe, space=space):
                 trained += step.tokens
                 yield step

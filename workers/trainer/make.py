@@ -110,8 +110,11 @@ class CandidateMaker:
             lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
-        said = await self._said(ANSWERED, ground.base_digest, _teller(tell)) if recipe.protect else []
-        general = answered_rows(said, tokenizer, stop_ids=ends, max_tokens=self.settings.max_model_len)
+        general: list[Row] = []
+        if recipe.protect:
+            said = await self._said(ANSWERED, ground.base_digest, _teller(tell))
+            limits: dict[str, Any] = {"stop_ids": ends, "max_tokens": self.settings.max_model_len}
+            general = await asyncio.to_thread(answered_rows, said, tokenizer, **limits)
         encode = partial(self._course, recipe, tokenizer, ends, general=general)
         own = [Part(index, len(lessons)) for index in range(1, len(lessons) + 1)]
         return [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
