@@ -67,17 +67,17 @@ class BaseShape:
     weight_bytes: int
     template_tokens: int
 
-    def lora_parameters(self, rank: int, target: str, layer_share: float = 1.0) -> int:
-        """Count the weights of a LoRA: `rank` for each input and each output of every layer that carries it.
+    def lora_parameters(self, rank: int, recipe: Recipe) -> int:
+        """Count the weights of a LoRA of a rank: so many for each input and each output of every layer that carries it.
 
         Raises:
-            InvalidValue: the base model has no layers that `target` means.
+            InvalidValue: the base model has no layers that `recipe.target` means.
         """
+        target = recipe.target
         wanted = [one for one in self.layers if target in {"all-linear", one.kind}]
         if not wanted:
             raise InvalidValue(f"The base model has no {target} layers that can carry a LoRA: choose another target.")
-        counts = [max(1, round(layer_share * one.count)) for one in wanted]
-        return sum(count * rank * (one.inputs + one.outputs) for count, one in zip(counts, wanted, strict=True))
+        return sum(len(recipe.layers(one.count)) * rank * (one.inputs + one.outputs) for one in wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -186,7 +186,7 @@ def law_for(base: Base, recipe: Recipe) -> tuple[Law, bool]:
     law = base.law
     if law is None:
         return PRIOR, False
-    fitted_for = conditions_of(Recipe()) | law.conditions  # a field that is newer than the law was off
+    fitted_for = conditions_of(Recipe(layers_from=0)) | law.conditions  # a field that is newer than the law was off
     if (law.base, fitted_for) == (base.shape.digest, conditions_of(recipe)):
         return law, True
     return dataclasses.replace(law, spread=max(law.spread, PRIOR.spread)), False

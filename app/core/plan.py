@@ -114,7 +114,7 @@ def make_plan(load: Load, base: Base, wish: Wish, *, max_rank: int) -> Plan:
 def _choose(tokens: int, shape: BaseShape, wish: Wish, law: Law, max_rank: int) -> tuple[int, int]:
     """Return the smallest rank that reaches the target, else the largest, and its parameters."""
     ranks = [wish.recipe.rank] if wish.rank_given else ranks_up_to(max_rank)
-    sizes = [(rank, shape.lora_parameters(rank, wish.recipe.target, wish.recipe.layer_share)) for rank in ranks]
+    sizes = [(rank, shape.lora_parameters(rank, wish.recipe)) for rank in ranks]
     return next((one for one in sizes if law.recall(tokens, one[1]) >= _goal(wish)), sizes[-1])
 
 

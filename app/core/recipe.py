@@ -25,7 +25,9 @@ class Recipe:
         rank: width of the LoRA products, 1-512.
         alpha: LoRA scale; the update is multiplied by alpha / rank.
         target: which linear layers carry a LoRA: one of `TARGETS`.
-        layer_share: which of the decoder's layers carry one: the first so many, as a share, at least one.
+        layers_from: the decoder's layers below this share of them carry none: what they say of an example never
+            changes, so it is computed once (`workers.trainer.below`).
+        layer_share: how many carry one from there on, as a share of all, at least one.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
         lr_ratio: the learning rate of a LoRA's B as a multiple of A's, which is `learning_rate`.
         cool_below: while the mean answer loss of what is taught (nats per token) is below this, the learning rate falls
@@ -70,6 +72,7 @@ class Recipe:
     alpha: int = 32
     dropout: float = 0.0
     target: str = "mlp"
+    layers_from: float = 0.0
     layer_share: float = 1.0
     learning_rate: float = 1e-3
     lr_ratio: float = 8.0
@@ -127,6 +130,11 @@ class Recipe:
         """Say whether a teacher is asked."""
         return self.distillation > 0 or self.hidden_weight > 0
 
+    def layers(self, count: int) -> range:
+        """Return the numbers of the layers that carry a LoRA, of a decoder that has `count`."""
+        first = min(round(self.layers_from * count), count - 1)
+        return range(first, min(count, first + max(1, round(self.layer_share * count))))
+
     def passes(self, *, has_pairs: bool) -> int:
         """Return at most how many passes there are over examples with pairs among them, or without."""
         return self.epochs if has_pairs else self.prose_epochs
@@ -180,6 +188,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
     "dropout": (0.0, 0.9),
+    "layers_from": (0.0, 1.0),
     "layer_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
     "lr_ratio": (0.01, 100.0),

@@ -16,7 +16,7 @@ from tests.factories import SHAPE
 pytestmark = pytest.mark.redis
 # rank 1 of these layers holds 100 words at a recall of one half, and each doubling of the rank twice as many
 LAW = dataclasses.replace(
-    PRIOR, knee_tokens=100.0, reference=float(SHAPE.lora_parameters(1, "mlp")), slope=8.0, spread=0.02,
+    PRIOR, knee_tokens=100.0, reference=float(SHAPE.lora_parameters(1, Recipe())), slope=8.0, spread=0.02,
     power_spread=0.0, base=SHAPE.digest, conditions=conditions_of(Recipe()), points=12,
 )  # fmt: skip
 RETRY = {"recipe": {"epochs": 3}}
@@ -61,7 +61,7 @@ async def test_documents_are_planned_by_the_engines_own_count_and_nothing_is_kep
     assert (as_json.status_code, as_form.json()) == (200, body)
     assert (body["facts"], body["tokens"], body["tokens_estimated"]) == (50, 500, False)
     assert (body["rank"], body["partitions"], body["calibrated"]) == (16, 1, True)
-    assert body["parameters"] == SHAPE.lora_parameters(16, "mlp")
+    assert body["parameters"] == SHAPE.lora_parameters(16, Recipe())
     assert 0.95 < body["recall_low"] <= body["recall"] <= body["recall_high"] <= 1
     assert (body["exposures_per_fact"], body["steps"]) == (40, 7 * 40)  # five of its 55 rows are replayed
     assert body["estimated_s"] == 40 * (500 + 50 * 32 + 5 * (32 + 40)) / 1000
@@ -106,7 +106,7 @@ async def test_a_wished_recall_or_rank_changes_the_plan(http: httpx.AsyncClient)
     given = (await http.post("/v1/plans", json={"tokens": 12_000, "recipe": {"rank": 4, "alpha": 8}})).json()
 
     assert (low["target_recall"], low["target"]) == (0.5, "all-linear")
-    assert low["parameters"] == SHAPE.lora_parameters(16, "all-linear")
+    assert low["parameters"] == SHAPE.lora_parameters(16, Recipe(target="all-linear"))
     assert (given["rank"], given["partitions"], given["rank_given"]) == (4, 1, True)
     assert given["recall"] < 0.01
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.core.capacity import PRIOR, BaseShape, Law
 from app.core.errors import InvalidValue
-from app.core.recipe import TARGETS
+from app.core.recipe import TARGETS, Recipe
 from tests.core.laws import laws
 from tests.factories import SHAPE
 
@@ -21,22 +21,25 @@ sizes = st.integers(1, 10**9)
     ("target", "parameters"), [("mlp", 3_041_280), ("attention", 1_843_200), ("all-linear", 4_884_480)]
 )
 def test_parameters_are_those_of_the_models_own_layers(target: str, parameters: int) -> None:
-    assert SHAPE.lora_parameters(16, target) == parameters
+    recipe = Recipe(target=target, layers_from=0)
+
+    assert SHAPE.lora_parameters(16, recipe) == parameters
+    assert SHAPE.lora_parameters(16, dataclasses.replace(recipe, layers_from=0.5)) == parameters / 2
 
 
 @given(st.integers(1, 512), st.sampled_from(TARGETS))
 def test_parameters_grow_in_line_with_rank_and_add_up_over_places(rank: int, target: str) -> None:
-    both = SHAPE.lora_parameters(rank, "mlp") + SHAPE.lora_parameters(rank, "attention")
+    both = SHAPE.lora_parameters(rank, Recipe()) + SHAPE.lora_parameters(rank, Recipe(target="attention"))
 
-    assert SHAPE.lora_parameters(rank, target) == rank * SHAPE.lora_parameters(1, target)
-    assert SHAPE.lora_parameters(rank, "all-linear") == both
+    assert SHAPE.lora_parameters(rank, Recipe(target=target)) == rank * SHAPE.lora_parameters(1, Recipe(target=target))
+    assert SHAPE.lora_parameters(rank, Recipe(target="all-linear")) == both
 
 
 def test_a_target_that_the_model_has_no_layers_for_is_named() -> None:
     shape = dataclasses.replace(SHAPE, layers=SHAPE.layers[:4])
 
     with pytest.raises(InvalidValue, match="no mlp layers"):
-        shape.lora_parameters(16, "mlp")
+        shape.lora_parameters(16, Recipe())
 
 
 @given(laws, loads, st.floats(1, 100), sizes)

@@ -30,7 +30,9 @@ def test_a_plan_reaches_its_target_whenever_some_rank_does_and_with_the_smallest
     law: Law, tokens: int, target: float, max_rank: int
 ) -> None:
     made = plan(tokens, Base(SHAPE, law), max_rank=max_rank, target_recall=target)
-    enough = [one for one in ranks_up_to(max_rank) if law.recall(tokens, SHAPE.lora_parameters(one, "mlp")) >= target]
+    enough = [
+        one for one in ranks_up_to(max_rank) if law.recall(tokens, SHAPE.lora_parameters(one, Recipe())) >= target
+    ]
 
     if enough:
         assert (made.rank, made.partitions) == (enough[0], 1)
@@ -57,7 +59,7 @@ def test_a_larger_upload_gets_a_higher_rank_and_keeps_the_scale() -> None:
     made = plan(3500)
 
     assert (made.rank, made.alpha, made.partitions) == (32, 64, 1)
-    assert made.parameters == SHAPE.lora_parameters(32, "mlp")
+    assert made.parameters == SHAPE.lora_parameters(32, Recipe())
     assert made.adapter_mb == pytest.approx(made.parameters * 2 / 1e6, abs=1e-3)
 
 
@@ -82,6 +84,14 @@ def test_a_law_fitted_before_a_recipe_had_a_field_holds_where_the_field_is_off()
 
     assert law_for(base, Recipe())[1]
     assert not law_for(base, Recipe(focus_below=0.5))[1]
+
+
+def test_a_law_fitted_before_the_lower_layers_were_left_alone_is_that_of_every_layer() -> None:
+    fewer = {name: value for name, value in LAW.conditions.items() if name != "layers_from"}
+    base = Base(SHAPE, dataclasses.replace(LAW, conditions=fewer))
+
+    assert law_for(base, Recipe(layers_from=0))[1]
+    assert not law_for(base, Recipe(layers_from=0.5))[1]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_every_rank_is_measured_what_is_left_out_is_told_and_the_law_is_ke
     measured = {(one["rank"], one["facts"]) for one in points}
     assert {(1, 2), (8, 2)} <= measured <= set(SWEEP.places)
     assert len(measured) + sum(one["left"] for one in heard if one["kind"] == "over") == 4
-    assert all(one["parameters"] == shape.lora_parameters(one["rank"], "mlp") for one in points)
+    assert all(one["parameters"] == shape.lora_parameters(one["rank"], Recipe()) for one in points)
     assert next(one for one in points if (one["rank"], one["facts"]) == (8, 2))["recalled"] == 2
     assert base
     assert base.law

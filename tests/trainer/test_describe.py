@@ -32,19 +32,19 @@ def described(build: Callable[[], Any], folder: Path) -> BaseShape:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("layer_share", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize(("layers_from", "layer_share"), [(0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.5, 0.1)])
 @pytest.mark.parametrize("build", [llama, gemma])
 def test_the_parameters_are_exactly_those_that_training_gives_a_lora(
-    build: Callable[[], Any], layer_share: float, target: str, tmp_path: Path
+    build: Callable[[], Any], layers_from: float, layer_share: float, target: str, tmp_path: Path
 ) -> None:
     shape = described(build, tmp_path)
-    recipe = Recipe(rank=3, alpha=6, target=target, layer_share=layer_share)
+    recipe = Recipe(rank=3, alpha=6, target=target, layers_from=layers_from, layer_share=layer_share)
     model = attach_lora(build(), recipe, seed=0)
     save_adapter(model, tmp_path / "adapter")
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     plan = make_plan(Load(count_facts([]), 9), Base(shape), Wish(recipe, rank_given=True), max_rank=16)
 
-    assert shape.lora_parameters(3, target, layer_share) == plan.parameters == trained
+    assert shape.lora_parameters(3, recipe) == plan.parameters == trained
     size = (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size
     assert plan.adapter_mb == pytest.approx(trained * 4 / 1e6, abs=1e-3)
     assert trained * 4 < size < trained * 4 + 10_000  # and a header

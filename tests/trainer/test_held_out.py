@@ -26,7 +26,7 @@ NEAR = [encode_chat(TOKENIZER, f"Who was {n}?", f"{n * 7}") for n in range(4)]
 CONTRARY = [encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7 + 1}") for n in range(4)]
 RECIPE = Recipe(
     rank=4, alpha=8, learning_rate=1e-2, lr_ratio=1.0, epochs=30, batch_size=2, stop_loss=0.0, min_steps=1, patience=3,
-    warmup_ratio=0.0, decay_ratio=0.0,
+    warmup_ratio=0.0, decay_ratio=0.0, layers_from=0.0,
 )  # fmt: skip
 
 

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
 from tests.trainer.tiny import gemma, llama
-from workers.trainer.model import attach_lora, load_base, save_adapter, target_modules
+from workers.trainer.model import attach_lora, layers_below, load_base, save_adapter, target_modules
 
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
 MLP = ["down_proj", "gate_proj", "up_proj"]
-RECIPE = Recipe(rank=4, alpha=8, target="all-linear")
+RECIPE = Recipe(rank=4, alpha=8, target="all-linear", layers_from=0.0)
 
 
 class Decoder(torch.nn.Module):
@@ -120,17 +120,31 @@ def test_a_saved_adapter_loads_again_and_names_no_local_path(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("build", [llama, gemma])
-@pytest.mark.parametrize(("share", "layers"), [(0.0, 1), (0.5, 2), (0.6, 2), (1.0, 4)])
-def test_early_layers_alone_carry_a_lora_and_are_all_that_is_saved(
-    build: Callable[..., Any], share: float, layers: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("first", "share", "layers"),
+    [
+        (0.0, 0.0, range(1)),
+        (0.0, 0.5, range(2)),
+        (0.0, 0.6, range(2)),
+        (0.0, 1.0, range(4)),
+        (0.5, 1.0, range(2, 4)),
+        (0.25, 0.5, range(1, 3)),
+        (0.9, 0.5, range(3, 4)),
+        (1.0, 0.0, range(3, 4)),
+    ],
+)
+def test_only_the_layers_that_the_recipe_means_carry_a_lora_and_are_saved(
+    build: Callable[..., Any], first: float, share: float, layers: range, tmp_path: Path
 ) -> None:
     kinds = {"layer_types": ["full_attention"] * 4} if build is gemma else {}
-    model = attach_lora(build(num_hidden_layers=4, **kinds), replace(RECIPE, layer_share=share), seed=0)
+    recipe = replace(RECIPE, layers_from=first, layer_share=share)
+    model = attach_lora(build(num_hidden_layers=4, **kinds), recipe, seed=0)
     save_adapter(model, tmp_path)
     saved = {int(name.split(".layers.")[1].split(".")[0]) for name in load_file(tmp_path / "adapter_model.safetensors")}
     trained = {name.split(".layers.")[1].split(".")[0] for name, one in model.named_parameters() if one.requires_grad}
 
-    assert saved == set(map(int, trained)) == set(range(layers))
+    assert saved == set(map(int, trained)) == set(layers)
+    assert layers_below(model) == list(model.get_decoder().layers)[: layers[0]]
     assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == sorted(ATTENTION + MLP)
 
 

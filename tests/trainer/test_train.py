@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
 RECIPE = Recipe(
     rank=8,
     alpha=16,
+    layers_from=0.0,
     learning_rate=1e-2,
     lr_ratio=1.0,
     epochs=60,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.core.lifecycle import State
+from app.core.recipe import Recipe
 from app.settings import Settings
 from app.stores.bases import BaseStore
 from app.stores.memories import MemoryStore
@@ -49,7 +50,7 @@ async def test_the_gateway_is_told_of_the_base_model(redis: Registry, registry_u
 
     assert base
     assert base.shape.digest == base_digest(tmp_path / "tiny", tmp_path)
-    assert base.shape.lora_parameters(1, "mlp") == 2 * 3 * (32 + 64)
+    assert base.shape.lora_parameters(1, Recipe(layers_from=0)) == 2 * 3 * (32 + 64)
 
 
 async def test_a_job_that_was_accepted_but_never_queued_is_queued_once(redis: Registry, job: Job) -> None:

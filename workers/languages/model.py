@@ -24,7 +24,7 @@ def attach_guard(base: Any, recipe: GuardRecipe, memory: Path | None = None) -> 
     Raises:
         InvalidRequest: the model has no layers such as the recipe wants.
     """
-    lora = Recipe(rank=recipe.rank, alpha=recipe.alpha, target=recipe.target)
+    lora = Recipe(rank=recipe.rank, alpha=recipe.alpha, target=recipe.target, layers_from=0)
     model: PeftModel = attach_lora(base, lora, recipe.seed)
     if memory is not None:
         model.load_adapter(memory, MEMORY, autocast_adapter_dtype=False)

@@ -114,6 +114,7 @@ def padded(packed: Pack, size: tuple[int, int, int]) -> Pack:
         taught=pad(packed.taught, more),
         rows=(),
         target=_padded(packed.target, labels) if packed.target is not None else None,
+        below=pad(packed.below, (0, 0, *behind)) if packed.below is not None else None,
     )
 
 

@@ -29,6 +29,8 @@ class Pack:
         taught: (S,) whether a label is the documents', not replayed.
         rows: what was packed, in the order of the labels.
         target: what a teacher says of some of the labels; None where it says nothing.
+        below: (1, T, H) what the layers below the first LoRA say; None: they are computed.
+        places: of each row, (len(row),) indices into T of its tokens; on the CPU.
     """
 
     input_ids: torch.Tensor
@@ -39,6 +41,8 @@ class Pack:
     taught: torch.Tensor
     rows: tuple[Row, ...]
     target: Target | None = None
+    below: torch.Tensor | None = None
+    places: tuple[torch.Tensor, ...] = ()
 
     def by_row(self, of_labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Split what is (S,) of the labels into what is each row's own."""
@@ -67,8 +71,12 @@ def split_packs(rows: Sequence[Row], pack_tokens: int) -> Iterator[list[Row]]:
         yield group
 
 
-def pack(rows: Sequence[Row], device: torch.device) -> Pack:
-    """Lay rows out, each kind (chats, passages) behind its longest shared prefix. One row alone is plainly causal."""
+def pack(rows: Sequence[Row], device: torch.device, below: Sequence[torch.Tensor] = ()) -> Pack:
+    """Lay rows out, each kind (chats, passages) behind its longest shared prefix. One row alone is plainly causal.
+
+    Args:
+        below: (len(row), H) of each row what the layers below the first LoRA say of it.
+    """
     draft = _Draft()
     for is_chat in (True, False):
         kind = [row for row in rows if (row.answer_start > 1) == is_chat]
@@ -83,7 +91,18 @@ def pack(rows: Sequence[Row], device: torch.device) -> Pack:
         taught=torch.tensor(draft.taught, device=device),
         rows=tuple(draft.rows),
         target=join(draft.targets, draft.targets_at).to(device) if draft.targets else None,
+        below=_join(draft, dict(zip(map(id, rows), below, strict=True)), device) if below else None,
+        places=tuple(draft.places),
     )
+
+
+def _join(draft: "_Draft", below: dict[int, torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Lay out (1, T, H) of what is (len(row), H) of each row, by the row's identity."""
+    states = next(iter(below.values()))
+    laid_out = states.new_empty(len(draft.ids), states.shape[1])
+    for row, places in zip(draft.rows, draft.places, strict=True):
+        laid_out[places] = below[id(row)]
+    return laid_out[None].to(device)
 
 
 class _Draft:
@@ -100,11 +119,13 @@ class _Draft:
         self.rows: list[Row] = []
         self.targets: list[Target] = []
         self.targets_at: list[torch.Tensor] = []
+        self.places: list[torch.Tensor] = []
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append the rows behind what they all begin with."""
         shared = _shared_prefix(rows)
-        prefix = -1 - len(self.ids)  # prefixes are named below zero, rows from zero, by where they begin
+        first = len(self.ids)
+        prefix = -1 - first  # prefixes are named below zero, rows from zero, by where they begin
         self._append(rows[0].input_ids[:shared], 0, segment=prefix, continues=prefix)
         for row in rows:
             offset = len(self.ids) - shared  # a token's place in the pack, less its place in the row
@@ -114,6 +135,8 @@ class _Draft:
             self.predict += range(offset + row.answer_start - 1, offset + len(row) - 1)
             self.labels += row.input_ids[row.answer_start :]
             self.rows.append(row)
+            own = range(len(self.ids), len(self.ids) + len(row) - shared)
+            self.places.append(torch.tensor([*range(first, first + shared), *own]))
             self.taught += [not row.replayed] * (len(row) - row.answer_start)
             self._append(row.input_ids[shared:], shared, segment=len(self.ids), continues=prefix)
 

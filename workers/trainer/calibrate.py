@@ -109,7 +109,7 @@ class Bench:
         return high - low
 
     def _parameters(self, rank: int, recipe: Recipe) -> int:
-        return self._shape.lora_parameters(rank, recipe.target, recipe.layer_share)
+        return self._shape.lora_parameters(rank, recipe)
 
     def _tokens(self, rank: int, facts: int) -> int:
         text = learned_text(Document("phone book", "pairs", "", _book(rank, facts), "", 0))

@@ -76,7 +76,7 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=target_modules(model, recipe.target),
-        layers_to_transform=first_layers(model, recipe.layer_share) if recipe.layer_share < 1 else None,
+        layers_to_transform=list(recipe.layers(layer_count(model))),
     )
     return get_peft_model(model, config, autocast_adapter_dtype=False).train()
 
@@ -117,11 +117,27 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
     return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
 
 
-def first_layers(model: torch.nn.Module, share: float) -> list[int]:
-    """Return the numbers of the decoder's first layers that make up a share of them; at least one."""
+def layer_count(model: torch.nn.Module) -> int:
+    """Return how many numbered layers the decoder has."""
     names = [name for name, _ in model.get_decoder().named_modules()]  # type: ignore[operator]
-    last = max(int(match["layer"]) for name in names if (match := _IN_LAYER.search(name)))
-    return list(range(max(1, round(share * (last + 1)))))
+    return 1 + max(int(match["layer"]) for name in names if (match := _IN_LAYER.search(name)))
+
+
+def layers_below(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Return the decoder's layers below the first that carries the LoRA, in their order; none where no layer does."""
+    places = [match for name, _ in lora_layers(model) if (match := _IN_LAYER.search(name))]
+    if not places:
+        return []
+    first = min(places, key=lambda match: int(match["layer"]))
+    every = model.get_submodule(first.string[: first.start("layer")].rstrip("."))
+    return list(every.children())[: int(first["layer"])]
+
+
+def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield the layers that carry the LoRA which is trained, by name."""
+    for name, module in model.named_modules():
+        if "default" in getattr(module, "lora_A", {}):
+            yield name, module
 
 
 def linear_layers(model: torch.nn.Module) -> tuple[LinearLayers, ...]:

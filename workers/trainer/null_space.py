@@ -24,7 +24,7 @@ from workers.trainer.batches import pack, split_packs
 from workers.trainer.encode import Row, encode_text, prompt_ids
 from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.kept import keep_tensors
-from workers.trainer.model import base_alone
+from workers.trainer.model import base_alone, lora_layers
 from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 
 ANSWERED = 200  # prompts that are read with what the base model answers
@@ -55,7 +55,7 @@ def null_space(
     """
     if not share:
         return {}
-    layers = sorted(name for name, _ in _lora_layers(model))
+    layers = sorted(name for name, _ in lora_layers(model))
     file = home / REPLAY_FOLDER / f"null-space-{base_digest[:16]}-{_digest(rows)}-{share:g}.pt"
     known: dict[str, torch.Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
     missing = [name for name in layers if name not in known]
@@ -83,15 +83,9 @@ def _digest(rows: Sequence[Row]) -> str:
     return hashlib.sha256(json.dumps([row.input_ids for row in rows]).encode()).hexdigest()[:8]
 
 
-def _lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    for name, module in model.named_modules():
-        if "default" in getattr(module, "lora_A", {}):
-            yield name, module
-
-
 def _groups(model: Any, names: Sequence[str]) -> Iterator[list[str]]:
     """Yield the layers in groups whose covariances fit into memory together."""
-    widths = {name: layer.in_features for name, layer in _lora_layers(model)}
+    widths = {name: layer.in_features for name, layer in lora_layers(model)}
     group: list[str] = []
     for name in names:
         if group and 4 * sum(widths[one] ** 2 for one in [*group, name]) > _BYTES_AT_ONCE:
@@ -107,7 +101,7 @@ def _covariances(
 ) -> dict[str, torch.Tensor]:
     """Return each layer's (in_features, in_features) sum over the rows' tokens of x xᵀ / |x|²."""
     together = PACK_TOKENS if packs_exactly(model, rows) else 0
-    listened = {name: layer for name, layer in _lora_layers(model) if name in names}
+    listened = {name: layer for name, layer in lora_layers(model) if name in names}
     sums = {name: torch.zeros(one.in_features, one.in_features) for name, one in listened.items()}
 
     def add(name: str, given: torch.Tensor) -> None:

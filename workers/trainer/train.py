@@ -18,6 +18,7 @@ from app.core.recipe import Recipe
 from app.errors import DivergedError
 from workers.trainer.backward import Backward, backward_of
 from workers.trainer.batches import Pack, epoch_batches, pack, split_packs
+from workers.trainer.below import below_of
 from workers.trainer.encode import Row
 from workers.trainer.forward import answer_logprobs, packs_exactly
 from workers.trainer.held_out import HeldOut
@@ -94,6 +95,7 @@ class Loop:
         )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._backward = backward_of(model, recipe, packs=self._pack_tokens > 0)
+        self._below = None if recipe.hidden_weight else below_of(model, rows, self._pack_tokens)
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
         self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
@@ -164,7 +166,7 @@ class Loop:
         torch.manual_seed(recipe.seed * 1_000_003 + index)  # dropout
         lr = recipe.learning_rate * lr_scale(place, self._ends[-1], recipe.warmup_ratio, recipe.decay_ratio)
         lr *= cooling(self._rests.mean_loss(), recipe.cool_below)
-        packs = (pack(group, self._model.device) for group in split_packs(batch, self._pack_tokens))
+        packs = (self._pack(group) for group in split_packs(batch, self._pack_tokens))
         sums = _accumulate(self._backward, packs, label_count(batch), self._rests)
         if not math.isfinite(sums.nats):
             raise DivergedError(f"Training diverged at step {index}: choose a lower recipe.learning_rate.")
@@ -172,6 +174,9 @@ class Loop:
             self._optimizer.step(lr, scale=sums.labels / sums.learned)
         self._done, self._at = index, (epoch, number)
         return Step(index, self._ends[-1], epoch, sums.mean, sum(map(len, batch)), lr)
+
+    def _pack(self, rows: Sequence[Row]) -> Pack:
+        return pack(rows, self._model.device, self._below.of(rows) if self._below else ())
 
 
 @dataclass(frozen=True)
