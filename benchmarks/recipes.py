@@ -40,7 +40,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.control import MAX_ANSWER_TOKENS as CONTROL_TOKENS
 from workers.trainer.encode import Row, prompt_ids
 from workers.trainer.exam import Question
-from workers.trainer.examples import Example
+from workers.trainer.examples import Example, suited
 from workers.trainer.held_out import stand
 from workers.trainer.make import answered_rows, encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
@@ -107,7 +107,7 @@ class Bench:
         most = self._settings.max_model_len
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
         held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
-        recipe = replace(recipe, epochs=recipe.passes(has_pairs=any(one.origin == "pair" for one in lesson.examples)))
+        recipe = suited(recipe, lesson.examples)
         general_rows = self._general_rows() if recipe.protect else []
         model = attach_lora(self._model, recipe, recipe.seed)
         began = time.perf_counter()

@@ -23,7 +23,7 @@ from app.core.errors import InvalidValue
 from app.core.recipe import THRESHOLDS, Recipe
 
 _PROSE_FIELDS = {
-    "prose_epochs",
+    "prose_epochs", "prose_layers_from", "prose_learning_rate",
     "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
     "distillation", "hidden_weight", "patience", "gap_rounds",
     "summaries_per_passage", "rewrites_per_passage", "implications_per_passage", "relations_per_passage",
@@ -167,7 +167,7 @@ class Base:
 
     Attributes:
         law: fitted on it; None before its first calibration.
-        tokens_per_s: of the last training; None before the first one.
+        tokens_per_s: what the last training would have had with a LoRA in every layer; None before the first one.
     """
 
     shape: BaseShape

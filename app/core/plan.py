@@ -81,8 +81,9 @@ def make_plan(load: Load, base: Base, wish: Wish, *, max_rank: int) -> Plan:
     Raises:
         InvalidValue: the base model has no layers that the recipe's target means.
     """
-    recipe = wish.recipe
-    law, calibrated = law_for(base, recipe)
+    law, calibrated = law_for(base, wish.recipe)  # phone books stand for prose as well
+    recipe = wish.recipe.suited(pairs=load.facts.pairs > 0, prose=load.facts.total > load.facts.pairs)
+    wish = dataclasses.replace(wish, recipe=recipe)
     rank, parameters = _choose(load.tokens, base.shape, wish, law, max_rank)
     most = law.most_tokens(_goal(wish), parameters)
     beyond = not wish.rank_given and law.recall_range(load.tokens, parameters)[1] < _goal(wish)
@@ -121,13 +122,13 @@ def _choose(tokens: int, shape: BaseShape, wish: Wish, law: Law, max_rank: int) 
 def _schedule(load: Load, base: Base, recipe: Recipe, partitions: int) -> dict[str, Any]:
     """Return the fields of a plan that say how long it trains: each fact is shown once an epoch."""
     batches = recipe.batches(rows_an_epoch(load, recipe) / partitions)
-    epochs = max(recipe.passes(has_pairs=load.facts.pairs > 0), math.ceil(recipe.min_steps / batches))
+    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / batches))
     trained = epochs * tokens_an_epoch(load, recipe, base.shape.template_tokens)
     return {
         "exposures_per_fact": epochs,
         "epochs": epochs,
         "steps": partitions * batches * epochs,
-        "estimated_s": round(trained / base.tokens_per_s, 1) if base.tokens_per_s else None,
+        "estimated_s": round(trained * recipe.depth / base.tokens_per_s, 1) if base.tokens_per_s else None,
     }
 
 

@@ -27,8 +27,10 @@ class Recipe:
         target: which linear layers carry a LoRA: one of `TARGETS`.
         layers_from: the decoder's layers below this share of them carry none: what they say of an example never
             changes, so it is computed once (`workers.trainer.below`).
+        prose_layers_from: the same where anything but pairs is among the documents, which takes more of the layers.
         layer_share: how many carry one from there on, as a share of all, at least one.
         learning_rate: AdamW's peak, reached after `warmup_ratio` of the steps, left for the last `decay_ratio` of them.
+        prose_learning_rate: the same where anything but pairs is among the documents.
         lr_ratio: the learning rate of a LoRA's B as a multiple of A's, which is `learning_rate`.
         cool_below: while the mean answer loss of what is taught (nats per token) is below this, the learning rate falls
             in proportion to it, to a tenth at least; 0 never lowers it.
@@ -72,9 +74,11 @@ class Recipe:
     alpha: int = 32
     dropout: float = 0.0
     target: str = "mlp"
-    layers_from: float = 0.0
+    layers_from: float = 0.5
+    prose_layers_from: float = 0.0
     layer_share: float = 1.0
-    learning_rate: float = 1e-3
+    learning_rate: float = 1.5e-3
+    prose_learning_rate: float = 1e-3
     lr_ratio: float = 8.0
     cool_below: float = 0.3
     weight_decay: float = 0.0
@@ -135,9 +139,19 @@ class Recipe:
         first = min(round(self.layers_from * count), count - 1)
         return range(first, min(count, first + max(1, round(self.layer_share * count))))
 
-    def passes(self, *, has_pairs: bool) -> int:
-        """Return at most how many passes there are over examples with pairs among them, or without."""
-        return self.epochs if has_pairs else self.prose_epochs
+    @property
+    def depth(self) -> float:
+        """The share of the decoder's layers that a step passes, there and back, in (0, 1]: about what it costs."""
+        return max(1 - self.layers_from, 0.01)
+
+    def suited(self, *, pairs: bool, prose: bool) -> Self:
+        """Return the recipe with the passes, layers and rate that it has for what is learned."""
+        return dataclasses.replace(
+            self,
+            epochs=self.epochs if pairs else self.prose_epochs,
+            layers_from=self.prose_layers_from if prose else self.layers_from,
+            learning_rate=self.prose_learning_rate if prose else self.learning_rate,
+        )
 
     def batches(self, rows: float) -> int:
         """Return how many steps an epoch of so many rows takes: shared out evenly, `batch_size` at a time or about.
@@ -154,7 +168,7 @@ class Recipe:
     def from_dict(cls, fields: dict[str, Any], over: "Recipe | None" = None) -> Self:
         """Build a recipe from `fields` and, for the others, the preset that `name` is, else `over`, else the default.
 
-        Where `epochs` is given alone it is meant for prose as well.
+        Where `epochs`, `layers_from` or `learning_rate` is given alone it is meant for prose as well.
 
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
@@ -168,7 +182,7 @@ class Recipe:
                 continue
             if not isinstance(value, expected) or isinstance(value, bool):
                 raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
-        meant = {"prose_epochs": fields["epochs"]} if "epochs" in fields else {}
+        meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})
 
@@ -184,13 +198,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 _CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
+_FOR_PROSE = ("epochs", "layers_from", "learning_rate")  # there is another of each, for prose
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
     "dropout": (0.0, 0.9),
     "layers_from": (0.0, 1.0),
+    "prose_layers_from": (0.0, 1.0),
     "layer_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
+    "prose_learning_rate": (1e-7, 1.0),
     "lr_ratio": (0.01, 100.0),
     "cool_below": (0.0, 10.0),
     "weight_decay": (0.0, 1.0),

@@ -56,7 +56,7 @@ def test_a_small_upload_keeps_the_default_recipe() -> None:
 
 
 def test_a_larger_upload_gets_a_higher_rank_and_keeps_the_scale() -> None:
-    made = plan(3500)
+    made = plan(2000)
 
     assert (made.rank, made.alpha, made.partitions) == (32, 64, 1)
     assert made.parameters == SHAPE.lora_parameters(32, Recipe())
@@ -112,7 +112,7 @@ def test_steps_follow_from_the_exposures_of_each_fact() -> None:
 def test_the_time_is_that_of_the_rows_with_their_template() -> None:
     made = plan(2100)
 
-    assert made.estimated_s == round(40 * (2100 + 100 * 32 + 10 * (32 + 40)) / 1400, 1)
+    assert made.estimated_s == round(Recipe().depth * 40 * (2100 + 100 * 32 + 10 * (32 + 40)) / 1400, 1)
     assert plan(2100, Base(SHAPE, LAW)).estimated_s is None
 
 

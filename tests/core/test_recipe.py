@@ -37,8 +37,27 @@ def test_a_preset_is_had_by_its_name_and_can_be_changed(name: str) -> None:
 
     assert preset == replace(Recipe(name=name), **PRESETS[name]) != Recipe(name=name)
     assert Recipe.from_dict({"name": name, "epochs": 3}) == replace(preset, epochs=3, prose_epochs=3)
-    assert Recipe.from_dict({"epochs": 3, "prose_epochs": 2}).passes(has_pairs=False) == 2
     assert Recipe.from_dict(preset.to_dict()) == preset
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "other"), [("epochs", 3, 2), ("layers_from", 0.25, 0.75), ("learning_rate", 1e-4, 1e-5)]
+)
+def test_what_prose_has_of_its_own_is_what_was_given_for_it_else_for_all(
+    field: str, value: float, other: float
+) -> None:
+    alone, both = Recipe.from_dict({field: value}), Recipe.from_dict({field: value, f"prose_{field}": other})
+
+    assert getattr(alone.suited(pairs=False, prose=True), field) == value
+    assert getattr(both.suited(pairs=False, prose=True), field) == other
+    assert getattr(both.suited(pairs=True, prose=False), field) == value
+
+
+def test_pairs_beside_prose_have_the_passes_of_pairs_and_the_layers_of_prose() -> None:
+    mixed, prose = Recipe().suited(pairs=True, prose=True), Recipe().suited(pairs=False, prose=True)
+
+    assert (mixed.epochs, mixed.layers_from, mixed.learning_rate) == (Recipe().epochs, prose.layers_from, 1e-3)
+    assert mixed.suited(pairs=True, prose=True) == mixed
 
 
 @pytest.mark.parametrize("fields", [{}, {"name": "balanced"}, {"name": "default"}])

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from app.core.documents import Document
 from app.core.grounding import MARKS, alike, content_words, normalise, refers_back
+from app.core.recipe import Recipe
 from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage
 
@@ -115,6 +116,12 @@ def _rivalry(example: Example) -> tuple[object, ...]:
     if example.question:
         return example.document, normalise(example.answer)
     return example.document, example.passage, example.origin
+
+
+def suited(recipe: Recipe, examples: Sequence[Example]) -> Recipe:
+    """Return the recipe as it is for these examples; what is replayed beside them does not count."""
+    origins = {one.origin for one in examples} - {"replay"}
+    return recipe.suited(pairs="pair" in origins, prose=bool(origins - {"pair"}))
 
 
 def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:

@@ -94,7 +94,7 @@ class CandidateMaker:
     async def _train(self, training: Training, tell: Tell) -> Candidate:
         candidate = await watch(training, tell)
         if speed := training.tokens_per_s():  # none where an attempt before had done every step
-            await self.bases.note_speed(training.ground.base_digest, speed)
+            await self.bases.note_speed(training.ground.base_digest, round(speed * training.recipe.depth, 1))
         await asyncio.to_thread(training.checkpoint.drop)
         return candidate
 

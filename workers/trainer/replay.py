@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
-from workers.trainer.examples import Example
+from workers.trainer.examples import Example, suited
 from workers.trainer.generate import OnProgress
 from workers.trainer.kept import keep, kept
 
@@ -73,7 +73,7 @@ async def general_examples(
 def shown_at_most(taught: Sequence[Example], recipe: Recipe) -> int:
     """Return how many different ones a training can show: its share of each pass, in all passes."""
     rows = sum(1 / one.turns for one in taught)
-    passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in taught))
+    passes = suited(recipe, taught).epochs
     return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps / recipe.batches(rows)))
 
 

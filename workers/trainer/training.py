@@ -19,6 +19,7 @@ from app.stores.artifacts import ArtifactStore
 from workers.trainer.canary import make_canary
 from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
+from workers.trainer.examples import suited
 from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.null_space import NullSpace, null_space
@@ -63,6 +64,8 @@ class Training:
     stop: threading.Event
 
     def __post_init__(self) -> None:
+        recipe = self.course.part.seeded(Recipe.from_dict(self.version.recipe))
+        self.recipe = suited(recipe, self.course.lesson.examples)
         self.steps: list[Step] = []
         self.read: tuple[int, int] | None = None  # of what the base model reads once, before the first memory's steps
         self.begun_with = 0  # steps of an attempt before
@@ -96,11 +99,9 @@ class Training:
 
     def run(self) -> Candidate:
         """Load, train, make the canary and write the candidate; blocks."""
-        settings, recipe = self.ground.settings, self.course.part.seeded(Recipe.from_dict(self.version.recipe))
+        settings, recipe = self.ground.settings, self.recipe
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
-        passes = recipe.passes(has_pairs=any(one.origin == "pair" for one in self.course.lesson.examples))
-        recipe = replace(recipe, epochs=passes)
         model = attach_lora(load_base(str(self.ground.base), settings.device, settings.dtype), recipe, recipe.seed)
         space = self._space(model, recipe)
         self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out, space))
