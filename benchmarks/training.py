@@ -10,7 +10,8 @@ the share of answers that greedy decoding gives back exactly. After each epoch, 
 every token of every answer is above 0.5; "s to whole recall" is when that was so first. Ours trains with the default
 `protect`, once with one rate and every row in every epoch, as TRL does, and once by the default recipe, which ends when
 all is known. The limit is a matrix product of the model's own sizes in its dtype; a step of a frozen base takes about 4
-FLOPs a token for each weight of its layers and of its output head.
+FLOPs a token for each weight of its layers and of its output head. The share counts all of that, so a loop that leaves
+some out (prefixes that rows share, layers below the LoRA) can be above 100 %.
 """
 
 import argparse
