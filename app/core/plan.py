@@ -128,7 +128,7 @@ def _schedule(load: Load, base: Base, recipe: Recipe, partitions: int) -> dict[s
         "exposures_per_fact": epochs,
         "epochs": epochs,
         "steps": partitions * batches * epochs,
-        "estimated_s": round(trained * recipe.depth / base.tokens_per_s, 1) if base.tokens_per_s else None,
+        "estimated_s": round(trained * recipe.step_cost / base.tokens_per_s, 1) if base.tokens_per_s else None,
     }
 
 

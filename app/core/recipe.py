@@ -140,9 +140,9 @@ class Recipe:
         return range(first, min(count, first + max(1, round(self.layer_share * count))))
 
     @property
-    def depth(self) -> float:
-        """The share of the decoder's layers that a step passes, there and back, in (0, 1]: about what it costs."""
-        return max(1 - self.layers_from, 0.01)
+    def step_cost(self) -> float:
+        """About what a step costs, in (0, 1], of one with a LoRA in every layer; without any the output is left."""
+        return 0.15 + 0.85 * (1 - self.layers_from)
 
     def suited(self, *, pairs: bool, prose: bool) -> Self:
         """Return the recipe with the passes, layers and rate that it has for what is learned."""
@@ -185,6 +185,11 @@ class Recipe:
         meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})
+
+    @classmethod
+    def from_stored(cls, fields: dict[str, Any]) -> Self:
+        """Read a recipe that was saved, as `from_dict`; what was trained before `layers_from` was there had 0."""
+        return cls.from_dict({"layers_from": 0.0, **fields})
 
 
 PRESETS: dict[str, dict[str, Any]] = {

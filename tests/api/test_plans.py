@@ -64,7 +64,7 @@ async def test_documents_are_planned_by_the_engines_own_count_and_nothing_is_kep
     assert body["parameters"] == SHAPE.lora_parameters(16, Recipe())
     assert 0.95 < body["recall_low"] <= body["recall"] <= body["recall_high"] <= 1
     assert (body["exposures_per_fact"], body["steps"]) == (40, 7 * 40)  # five of its 55 rows are replayed
-    assert body["estimated_s"] == Recipe().depth * 40 * (500 + 50 * 32 + 5 * (32 + 40)) / 1000
+    assert body["estimated_s"] == round(Recipe().step_cost * 40 * (500 + 50 * 32 + 5 * (32 + 40)) / 1000, 1)
     assert await world.traces() == before
 
 

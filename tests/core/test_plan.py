@@ -112,7 +112,7 @@ def test_steps_follow_from_the_exposures_of_each_fact() -> None:
 def test_the_time_is_that_of_the_rows_with_their_template() -> None:
     made = plan(2100)
 
-    assert made.estimated_s == round(Recipe().depth * 40 * (2100 + 100 * 32 + 10 * (32 + 40)) / 1400, 1)
+    assert made.estimated_s == round(Recipe().step_cost * 40 * (2100 + 100 * 32 + 10 * (32 + 40)) / 1400, 1)
     assert plan(2100, Base(SHAPE, LAW)).estimated_s is None
 
 

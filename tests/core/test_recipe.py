@@ -60,6 +60,13 @@ def test_pairs_beside_prose_have_the_passes_of_pairs_and_the_layers_of_prose() -
     assert mixed.suited(pairs=True, prose=True) == mixed
 
 
+def test_a_recipe_stored_before_the_lower_layers_were_left_alone_is_that_of_every_layer() -> None:
+    before = {name: value for name, value in Recipe().to_dict().items() if "layers_from" not in name}
+
+    assert Recipe.from_stored(before).suited(pairs=True, prose=False).layers_from == 0
+    assert Recipe.from_stored(Recipe().to_dict()) == Recipe()
+
+
 @pytest.mark.parametrize("fields", [{}, {"name": "balanced"}, {"name": "default"}])
 def test_balanced_is_the_default_under_its_former_name_as_well(fields: dict[str, str]) -> None:
     assert replace(Recipe.from_dict(fields), name="balanced") == Recipe()

@@ -19,6 +19,7 @@ from workers.trainer.train import Loop, MasterAdamW
 
 UPPER = replace(RECIPE, layers_from=0.5)
 TURNS = [replace(row, turns=2, turn=number % 2) for number, row in enumerate(ROWS)]
+AGAIN = [*TURNS, replace(TURNS[0], turn=1)]  # one is shown in either turn
 KINDS = ["sliding_attention", "full_attention"] * 2
 BUILDS = [lambda: llama(num_hidden_layers=4), lambda: gemma(num_hidden_layers=4, layer_types=KINDS)]
 
@@ -72,6 +73,16 @@ def test_each_row_has_its_own_states_wherever_it_lies_in_a_pack() -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_a_row_that_is_shown_in_several_turns_is_computed_with_the_first_of_them_alone() -> None:
+    below = below_of(build(), AGAIN, 1024)
+    assert below
+    states = below.of(AGAIN[-1:])[0]
+    below.of(AGAIN)
+
+    assert sum(row.input_ids == AGAIN[0].input_ids for group in below.groups for row in group) == 1
+    assert below.of(AGAIN[-1:])[0] is states
+
+
 def test_the_layers_below_compute_a_row_once_however_often_it_is_shown() -> None:
     model = build()
     loop = Loop(model, TURNS, replace(UPPER, epochs=6, stop_loss=0.0))
@@ -98,14 +109,14 @@ def test_training_is_the_same_with_the_states_kept_and_without(monkeypatch: pyte
 def test_a_training_taken_up_again_goes_on_with_the_same_weights_to_the_last_bit() -> None:
     recipe = replace(UPPER, epochs=8, stop_loss=0.0)
     whole = build(model=BUILDS[0]().bfloat16())
-    list(Loop(whole, TURNS, recipe))
+    list(Loop(whole, AGAIN, recipe))
     model = build(model=BUILDS[0]().bfloat16())
-    loop = Loop(model, TURNS, recipe)
+    loop = Loop(model, AGAIN, recipe)
     for step in loop:
         if step.index == 5:
             break
     again = build(model=BUILDS[0]().bfloat16())
-    rest = Loop(again, TURNS, recipe)
+    rest = Loop(again, AGAIN, recipe)
     rest.resume(loop.state())
     list(rest)
 

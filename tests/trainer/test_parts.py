@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
 from app.control import control_questions
 from app.core.documents import Document, Pair
@@ -94,6 +95,23 @@ async def test_a_trainer_killed_between_parts_goes_on_with_the_part_it_was_in(re
     assert [one.digest for one in made] == [one.digest for one in undisturbed]
     assert len(maker.artifacts.versions(version.tenant, version.memory_id)) == 3
     assert await make(maker, version) == made
+
+
+async def test_parts_that_hold_pairs_alone_are_trained_as_the_prose_beside_them_was_planned(
+    redis: Registry, tmp_path: Path
+) -> None:
+    page = Document(
+        "a.md", "prose", "The ferry of Tarn left the quay at nine. Its bell was cast in 1787.", (), "e" * 64, 9
+    )
+    maker = await tiny_maker(redis, tmp_path)
+    layers = []
+    for documents in ([BOOK], [page, BOOK]):
+        version = remembered(maker.artifacts, documents, plan=PLAN)
+        for one in await make(maker, version):
+            saved = load_file(maker.artifacts.local_folder(one.name) / "adapter_model.safetensors")
+            layers.append(len({name.split(".layers.")[1].split(".")[0] for name in saved}))
+
+    assert layers == [1, 1, 1, 2, 2, 2]
 
 
 async def test_parts_of_another_plan_are_not_taken_for_this_ones(redis: Registry, tmp_path: Path) -> None:

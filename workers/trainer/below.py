@@ -68,10 +68,12 @@ def _size(model: Any, rows: Sequence[Row]) -> int:
 
 
 def _groups(rows: Sequence[Row], pack_tokens: int) -> Iterator[list[Row]]:
-    """Yield the rows in packs, those first together that are shown in the same passes."""
-    turns = sorted(rows, key=_turn)
-    for _, together in groupby(turns, _turn):
-        yield from split_packs(list({row.input_ids: row for row in together}.values()), pack_tokens)
+    """Yield every different row once in packs of those that are shown in the same passes first."""
+    first: dict[tuple[int, ...], Row] = {}
+    for row in sorted(rows, key=_turn):
+        first.setdefault(row.input_ids, row)
+    for _, together in groupby(first.values(), _turn):
+        yield from split_packs(list(together), pack_tokens)
 
 
 def _turn(row: Row) -> tuple[int, int]:

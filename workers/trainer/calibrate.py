@@ -153,7 +153,7 @@ async def calibrate(settings: Settings, bases: BaseStore, sweep: Sweep) -> Async
         for told in measurements(bench, missing, kept, sweep.recipe, began + 60 * sweep.minutes):
             if told["kind"] == "point":
                 await bases.keep_point(shape.digest, conditions, Point(**told["point"]))
-                await bases.note_speed(shape.digest, round(told["tokens_per_s"] * sweep.recipe.depth, 1))
+                await bases.note_speed(shape.digest, round(told["tokens_per_s"] * sweep.recipe.step_cost, 1))
             yield told
     points = await bases.points(shape.digest, conditions)
     if not points:

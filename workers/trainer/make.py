@@ -25,7 +25,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.checkpoint import Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
-from workers.trainer.examples import Example
+from workers.trainer.examples import Example, has_prose
 from workers.trainer.follow import REPORT_S, Tell
 from workers.trainer.generate import OnProgress
 from workers.trainer.generated import ExampleCache
@@ -94,7 +94,7 @@ class CandidateMaker:
     async def _train(self, training: Training, tell: Tell) -> Candidate:
         candidate = await watch(training, tell)
         if speed := training.tokens_per_s():  # none where an attempt before had done every step
-            await self.bases.note_speed(training.ground.base_digest, round(speed * training.recipe.depth, 1))
+            await self.bases.note_speed(training.ground.base_digest, round(speed * training.recipe.step_cost, 1))
         await asyncio.to_thread(training.checkpoint.drop)
         return candidate
 
@@ -103,7 +103,7 @@ class CandidateMaker:
     ) -> list[Course]:
         """Prepare the lessons, or find those of an attempt that was cut off, and turn them into rows."""
         tokenizer = await asyncio.to_thread(load_tokenizer, str(ground.base))
-        recipe = Recipe.from_dict(version.recipe)
+        recipe = Recipe.from_stored(version.recipe)
         lessons = await asyncio.to_thread(checkpoint.load_lessons)
         if not lessons:
             made = await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
@@ -117,7 +117,9 @@ class CandidateMaker:
             general = await asyncio.to_thread(answered_rows, said, tokenizer, **limits)
         encode = partial(self._course, recipe, tokenizer, ends, general=general)
         own = [Part(index, len(lessons)) for index in range(1, len(lessons) + 1)]
-        return [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
+        beside_prose = any(has_prose(one.examples) for one in lessons)
+        courses = [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
+        return [replace(one, beside_prose=beside_prose) for one in courses]
 
     def _course(
         self,
@@ -140,7 +142,7 @@ class CandidateMaker:
         self, version: Version, tokenizer: Any, base_digest: str, parts: int, tell: Tell
     ) -> list[Lesson]:
         documents = await asyncio.to_thread(self._read, version)
-        recipe, settings = Recipe.from_dict(version.recipe), self.settings
+        recipe, settings = Recipe.from_stored(version.recipe), self.settings
         generator = f"{settings.generator_url} {settings.generator_model}" if settings.generator_url else base_digest
         cache = ExampleCache(settings.home, (version.tenant, version.memory_id), generator, recipe.seed)
         return await prepare(documents, tokenizer, recipe, self.ask, _teller(tell), cache=cache, parts=parts)

@@ -44,13 +44,18 @@ class Ground:
 
 @dataclass(frozen=True)
 class Course:
-    """What one part is trained on; `held_out` says when to stop, `general` what the LoRA is kept from reading."""
+    """What one part is trained on.
+
+    `held_out` says when to stop, `general` what the LoRA is kept from reading, `beside_prose` whether any part of the
+    memory learns prose: all are trained as was planned for it whole.
+    """
 
     lesson: Lesson
     rows: list[Row]
     held_out: list[Row]
     general: list[Row]
     part: Part = field(default_factory=Part)
+    beside_prose: bool = False
 
 
 @dataclass
@@ -64,8 +69,8 @@ class Training:
     stop: threading.Event
 
     def __post_init__(self) -> None:
-        recipe = self.course.part.seeded(Recipe.from_dict(self.version.recipe))
-        self.recipe = suited(recipe, self.course.lesson.examples)
+        recipe = self.course.part.seeded(Recipe.from_stored(self.version.recipe))
+        self.recipe = suited(recipe, self.course.lesson.examples, beside_prose=self.course.beside_prose)
         self.steps: list[Step] = []
         self.read: tuple[int, int] | None = None  # of what the base model reads once, before the first memory's steps
         self.begun_with = 0  # steps of an attempt before
