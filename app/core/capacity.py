@@ -41,14 +41,14 @@ class LinearLayers:
     Attributes:
         path: the place, such as `mlp.down_proj`.
         kind: "mlp" or "attention".
-        count: how many numbered layers have one of this size there.
+        layers: the numbers of the layers that have one of this size there.
     """
 
     path: str
     kind: str
     inputs: int
     outputs: int
-    count: int
+    layers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,14 @@ class BaseShape:
         """Count the weights of a LoRA of a rank: so many for each input and each output of every layer that carries it.
 
         Raises:
-            InvalidValue: the base model has no layers that `recipe.target` means.
+            InvalidValue: the base model has no layers that `recipe.target` means, or none where the recipe has them.
         """
         target = recipe.target
-        wanted = [one for one in self.layers if target in {"all-linear", one.kind}]
+        carrying = set(recipe.layers(1 + max(max(one.layers) for one in self.layers)))
+        wanted = [one for one in self.layers if target in {"all-linear", one.kind} and carrying & set(one.layers)]
         if not wanted:
             raise InvalidValue(f"The base model has no {target} layers that can carry a LoRA: choose another target.")
-        return sum(len(recipe.layers(one.count)) * rank * (one.inputs + one.outputs) for one in wanted)
+        return sum(len(carrying & set(one.layers)) * rank * (one.inputs + one.outputs) for one in wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -86,7 +87,13 @@ class BaseShape:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Read the JSON form back."""
-        return cls(**{**fields, "layers": tuple(LinearLayers(**one) for one in fields["layers"])})
+        return cls(**{**fields, "layers": tuple(map(_linear_layers, fields["layers"]))})
+
+
+def _linear_layers(fields: dict[str, Any]) -> LinearLayers:
+    """Read the JSON form of the layers of one place; an older one said how many there are alone."""
+    rest = {name: value for name, value in fields.items() if name not in {"layers", "count"}}
+    return LinearLayers(**rest, layers=tuple(fields["layers"] if "layers" in fields else range(fields["count"])))
 
 
 @dataclass(frozen=True)

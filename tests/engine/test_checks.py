@@ -38,7 +38,14 @@ def test_what_peft_writes_by_default_passes(name: AdapterName, folder: Path) -> 
         "lora_bias": False,
         "eva_config": None,
     }
-    change_json(folder / CONFIG, megatron_core="megatron.core", qalora_group_size=16, peft_version="0.21", **empty)
+    change_json(
+        folder / CONFIG,
+        megatron_core="megatron.core",
+        qalora_group_size=16,
+        layers_to_transform=[1],
+        peft_version="0.21",
+        **empty,
+    )
 
     assert check_adapter(name, folder, LIMITS)
 

@@ -11,10 +11,19 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
+from app.core.capacity import BaseShape
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
 from tests.trainer.tiny import gemma, llama
-from workers.trainer.model import attach_lora, layers_below, load_base, save_adapter, target_modules
+from workers.trainer.model import (
+    attach_lora,
+    layers_below,
+    linear_layers,
+    load_base,
+    lora_layers,
+    save_adapter,
+    target_modules,
+)  # fmt: skip
 
 ATTENTION = ["k_proj", "o_proj", "q_proj", "v_proj"]
 MLP = ["down_proj", "gate_proj", "up_proj"]
@@ -146,6 +155,19 @@ def test_only_the_layers_that_the_recipe_means_carry_a_lora_and_are_saved(
     assert saved == set(map(int, trained)) == set(layers)
     assert layers_below(model) == list(model.get_decoder().layers)[: layers[0]]
     assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == sorted(ATTENTION + MLP)
+    again = PeftModel.from_pretrained(build(num_hidden_layers=4, **kinds), tmp_path)
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name, _ in lora_layers(again)} == set(layers)
+
+
+def test_layers_of_unequal_size_are_each_counted_where_they_are() -> None:
+    model = llama(num_hidden_layers=4)
+    for number in (0, 2):
+        model.get_decoder().layers[number].mlp.up_proj = torch.nn.Linear(32, 80, bias=False)
+    shape = BaseShape("b" * 64, "uneven", linear_layers(model), weight_bytes=2, template_tokens=0)
+    recipe = replace(RECIPE, layers_from=0.75)
+    trained = sum(one.numel() for one in attach_lora(model, recipe, seed=0).parameters() if one.requires_grad)
+
+    assert shape.lora_parameters(recipe.rank, recipe) == trained
 
 
 def test_a_missing_base_model_is_a_sentence(tmp_path: Path) -> None:

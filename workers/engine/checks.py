@@ -19,7 +19,8 @@ _SUFFIXES = frozenset({".json", ".jsonl", ".safetensors"})
 _MAX_BYTES = {CONFIG: 64 * 2**10, MANIFEST: 4 * 2**20, WEIGHTS: 16 * 2**30}
 _DTYPES = frozenset({"F32", "F16", "BF16"})
 _Schema = TypeVar("_Schema", bound=BaseModel)
-_UNUSED = frozenset({"megatron_core", "qalora_group_size"})  # PEFT writes them with values that mean nothing alone
+# PEFT writes the first two with values that mean nothing alone; of the layers the tensors tell
+_UNUSED = frozenset({"megatron_core", "qalora_group_size", "layers_to_transform", "layers_pattern"})
 
 
 @dataclass(frozen=True)

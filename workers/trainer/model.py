@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +108,7 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
     Raises:
         InvalidRequest: the model has no such layers.
     """
-    paths = {path for path, _ in _linears(model)}
+    paths = {path for _, path, _ in _linears(model)}
     wanted = {path for path in paths if _WANTED[target](path)}
     if not wanted:
         raise InvalidRequest(
@@ -142,11 +142,11 @@ def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
 
 def linear_layers(model: torch.nn.Module) -> tuple[LinearLayers, ...]:
     """Return the decoder's linear layers that can carry a LoRA, by place and size."""
-    counts = Counter(
-        (path, "mlp" if _WANTED["mlp"](path) else "attention", layer.in_features, layer.out_features)
-        for path, layer in _linears(model)
-    )
-    return tuple(LinearLayers(*place, count) for place, count in sorted(counts.items()))
+    places: dict[tuple[str, str, int, int], list[int]] = defaultdict(list)
+    for number, path, layer in _linears(model):
+        kind = "mlp" if _WANTED["mlp"](path) else "attention"
+        places[path, kind, layer.in_features, layer.out_features].append(number)
+    return tuple(LinearLayers(*place, tuple(numbers)) for place, numbers in sorted(places.items()))
 
 
 def save_adapter(model: Any, folder: Path) -> None:
@@ -163,6 +163,7 @@ def save_adapter(model: Any, folder: Path) -> None:
         "lora_alpha": config.lora_alpha,
         "lora_dropout": config.lora_dropout,
         "target_modules": sorted(config.target_modules),
+        "layers_to_transform": config.layers_to_transform,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,
@@ -174,12 +175,12 @@ def save_adapter(model: Any, folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
 
 
-def _linears(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Linear]]:
-    """Yield the decoder's linear layers with their paths below their numbered layer."""
+def _linears(model: torch.nn.Module) -> Iterator[tuple[int, str, torch.nn.Linear]]:
+    """Yield the decoder's linear layers with the number of their layer and their paths below it."""
     for name, module in model.get_decoder().named_modules():  # type: ignore[operator]
         match = _IN_LAYER.search(name)
         if match and isinstance(module, torch.nn.Linear) and name.rpartition(".")[2] not in _ROUTERS:
-            yield match["path"], module
+            yield int(match["layer"]), match["path"], module
 
 
 def _shortest_suffix(path: str, others: set[str]) -> str:
