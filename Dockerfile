@@ -1,7 +1,7 @@
 # One image for every part; the command says which: gateway, engine or trainer.
 #
 #   docker build --target cpu  --build-arg PIP_EXTRA_INDEX_URL=<PyTorch's CPU wheel index> -t lorekeep:cpu .
-#   docker build --target cuda -t lorekeep:cuda .
+#   docker build --target cuda --build-arg PIP_EXTRA_INDEX_URL=<the same; the model's stage needs it> -t lorekeep:cuda .
 #
 # The default base model is baked in, so that a container needs no network; LOREKEEP_BASE_MODEL names another.
 
@@ -37,7 +37,6 @@ COPY workers ./workers
 RUN pip install --no-cache-dir --no-deps .
 
 FROM base AS build-cuda
-ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /usr/local/src/lorekeep
 RUN python -m venv /usr/local/lorekeep
 COPY pyproject.toml README.md LICENSE ./

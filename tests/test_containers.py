@@ -70,6 +70,15 @@ def test_the_image_runs_as_a_user_of_its_own_and_has_both_targets() -> None:
     assert re.search(r"^HEALTHCHECK ", dockerfile, re.MULTILINE)
 
 
+def test_the_cpu_build_alone_is_shown_the_index_of_cpu_wheels_and_every_target_needs_it() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM \S+ AS (\S+)$(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    told = re.findall(r"^#   docker build --target (\S+) +--build-arg PIP_EXTRA_INDEX_URL=", dockerfile, re.MULTILINE)
+
+    assert [name for name, stage in stages if "PIP_EXTRA_INDEX_URL" in stage] == ["build-cpu"]
+    assert told == ["cpu", "cuda"]
+
+
 def test_what_the_dockerfile_copies_exists_and_is_not_ignored() -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     names = {name for line in copied for name in line.split()}
