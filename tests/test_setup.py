@@ -78,18 +78,47 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOREKEEP_BASE_MODEL", raising=False)
 
 
+def checkout(folder: Path, *, card: bool, torch: str) -> Path:
+    """Make a checkout whose programs only note that they ran; return the note.
+
+    Args:
+        card: whether the machine has an NVIDIA card.
+        torch: the CUDA version that torch says it was built for.
+    """
+    calls, programs = folder / "calls", folder / ".venv" / "bin"
+    version = folder / ".venv/lib/python3.11/site-packages/torch/version.py"
+    programs.mkdir(parents=True)
+    for path in (programs / "python", programs / "pip", programs / "uv", folder / "g++", folder / "nvidia-smi"):
+        path.write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
+        path.chmod(0o755)
+    if not card:
+        (folder / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    version.parent.mkdir(parents=True)
+    version.write_text(f"cuda: Optional[str] = {torch}\nhip: Optional[str] = None\n")
+    (folder / "tools").mkdir()
+    shutil.copy(SCRIPT, folder / "tools")
+    (folder / "pyproject.toml").touch()
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("card", "torch", "said"), [(False, "'13.0'", "no CPU build of torch"), (True, "None", "a CPU build of torch")]
+)
+def test_a_torch_for_the_other_kind_of_machine_is_refused_and_taken_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, card: bool, torch: str, said: str
+) -> None:
+    calls = checkout(tmp_path, card=card, torch=torch)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    copied = runpy.run_path(str(tmp_path / "tools" / "setup.py"), run_name="setup")
+    with pytest.raises(copied["SetupError"], match=said):
+        copied["install"]()
+
+    assert calls.read_text().splitlines()[-1] == "-m pip uninstall --yes torch torchaudio torchvision"
+
+
 @pytest.mark.usefixtures("unset")
 def test_the_model_is_made_again_where_it_is_gone_and_nothing_else_is_done(tmp_path: Path) -> None:
-    calls, programs = tmp_path / "calls", tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    for name in ("python", "pip", "uv"):
-        (programs / name).write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
-        (programs / name).chmod(0o755)
-    for name in ("g++", "nvidia-smi"):  # what the machine is asked for
-        shutil.copy(programs / "uv", tmp_path / name)
-    (tmp_path / "tools").mkdir()
-    shutil.copy(SCRIPT, tmp_path / "tools")
-    (tmp_path / "pyproject.toml").touch()
+    calls = checkout(tmp_path, card=True, torch="'13.0'")
 
     def set_up() -> list[str]:
         calls.write_text("")

@@ -28,8 +28,12 @@ UV_READS = {  # pip's settings, under uv's names; several values stand with blan
     "proxy": "ALL_PROXY",
 }
 NO_CPU_TORCH = (
-    "The package indexes hold no CPU build of torch: point pip at PyTorch's CPU wheel index (pip config set "
-    "global.extra-index-url URL, with the URL that pytorch.org names for Pip and CPU), then run `make setup` again."
+    "The package indexes hold no CPU build of torch: run `PIP_EXTRA_INDEX_URL=URL make setup`, with the URL of "
+    "PyTorch's CPU wheel index (pytorch.org, Get Started, Pip and CPU)."
+)
+NO_CUDA_TORCH = (
+    "pip's indexes gave a CPU build of torch, and the CUDA packages cannot run on it: take PyTorch's CPU wheel index "
+    "out of them (PIP_EXTRA_INDEX_URL, or what `.venv/bin/pip config list` shows), then run `make setup` again."
 )
 
 
@@ -110,10 +114,9 @@ def install() -> None:
     if pins.is_file():
         run([*uv, "--no-deps", "-r", str(pins)], settings)
         run([*uv, "--no-deps", "-e", str(ROOT)], settings)
-        if kind == "cpu":
-            refuse_cuda_torch()
     else:
         run([*uv, "-e", f"{ROOT}[{kind},embedded,languages,dev]"], settings)
+    refuse_other_torch(kind)
 
 
 def uv_settings(listed: str) -> dict[str, str]:
@@ -127,12 +130,13 @@ def uv_settings(listed: str) -> dict[str, str]:
     return {"UV_INDEX_STRATEGY": "unsafe-best-match", **found}  # of all indexes, as pip chooses
 
 
-def refuse_cuda_torch() -> None:
-    """Take a torch built for CUDA out again: without NVIDIA's libraries it cannot be imported."""
+def refuse_other_torch(kind: str) -> None:
+    """Take a torch built for the other kind of machine out again: it could not be loaded, or vLLM not beside it."""
     [version] = VENV.glob("lib/python*/site-packages/torch/version.py")
-    if re.search(r"^cuda\b.*= None$", version.read_text(), re.MULTILINE) is None:
-        run([str(PYTHON), "-m", "pip", "uninstall", "--yes", "torch"])
-        raise SetupError(NO_CPU_TORCH)
+    built = "cpu" if re.search(r"^cuda\b.*= None$", version.read_text(), re.MULTILINE) else "cuda"
+    if built != kind:
+        run([str(PYTHON), "-m", "pip", "uninstall", "--yes", "torch", "torchaudio", "torchvision"])
+        raise SetupError(NO_CPU_TORCH if kind == "cpu" else NO_CUDA_TORCH)
 
 
 def has_model(root: Path) -> bool:
@@ -163,22 +167,24 @@ def has_gpu() -> bool:
 
 def run(command: list[str], settings: dict[str, str] | None = None) -> None:
     """Run a command, its output in the log; say what it fetches."""
-    with LOG.open("a") as log:
-        process = subprocess.Popen(
+    lines: list[str] = []
+    with (
+        LOG.open("a") as log,
+        subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
             env=environment() | (settings or {}),
-        )
-        lines: list[str] = []
+        ) as process,
+    ):
         for line in process.stdout or ():
             log.write(line)
             lines.append(line)
             if line.startswith("Downloading "):
                 tell(f"packages … {line.strip().lower()}")
-    if process.wait():
+    if process.returncode:
         raise SetupError(reason("".join(lines[-40:])))
 
 
