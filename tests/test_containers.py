@@ -52,6 +52,16 @@ def test_every_variable_that_containers_get_is_a_setting() -> None:
     assert {name for name in given if name.startswith("LOREKEEP_")} <= fields
 
 
+@pytest.mark.parametrize("told", ["docs/operations.md", "docker/env.example"])
+def test_what_containers_fix_themselves_is_told(told: str) -> None:
+    given = [pair for service in services().values() for pair in service.get("environment", {}).items()]
+    fixed = {name for name, value in given if name.startswith("LOREKEEP_") and "${" not in value}
+    absent = {f"LOREKEEP_{name}" for name in ("HOME", "HOST", "PORT", "DEVICE", "ENGINE_HOST", "ENGINE_PORT")}
+    [listed] = re.findall(r"what compose fixes: LOREKEEP([^.;]*)", (ROOT / told).read_text().replace("`", ""))
+
+    assert {f"LOREKEEP{name}" for name in re.findall(r"_[A-Z_]+", listed)} == fixed | absent
+
+
 def test_every_setting_reaches_the_containers_but_for_what_they_fix_themselves() -> None:
     given = {name for service in services().values() for name in service.get("environment", {})}
     fields = {f"LOREKEEP_{name}".upper() for name in Settings.model_fields}
