@@ -35,9 +35,9 @@ export async function answer(place, body, names, begun = () => {}) {
     place.querySelector(".source").textContent += ` · ${seconds} s${cut}`;
   } catch (error) {
     begun(null);
-    if (error.status === 401) throw error;
     place.classList.add("failed");
     place.querySelector(".source").textContent = error.message;
+    if (error.status === 401) throw error;
   } finally {
     place.removeAttribute("aria-busy");
   }

@@ -2,10 +2,11 @@
 
 import { call, forget, keep, key } from "./api.js";
 import { allow, ask, listen, offer, pick } from "./ask.js";
-import { add, clear, connect, load, serving } from "./memories.js";
+import { add, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
 let lost = false; // whether the notice says that the gateway, or the list of memories, cannot be reached
+let last = key(); // whose memories and answers are on the page
 
 function fail(error) {
   lost = error.status === 0;
@@ -91,8 +92,9 @@ function changed() {
 connect({ failed: fail, away, well, told, changed });
 on($("enter"), async () => {
   keep($("key").value.trim());
-  clear();
   $("key").value = "";
+  if (last && last !== key()) return location.reload(); // nothing of another key stays, nor what it still waits for
+  last = key();
   await start();
 });
 on($("remember"), remember);

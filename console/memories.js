@@ -35,12 +35,6 @@ export async function load(further = 0) {
   settle();
 }
 
-/** Show none: another key may open other memories. */
-export function clear() {
-  acts += 1;
-  for (const id of [...entries.keys()]) drop(id);
-}
-
 /** Show a memory, new or changed. */
 export function add(memory) {
   acts += 1;

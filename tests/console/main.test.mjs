@@ -102,3 +102,32 @@ test("why documents were not taken stays until they are sent again", async () =>
 
   assert.equal(await look(), "The artifact store cannot be reached.");
 });
+
+const refused = () => json({ error: { message: "No such key." } }, 401);
+
+async function enter(key) {
+  page.part("#key").value = key;
+  await submit("#enter");
+}
+
+test("a key that is refused in mid-question leaves nothing that looks as if it ran on", async () => {
+  down = refused();
+  await submit("#ask");
+  down = null;
+  await enter("a-key");
+
+  assert.equal(page.part("#own").querySelector(".source").textContent, "No such key.");
+});
+
+test("the key that was refused, entered again, goes on; another one begins the page anew", async () => {
+  for (const [key, reloads] of [["a-key", 0], ["another-key", 1]]) {
+    down = refused();
+    await look();
+    down = null;
+    assert.equal(page.part("#work").hidden, true);
+    await enter(key);
+
+    assert.equal(page.reloads, reloads);
+    assert.equal(sessionStorage.getItem("lorekeep-key"), key);
+  }
+});
