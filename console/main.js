@@ -1,7 +1,7 @@
 // The page: the key first, then remembering and asking.
 
 import { call, forget, keep, key } from "./api.js";
-import { allow, ask, listen, offer, pick } from "./ask.js";
+import { ask, listen, offer, pick } from "./ask.js";
 import { add, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
@@ -99,8 +99,7 @@ on($("enter"), async () => {
 });
 on($("remember"), remember);
 on($("ask"), ask);
-$("which").addEventListener("change", pick);
-$("language").addEventListener("change", allow);
+for (const id of ["which", "language"]) $(id).addEventListener("change", pick); // a language is for what is shown
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();

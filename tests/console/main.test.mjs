@@ -9,13 +9,14 @@ const PASSAGE = { document: "a.md", index: 0, text: "نص" };
 const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", abstained: false };
 
 let down = null; // what every call gets in place of its answer
+let stored = []; // memories
 
 const page = open((method, { pathname }, { body }) => {
   if (down) return down.clone();
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
   if (pathname === "/v1/chat/completions") return answered();
-  return json({ data: pathname === "/v1/languages" ? [GUARD] : [], has_more: false, next: null });
+  return json({ data: pathname === "/v1/languages" ? [GUARD] : stored, has_more: false, next: null });
 });
 
 function answered() {
@@ -41,6 +42,7 @@ async function submit(form) {
 beforeEach(() => {
   sent = [];
   down = null;
+  stored = [];
 });
 
 test("a file that changed since it was chosen, or a folder, is told by its name, and nothing is sent", async () => {
@@ -101,6 +103,15 @@ test("why documents were not taken stays until they are sent again", async () =>
   down = null;
 
   assert.equal(await look(), "The artifact store cannot be reached.");
+});
+
+test("a language that was chosen for the base model keeps the question with it", async () => {
+  page.part("#language").value = "ar";
+  page.act(page.part("#language"), "change");
+  stored = [memory(1)];
+  await look();
+
+  assert.deepEqual([page.part("#which").value, page.part("#language").value], ["base", "ar"]);
 });
 
 const refused = () => json({ error: { message: "No such key." } }, 401);
