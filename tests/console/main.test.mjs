@@ -10,12 +10,13 @@ const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", ab
 
 let down = null; // what every call gets in place of its answer
 let stored = []; // memories
+let answering = answered;
 
 const page = open((method, { pathname }, { body }) => {
   if (down) return down.clone();
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
-  if (pathname === "/v1/chat/completions") return answered();
+  if (pathname === "/v1/chat/completions") return answering();
   return json({ data: pathname === "/v1/languages" ? [GUARD] : stored, has_more: false, next: null });
 });
 
@@ -43,6 +44,7 @@ beforeEach(() => {
   sent = [];
   down = null;
   stored = [];
+  answering = answered;
 });
 
 test("a file that changed since it was chosen, or a folder, is told by its name, and nothing is sent", async () => {
@@ -79,6 +81,14 @@ test("a passage is written in the direction of its own text", async () => {
 
   const [passage] = page.part("#own").querySelector(".passages").querySelector("ol").children;
   assert.equal(passage.children.find(({ name }) => name === "p").dir, "auto");
+});
+
+test("an answer whose connection breaks says so in the page's own words", async () => {
+  const broken = new ReadableStream({ pull: (source) => source.error(new TypeError("network error")) });
+  answering = () => new Response(broken, { headers: answered().headers });
+  await submit("#ask");
+
+  assert.equal(page.part("#own").querySelector(".source").textContent, "The answer broke off: ask again.");
 });
 
 async function look() {
