@@ -8,14 +8,16 @@ const GUARD = { id: "lng_1", language: "ar", status: "ready", memory: null };
 const PASSAGE = { document: "a.md", index: 0, text: "نص" };
 const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", abstained: false };
 
-let down = null; // what every call gets in place of its answer
+let down = null; // what calls get in place of their answers,
+let at = ""; // those whose paths end so
 let stored = []; // memories
 let answering = answered;
 
 const page = open((method, { pathname }, { body }) => {
-  if (down) return down.clone();
+  if (down && pathname.endsWith(at)) return down.clone();
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
+  if (pathname === "/v1/memories/mem_001") return json(stored[0]);
   if (pathname === "/v1/chat/completions") return answering();
   return json({ data: pathname === "/v1/languages" ? [GUARD] : stored, has_more: false, next: null });
 });
@@ -43,6 +45,7 @@ async function submit(form) {
 beforeEach(() => {
   sent = [];
   down = null;
+  at = "";
   stored = [];
   answering = answered;
 });
@@ -97,13 +100,23 @@ async function look() {
   return page.part("#notice").textContent;
 }
 
-test("that the registry is away is taken back once it is there again", async () => {
-  down = json({ error: { message: "The registry cannot be reached." } }, 503);
-  const away = await look();
-  down = null;
+async function more() {
+  page.act(page.part("#more"), "click");
+  await settled();
+}
 
-  assert.equal(away, "The registry cannot be reached.");
-  assert.equal(await look(), "");
+test("that the registry is away is taken back once it is there again, whatever was read", async () => {
+  const looks = ["/v1/memories", "/v1/languages", "/mem_001"].map((path) => [look, path]);
+  stored = [memory(1, { status: "training" })]; // its events end at once, so it is read again
+  for (const [read, path] of [...looks, [more, ""], [() => enter("a-key"), ""]]) {
+    at = path;
+    down = json({ error: { message: "The registry cannot be reached." } }, 503);
+    await read();
+    down = null;
+
+    assert.equal(page.part("#notice").textContent, "The registry cannot be reached.");
+    assert.equal(await look(), "", `${read} ${path}`);
+  }
 });
 
 test("why documents were not taken stays until they are sent again", async () => {
