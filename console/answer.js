@@ -1,6 +1,6 @@
 // One answer: streamed into its place on the page, with who gave it and why.
 
-import { events, send } from "./api.js";
+import { brokeOff, events, send } from "./api.js";
 import { abstention, answerer, considered, early, glossary, reading, source, unwrapped } from "./told.js";
 
 const MOST_TOKENS = 256;
@@ -35,9 +35,9 @@ export async function answer(place, body, names, begun = () => {}) {
     place.querySelector(".source").textContent += ` · ${seconds} s${cut}`;
   } catch (error) {
     begun(null);
-    if (error.status === 401) throw error;
     place.classList.add("failed");
     place.querySelector(".source").textContent = error.message;
+    if (error.status === 401) throw error;
   } finally {
     place.removeAttribute("aria-busy");
   }
@@ -60,7 +60,7 @@ async function stream(response, place, names) {
     end = chunk.choices?.[0]?.finish_reason ?? end;
     if (chunk.memory) tell(place, chunk.memory, names);
   }
-  if (!end) throw new Error("The answer broke off: ask again.");
+  if (!end) throw brokeOff();
   return end;
 }
 

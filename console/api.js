@@ -35,13 +35,18 @@ export function send(method, path, body) {
   return call(path, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
+/** What is said of a stream that broke; the runtime's own word for it says nothing. */
+export const brokeOff = () => new Error("The answer broke off: ask again.");
+
 /** Yield the server-sent events of a response: {id, event, data}. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await reader.read().catch(() => {
+        throw brokeOff();
+      });
       if (done) return;
       const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
       rest = blocks.pop();

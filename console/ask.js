@@ -8,16 +8,17 @@ const $ = (id) => document.getElementById(id);
 const names = new Map(); // of memories, and of the languages of guards, by id
 const versions = new Map(); // of memories, those that serve, by id
 let guards = [];
-let picked = ""; // what the user chose, as long as it is there
+let picked = ""; // what the user chose
 
-/** Put what can answer into the choice, keeping what was chosen. */
+/** Put what can answer into the choice: what is shown stays, but a base model that nobody chose gives way. */
 export function offer(memories) {
   for (const { id, name, version } of memories) {
     names.set(id, name);
     versions.set(id, version);
   }
   const { offered, first } = choices(memories);
-  fill($("which"), offered, picked, first);
+  const shown = $("which").value;
+  fill($("which"), offered, shown === BASE ? picked : shown, first);
   allow();
 }
 
@@ -35,7 +36,7 @@ export function pick() {
 }
 
 /** Leave out what makes no sense with what is chosen; say whether only the bare base model is asked. */
-export function allow() {
+function allow() {
   const which = $("which").value;
   const kept = languages(guards, which, versions.get(which));
   $("languages").hidden = kept.length === 0;

@@ -1,11 +1,12 @@
 // The page: the key first, then remembering and asking.
 
 import { call, forget, keep, key } from "./api.js";
-import { allow, ask, listen, offer, pick } from "./ask.js";
-import { add, clear, connect, load, serving } from "./memories.js";
+import { ask, listen, offer, pick } from "./ask.js";
+import { add, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
-let lost = false; // whether the notice says that the gateway, or the list of memories, cannot be reached
+let lost = false; // whether the notice says that the gateway, or what the page shows, cannot be reached
+let last = key(); // whose memories and answers are on the page
 
 function fail(error) {
   lost = error.status === 0;
@@ -19,7 +20,7 @@ function fail(error) {
   $("notice").textContent = `The gateway does not take this key. ${error.message}`;
 }
 
-/** Show that the list cannot be read just now. */
+/** Show that what the page shows cannot be read just now. */
 function away(error) {
   fail(error);
   lost = error.status !== 401;
@@ -44,7 +45,7 @@ function enter(isIn) {
 async function start() {
   enter(Boolean(key()));
   if (!key()) return $("key").focus();
-  await load().then(() => $("files").focus(), fail);
+  await load().then(() => $("files").focus(), away);
 }
 
 /** Let a form run one thing at a time, its errors shown above. */
@@ -85,20 +86,20 @@ async function look(file) {
 
 function changed() {
   offer(serving());
-  listen().catch(fail);
+  listen().catch(away);
 }
 
 connect({ failed: fail, away, well, told, changed });
 on($("enter"), async () => {
   keep($("key").value.trim());
-  clear();
   $("key").value = "";
+  if (last && last !== key()) return location.reload(); // nothing of another key stays, nor what it still waits for
+  last = key();
   await start();
 });
 on($("remember"), remember);
 on($("ask"), ask);
-$("which").addEventListener("change", pick);
-$("language").addEventListener("change", allow);
+for (const id of ["which", "language"]) $(id).addEventListener("change", pick); // a language is for what is shown
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();

@@ -15,10 +15,10 @@ const entries = new Map(); // id -> {id, item, memory, heard}
 let acts = 0; // of the user: a reading that one of them overtook shows what no longer is
 let page = {};
 
-/** Say who hears of errors, of a gateway that answers again, of what is over, and of what can answer now. */
+/** Say who hears of errors, of a gateway that is away or answers again, of what is over, and of what can answer now. */
 export function connect(listeners) {
   page = listeners;
-  more.addEventListener("click", () => load(PAGE).catch(page.failed));
+  more.addEventListener("click", () => load(PAGE).catch(page.away));
   setInterval(refresh, AGAIN_MS);
   document.addEventListener("visibilitychange", refresh);
 }
@@ -33,12 +33,6 @@ export async function load(further = 0) {
   for (const id of known) if (id >= oldest && !there.has(id)) drop(id);
   more.hidden = !has_more;
   settle();
-}
-
-/** Show none: another key may open other memories. */
-export function clear() {
-  acts += 1;
-  for (const id of [...entries.keys()]) drop(id);
 }
 
 /** Show a memory, new or changed. */
@@ -121,7 +115,7 @@ async function ended(id) {
     settle();
     page.told(`${memory.name} ${ENDED[memory.status]}.`);
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 404)) return page.failed(error);
+    if (!(error instanceof Refused && error.status === 404)) return page.away(error);
     drop(id);
     settle();
   }

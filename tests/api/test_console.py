@@ -38,6 +38,13 @@ def test_questions_and_answers_are_written_in_the_direction_of_their_own_script(
     assert all('dir="auto"' in tag for tag in found)
 
 
+def test_no_form_is_filled_again_by_the_browser_where_another_key_begins_the_page_anew() -> None:
+    forms = re.findall("<form[^>]*>", FILES["index.html"].decode())
+
+    assert forms
+    assert all('autocomplete="off"' in tag for tag in forms)
+
+
 async def test_a_strict_policy_keeps_other_peoples_scripts_and_frames_out(world: World) -> None:
     for path in ("/", "/console/main.js"):
         policy = (await world.client(None).get(path)).headers["content-security-policy"]

@@ -8,14 +8,18 @@ const GUARD = { id: "lng_1", language: "ar", status: "ready", memory: null };
 const PASSAGE = { document: "a.md", index: 0, text: "نص" };
 const TOLD = { mode: "adapter", used: [], passages: [PASSAGE], engine: "one", abstained: false };
 
-let down = null; // what every call gets in place of its answer
+let down = null; // what calls get in place of their answers,
+let at = ""; // those whose paths end so
+let stored = []; // memories
+let answering = answered;
 
 const page = open((method, { pathname }, { body }) => {
-  if (down) return down.clone();
+  if (down && pathname.endsWith(at)) return down.clone();
   if (method === "POST") sent.push(body);
   if (pathname === "/v1/memories" && method === "POST") return json(memory(1), 202);
-  if (pathname === "/v1/chat/completions") return answered();
-  return json({ data: pathname === "/v1/languages" ? [GUARD] : [], has_more: false, next: null });
+  if (pathname === "/v1/memories/mem_001") return json(stored[0]);
+  if (pathname === "/v1/chat/completions") return answering();
+  return json({ data: pathname === "/v1/languages" ? [GUARD] : stored, has_more: false, next: null });
 });
 
 function answered() {
@@ -41,6 +45,9 @@ async function submit(form) {
 beforeEach(() => {
   sent = [];
   down = null;
+  at = "";
+  stored = [];
+  answering = answered;
 });
 
 test("a file that changed since it was chosen, or a folder, is told by its name, and nothing is sent", async () => {
@@ -79,19 +86,37 @@ test("a passage is written in the direction of its own text", async () => {
   assert.equal(passage.children.find(({ name }) => name === "p").dir, "auto");
 });
 
+test("an answer whose connection breaks says so in the page's own words", async () => {
+  const broken = new ReadableStream({ pull: (source) => source.error(new TypeError("network error")) });
+  answering = () => new Response(broken, { headers: answered().headers });
+  await submit("#ask");
+
+  assert.equal(page.part("#own").querySelector(".source").textContent, "The answer broke off: ask again.");
+});
+
 async function look() {
   page.show(true);
   await settled();
   return page.part("#notice").textContent;
 }
 
-test("that the registry is away is taken back once it is there again", async () => {
-  down = json({ error: { message: "The registry cannot be reached." } }, 503);
-  const away = await look();
-  down = null;
+async function more() {
+  page.act(page.part("#more"), "click");
+  await settled();
+}
 
-  assert.equal(away, "The registry cannot be reached.");
-  assert.equal(await look(), "");
+test("that the registry is away is taken back once it is there again, whatever was read", async () => {
+  const looks = ["/v1/memories", "/v1/languages", "/mem_001"].map((path) => [look, path]);
+  stored = [memory(1, { status: "training" })]; // its events end at once, so it is read again
+  for (const [read, path] of [...looks, [more, ""], [() => enter("a-key"), ""]]) {
+    at = path;
+    down = json({ error: { message: "The registry cannot be reached." } }, 503);
+    await read();
+    down = null;
+
+    assert.equal(page.part("#notice").textContent, "The registry cannot be reached.");
+    assert.equal(await look(), "", `${read} ${path}`);
+  }
 });
 
 test("why documents were not taken stays until they are sent again", async () => {
@@ -101,4 +126,42 @@ test("why documents were not taken stays until they are sent again", async () =>
   down = null;
 
   assert.equal(await look(), "The artifact store cannot be reached.");
+});
+
+test("a language that was chosen for the base model keeps the question with it", async () => {
+  page.part("#language").value = "ar";
+  page.act(page.part("#language"), "change");
+  stored = [memory(1)];
+  await look();
+
+  assert.deepEqual([page.part("#which").value, page.part("#language").value], ["base", "ar"]);
+});
+
+const refused = () => json({ error: { message: "No such key." } }, 401);
+
+async function enter(key) {
+  page.part("#key").value = key;
+  await submit("#enter");
+}
+
+test("a key that is refused in mid-question leaves nothing that looks as if it ran on", async () => {
+  down = refused();
+  await submit("#ask");
+  down = null;
+  await enter("a-key");
+
+  assert.equal(page.part("#own").querySelector(".source").textContent, "No such key.");
+});
+
+test("the key that was refused, entered again, goes on; another one begins the page anew", async () => {
+  for (const [key, reloads] of [["a-key", 0], ["another-key", 1]]) {
+    down = refused();
+    await look();
+    down = null;
+    assert.equal(page.part("#work").hidden, true);
+    await enter(key);
+
+    assert.equal(page.reloads, reloads);
+    assert.equal(sessionStorage.getItem("lorekeep-key"), key);
+  }
 });

@@ -44,10 +44,10 @@ memories.connect({ failed: assert.ifError, well() {}, told() {}, changed() {} })
 const range = (newest, oldest) => Array.from({ length: newest - oldest + 1 }, (_, place) => memory(newest - place));
 const names = (...numbers) => numbers.map((number) => `memory ${number}`);
 
-beforeEach(() => {
-  memories.clear();
+beforeEach(async () => {
   stored = [];
   holding = null;
+  await memories.load();
 });
 
 test("what is deleted elsewhere disappears from older pages, too", async () => {
@@ -116,17 +116,4 @@ test("a memory that was deleted does not come back with the news of its end", as
   await settled();
 
   assert.deepEqual(page.names(), names(2));
-});
-
-test("a reading with another key shows nothing of the key before", async () => {
-  stored = range(2, 1);
-  const go = hold();
-  const reading = memories.load();
-  await settled();
-  memories.clear();
-  stored = range(9, 9);
-  go();
-  await reading;
-
-  assert.deepEqual(page.names(), names(9));
 });

@@ -63,6 +63,7 @@ class Option {
 export function open(gateway) {
   const root = new Part("document");
   const seen = {
+    reloads: 0,
     part: (selector) => root.querySelector(selector),
     names: () => root.querySelector("#memories").children.map((item) => item.querySelector(".name").textContent),
     act: (target, kind) => target.dispatchEvent(new Event(kind)),
@@ -78,7 +79,12 @@ export function open(gateway) {
     document: root,
     Option,
     confirm: () => true,
-    sessionStorage: { getItem: (name) => kept.get(name) ?? null, setItem() {}, removeItem() {} },
+    sessionStorage: {
+      getItem: (name) => kept.get(name) ?? null,
+      setItem: (name, value) => kept.set(name, value),
+      removeItem: (name) => kept.delete(name),
+    },
+    location: { reload: () => (seen.reloads += 1) },
     setInterval() {},
     fetch: async (path, options = {}) => gateway(options.method ?? "GET", new URL(path, "http://gateway"), options),
   });
