@@ -162,7 +162,7 @@ class Selector:
         """Return a file's rows; an import may have brought anything under this name, or nothing."""
         try:
             rows: list[Any] = self._artifacts.read_lines(name, file)
-        except (NotFound, ValueError):
+        except (NotFound, ValueError, RecursionError):
             return []
         return [row for row in rows if isinstance(row, dict)]
 

@@ -239,8 +239,9 @@ async def test_selection_goes_by_what_was_published_where_it_is_there(place: Pla
     assert [await place.found("ferry"), await place.found("dairy")] == [["ferry"], ["ferry"]]  # the first by its name
 
 
-async def test_files_that_cannot_be_read_leave_the_rest_findable(place: Place) -> None:
-    await place.publish(a_memory(name="ferry"), FERRY, examples="{broken", questions="[1]")
+@pytest.mark.parametrize("examples", ["{broken", "[" * 100_000, '{"question": "q", "origin": []}'])
+async def test_files_that_cannot_be_read_leave_the_rest_findable(place: Place, examples: str) -> None:
+    await place.publish(a_memory(name="ferry"), FERRY, examples=examples, questions="[1]")
 
     assert await place.found("ferry") == ["ferry"]
 
