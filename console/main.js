@@ -99,6 +99,7 @@ on($("remember"), remember);
 on($("ask"), ask);
 $("which").addEventListener("change", pick);
 $("language").addEventListener("change", allow);
+$("mode").addEventListener("change", allow);
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();
