@@ -67,6 +67,16 @@ async def test_repeating_an_idempotency_key_gives_the_same_memory(world: World, 
     assert await world.traces() == before
 
 
+async def test_an_idempotency_key_sent_again_after_the_deletion_makes_a_new_memory(http: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first = await http.post("/v1/memories", json=upload(), headers=headers)
+    await http.delete(f"/v1/memories/{first.json()['id']}")
+    second, again = [await http.post("/v1/memories", json=upload(), headers=headers) for _ in range(2)]
+
+    assert (second.status_code, again.status_code) == (202, 202)
+    assert second.json()["id"] == again.json()["id"] != first.json()["id"]
+
+
 async def test_the_same_upload_sent_ten_times_at_once_is_one_memory(world: World, http: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "one"}
     replies = await asyncio.gather(*[http.post("/v1/memories", json=upload(), headers=headers) for _ in range(10)])
