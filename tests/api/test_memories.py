@@ -102,6 +102,8 @@ BAD_FILES = [
     ("..", TEXT),
     ("a" * 300 + ".md", TEXT),
 ]
+ODD_FORM = b'--x\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n1\r\n--x--\r\n'
+ODD_KINDS = [f"multipart/form-data; boundary=x; charset={name}" for name in ("undefined", "punycode", "unicode_escape")]
 UNFIT: list[tuple[int, dict[str, Any]]] = [
     *[(400, {"json": upload(None, options=options)}) for options in OPTIONS],
     *[(400, {"files": [ADA], "data": {"options": json.dumps(options)}}) for options in OPTIONS],
@@ -118,6 +120,7 @@ UNFIT: list[tuple[int, dict[str, Any]]] = [
     (415, {"content": b"{}"}),
     (400, {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
     (400, {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=x"}}),
+    *[(400, {"content": ODD_FORM, "headers": {"content-type": kind}}) for kind in ODD_KINDS],
     (400, {"content": b"{", "headers": JSON}),
     (400, {"content": b"[" * 90_000, "headers": JSON}),
     (400, {"content": b'{"documents":[{"name":"a.md","text":"\\ud800"}]}', "headers": JSON}),
