@@ -15,9 +15,12 @@ def main() -> int:
 
     from app.api.app import create_app  # noqa: PLC0415
     from app.logs import set_up_logs  # noqa: PLC0415
+    from app.secret_files import admin_key, engine_key  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings()
+    for key in (admin_key, engine_key):
+        key(settings)  # one that cannot be had ends the process here, in one sentence
     set_up_logs(settings.log_level, part="gateway")
     app = create_app(settings)
     uvicorn.run(

@@ -36,9 +36,9 @@ export function pick() {
 }
 
 /** Leave out what makes no sense with what is chosen; say whether only the bare base model is asked. */
-function allow() {
+export function allow() {
   const which = $("which").value;
-  const kept = languages(guards, which, versions.get(which));
+  const kept = languages(guards, which, versions.get(which), $("mode").value);
   $("languages").hidden = kept.length === 0;
   fill($("language"), [["any", ""], ...kept], $("language").value, "");
   $("mode").disabled = which === BASE;

@@ -1,7 +1,7 @@
 // The page: the key first, then remembering and asking.
 
 import { call, forget, keep, key } from "./api.js";
-import { ask, listen, offer, pick } from "./ask.js";
+import { allow, ask, listen, offer, pick } from "./ask.js";
 import { add, connect, load, serving } from "./memories.js";
 
 const $ = (id) => document.getElementById(id);
@@ -100,6 +100,7 @@ on($("enter"), async () => {
 on($("remember"), remember);
 on($("ask"), ask);
 for (const id of ["which", "language"]) $(id).addEventListener("change", pick); // a language is for what is shown
+$("mode").addEventListener("change", allow);
 $("leave").addEventListener("click", () => {
   forget();
   location.reload();

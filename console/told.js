@@ -93,9 +93,10 @@ export function choices(memories) {
   return { offered, first: memories.length > 1 ? AUTO : (memories[0]?.id ?? BASE) };
 }
 
-/** The languages that a guard keeps to, for what is asked, in the version that serves: [name, code]. */
-export function languages(guards, which, version) {
-  const fits = ({ memory, memory_version: below }) => memory === null || (memory === which && below === version);
+/** The languages that a guard keeps to, for what is asked, in the version that serves and the mode: [name, code]. */
+export function languages(guards, which, version, mode) {
+  const own = ({ memory, memory_version: below }) => mode !== "context" && memory === which && below === version;
+  const fits = (guard) => guard.memory === null || own(guard);
   const fit = guards.filter((guard) => guard.status === "ready" && fits(guard));
   const codes = [...new Set(fit.map(({ language }) => language))];
   return codes.map((code) => [spoken(code), code]).sort(([one], [other]) => one.localeCompare(other));

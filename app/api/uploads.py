@@ -62,7 +62,7 @@ async def read_new_memory(request: Request) -> NewMemory:
         UnsupportedDocument, InvalidRequest: the text says what to do.
     """
     if _is_form(request):
-        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
+        async with _open_form(request) as form:
             _check_fields(form, {"file", "name", "options"})
             options = _parse(OptionsBody, _text(form, "options") or "{}", "options")
             return NewMemory(_text(form, "name"), await _files(form), _options(options))
@@ -73,7 +73,7 @@ async def read_new_memory(request: Request) -> NewMemory:
 async def read_more_documents(request: Request) -> MoreDocuments:
     """Read an upload; raises what `read_new_memory` does."""
     if _is_form(request):
-        async with request.form(max_files=MAX_FILES, max_fields=10) as form:
+        async with _open_form(request) as form:
             _check_fields(form, {"file", "options"})
             options = _parse(MoreOptionsBody, _text(form, "options") or "{}", "options")
             return MoreDocuments(await _files(form), ask_of(options))
@@ -106,12 +106,24 @@ async def open_export(request: Request) -> AsyncIterator[tuple[BinaryIO, str | N
     """
     if _kind(request) != _FORM:
         raise UnsupportedDocument("Send multipart/form-data with `file`, the tar that an export gave.")
-    async with request.form(max_files=1, max_fields=1) as form:
+    async with _open_form(request, max_files=1, max_fields=1) as form:
         _check_fields(form, {"file", "name"})
         file = form.get("file")
         if not isinstance(file, UploadFile):
             raise InvalidRequest("Send the tar that an export gave as `file`, with a file name.", "file")
         yield file.file, _text(form, "name")
+
+
+@asynccontextmanager
+async def _open_form(request: Request, max_files: int = MAX_FILES, max_fields: int = 10) -> AsyncIterator[FormData]:
+    try:
+        form = await request.form(max_files=max_files, max_fields=max_fields)
+    except UnicodeError as error:  # starlette takes any charset that Python has
+        raise InvalidRequest("The form is not in the charset that its Content-Type names: send UTF-8.") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _is_form(request: Request) -> bool:
@@ -128,9 +140,8 @@ def _kind(request: Request) -> str:
 def _check_fields(form: FormData, known: set[str]) -> None:
     for name in form:
         if name not in known:
-            raise InvalidRequest(
-                f"{name[:64]!r} is not a field of this form: {', '.join(sorted(known))} are.", name[:64]
-            )
+            shown = name[:64].encode("utf-8", "replace").decode()
+            raise InvalidRequest(f"{shown!r} is not a field of this form: {', '.join(sorted(known))} are.", shown)
     for name in known - {"file"}:
         if len(form.getlist(name)) > 1:
             raise InvalidRequest(f"`{name}` is there twice.", name)

@@ -65,8 +65,11 @@ def evenly(items: Sequence[str], most: int) -> list[str]:
 
 
 def _asked(row: Mapping[str, Any]) -> str:
-    """Return what a trained example is found by: its question, and the answer of a pair, which no passage holds."""
+    """Return what a trained example is found by: its question, and the answer of a pair, which no passage holds.
+
+    Nothing of a row that no trainer wrote.
+    """
     question, origin = row.get("question"), row.get("origin")
-    if not isinstance(question, str) or origin in _WORDED_BY_US:
+    if not isinstance(question, str) or not isinstance(origin, str | None) or origin in _WORDED_BY_US:
         return ""
     return f"{question} {row.get('answer', '')}" if origin == "pair" else question

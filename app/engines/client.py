@@ -175,8 +175,12 @@ class EngineClient:
         """
         response = await self._send("POST", f"{url}{path}", body, stream=True)
         if response.status_code != httpx.codes.OK:
-            await response.aread()
-            await response.aclose()
+            try:
+                await response.aread()
+            except httpx.TransportError as error:
+                raise EngineFailed("An engine broke off in its answer.") from error
+            finally:
+                await response.aclose()
             raise _translate(response)
         return response
 

@@ -90,7 +90,7 @@ class Guards:
         if on_base:
             return on_base
         raise GuardNotFound(
-            f"No guard for the language {language[:32]!r} is ready: train one with POST /v1/languages.",
+            f"No guard for language {language[:32]!r} on the base model is ready: train one with POST /v1/languages.",
             "memory.language",
         )
 

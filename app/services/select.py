@@ -6,10 +6,12 @@ by a new index, made of the counts that are kept for each version: adapters are 
 
 import asyncio
 import json
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ log = structlog.get_logger()
 RANKED = 64  # memories of the best, for one question
 TENANTS = 64  # whose indexes are kept
 PROBES = 128  # questions of a tenant's own that its threshold is set by
+AGAIN_S = 10.0  # between looks for files that were not there
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Catalog:
         published: by adapter; without those whose files are gone.
         bodies: by adapters and card: a memory's texts, of all its parts, and what its owner says of it.
         threshold, threshold_beside: of the score, where it stands alone, and beside embeddings.
+        again_at: when to look for the files that were not there; they may be back.
     """
 
     revision: str = ""
@@ -63,6 +67,7 @@ class Catalog:
     threshold: float = 0.0
     threshold_beside: float = 0.0
     generalist: Serving | None = None
+    again_at: float = inf
 
     def best(self, question: str, allowed: Sequence[Serving]) -> dict[str, float]:
         """Return the scores of those allowed that score best for a question, by memory id; those of 0 left out."""
@@ -75,8 +80,14 @@ class Catalog:
 class Selector:
     """Ranks memories."""
 
-    def __init__(self, store: ServingStore, artifacts: ArtifactStore, meaning: Meaning | None = None) -> None:
-        self._store, self._artifacts, self._meaning = store, artifacts, meaning
+    def __init__(
+        self,
+        store: ServingStore,
+        artifacts: ArtifactStore,
+        meaning: Meaning | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store, self._artifacts, self._meaning, self._clock = store, artifacts, meaning, clock
         self._catalogs: OrderedDict[str, Catalog] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -103,8 +114,9 @@ class Selector:
         """Return what serves now, indexed."""
         async with self._locks.setdefault(tenant, asyncio.Lock()):
             known = self._catalogs.get(tenant, Catalog())
-            revision, listed = await self._store.look(tenant, known.revision)
-            if listed is not None and tuple(listed) != known.listed:
+            due = self._clock() >= known.again_at
+            revision, listed = await self._store.look(tenant, "" if due else known.revision)
+            if listed is not None and (due or tuple(listed) != known.listed):
                 known = await asyncio.to_thread(self._renew, known, listed)
             if listed is not None:
                 known = replace(known, revision=revision)
@@ -121,6 +133,9 @@ class Selector:
         read = {adapter: old.published.get(adapter) or self._read(adapter) for adapter in _adapters(listed)}
         published = {adapter: one for adapter, one in read.items() if one}
         there = tuple(one for one in listed if published.keys() >= set(one.adapters))
+        again_at = inf if len(there) == len(listed) else self._clock() + AGAIN_S
+        if (there, tuple(listed)) == (old.servings, old.listed):  # still away
+            return replace(old, again_at=again_at)
         bodies = {
             (one.adapters, one.card): old.bodies.get((one.adapters, one.card))
             or reduce(Counted.joined, [*(published[part].body for part in one.adapters), Counted.of([one.card])])
@@ -139,6 +154,7 @@ class Selector:
             threshold=threshold,
             threshold_beside=beside,
             generalist=next((one for one in reversed(there) if one.generalist), None),
+            again_at=again_at,
         )
 
     def _read(self, adapter: str) -> Published | None:
@@ -162,7 +178,7 @@ class Selector:
         """Return a file's rows; an import may have brought anything under this name, or nothing."""
         try:
             rows: list[Any] = self._artifacts.read_lines(name, file)
-        except (NotFound, ValueError):
+        except (NotFound, ValueError, RecursionError):
             return []
         return [row for row in rows if isinstance(row, dict)]
 

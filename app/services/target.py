@@ -231,7 +231,7 @@ class Resolver:
         Raises:
             GuardNotFound: none is ready.
         """
-        found = await self._guards.newest(tenant, language, target.adapter)
+        found = await self._guards.newest(tenant, language, "" if target.mode == "context" else target.adapter)
         adapter, *_ = await self._versions.adapters(tenant, found.id, found.current)
         guard = Target(asked=target.asked, memory_id=found.id, version=found.current, adapter=adapter)
         if not target.adapter:

@@ -7,8 +7,9 @@
     <folder>/published.json                                    what the gate said elsewhere; never taken over
 
 What is read of an import is checked and written anew; only the weights, their configuration, the documents as they came
-and the two files that nothing reads are kept as they are. An import is a candidate: the trainer finds it in place of
-training, and it must pass an engine's canary and the gate like any other.
+and coverage, examples and steps are kept as they are. Selection alone reads one of these, the examples, and trusts no
+row of it. An import is a candidate: the trainer finds it in place of training, and it must pass an engine's canary and
+the gate like any other.
 """
 
 import asyncio

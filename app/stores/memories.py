@@ -53,7 +53,7 @@ class MemoryStore:
 
         Args:
             unique_content: refuse documents that are already a memory of this tenant; that one keeps the content.
-            once: makes the call safe to repeat for a day.
+            once: makes the call safe to repeat for a day, or until the memory is deleted.
             guards: accepted in the same step, each with its only version.
 
         Returns:
@@ -76,13 +76,15 @@ class MemoryStore:
         return _created(memory, outcome, value, once)
 
     async def seen(self, tenant: str, once: Idempotency) -> str | None:
-        """Return the id that an `Idempotency-Key` led to before, if any.
+        """Return the id that an `Idempotency-Key` led to before, if any; a memory that was deleted since is none.
 
         Raises:
             IdempotencyMismatch: it was used for another request.
         """
         value = await self._redis.get(layout.idempotency_key(tenant, once.key))
-        return _same_request(value, once) if value else None
+        if not value or not await self._redis.exists(layout.memory_key(tenant, json.loads(value)[0])):
+            return None
+        return _same_request(value, once)
 
     async def get(self, tenant: str, memory_id: str) -> Memory:
         """Return a memory.

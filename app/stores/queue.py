@@ -1,5 +1,7 @@
 """The queue of training jobs: RQ, with names that are safe to enqueue twice. Blocks; coroutines use a thread."""
 
+from contextlib import suppress
+
 import redis
 from rq import Queue
 from rq.command import send_stop_job_command
@@ -35,12 +37,11 @@ class TrainingQueue:
 
     def stop(self, job: Job) -> None:
         """Kill the process that works on a job; nothing where none does."""
-        try:
-            send_stop_job_command(self._redis, _id(job), serializer=JSONSerializer)
-        except InvalidJobOperation:
-            RqJob.fetch(_id(job), connection=self._redis, serializer=JSONSerializer).delete()
-        except NoSuchJobError:
-            return
+        with suppress(NoSuchJobError):  # there was none, or it ended since it was looked at
+            try:
+                send_stop_job_command(self._redis, _id(job), serializer=JSONSerializer)
+            except InvalidJobOperation:
+                RqJob.fetch(_id(job), connection=self._redis, serializer=JSONSerializer).delete()
 
     def queued(self) -> set[str]:
         """Return the jobs that wait."""

@@ -215,6 +215,24 @@ async def test_passages_are_read_by_the_guard_where_the_weights_do_not_answer(
     assert reply.json()["memory"]["passages"]
 
 
+@pytest.mark.parametrize("mode", ["context", "auto"])
+async def test_passages_are_never_read_by_a_guard_that_was_trained_on_top_of_the_memory(
+    world: World, http: httpx.AsyncClient, mode: str
+) -> None:
+    scores = {"adapter": 0.1, "context": 0.9, "both": 0.5}
+    ada = await world.ready("ada", passages=("Ada was born in 1815.",), scores=scores)
+    own = {"memory": ada.memory.id, "adapter": ada.adapter}
+    await ready_guard(world, **own)
+    await world.report()
+    alone = await ask(http, "ada", mode=mode, language="ko")
+    on_base = await ready_guard(world)
+    await ready_guard(world, **own)
+    both = (await ask(http, "ada", mode=mode, language="ko")).json()["memory"]
+
+    assert (alone.status_code, alone.json()["error"]["code"]) == (404, "guard_not_found")
+    assert (both["mode"], [one["id"] for one in both["used"]]) == ("context", [ada.memory.id, on_base.id])
+
+
 async def test_a_memory_is_not_answered_without_the_language_that_was_asked_for(
     world: World, http: httpx.AsyncClient
 ) -> None:

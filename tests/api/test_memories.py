@@ -67,6 +67,16 @@ async def test_repeating_an_idempotency_key_gives_the_same_memory(world: World, 
     assert await world.traces() == before
 
 
+async def test_an_idempotency_key_sent_again_after_the_deletion_makes_a_new_memory(http: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "one"}
+    first = await http.post("/v1/memories", json=upload(), headers=headers)
+    await http.delete(f"/v1/memories/{first.json()['id']}")
+    second, again = [await http.post("/v1/memories", json=upload(), headers=headers) for _ in range(2)]
+
+    assert (second.status_code, again.status_code) == (202, 202)
+    assert second.json()["id"] == again.json()["id"] != first.json()["id"]
+
+
 async def test_the_same_upload_sent_ten_times_at_once_is_one_memory(world: World, http: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "one"}
     replies = await asyncio.gather(*[http.post("/v1/memories", json=upload(), headers=headers) for _ in range(10)])
@@ -92,6 +102,8 @@ BAD_FILES = [
     ("..", TEXT),
     ("a" * 300 + ".md", TEXT),
 ]
+ODD_FORM = b'--x\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n1\r\n--x--\r\n'
+ODD_KINDS = [f"multipart/form-data; boundary=x; charset={name}" for name in ("undefined", "punycode", "unicode_escape")]
 UNFIT: list[tuple[int, dict[str, Any]]] = [
     *[(400, {"json": upload(None, options=options)}) for options in OPTIONS],
     *[(400, {"files": [ADA], "data": {"options": json.dumps(options)}}) for options in OPTIONS],
@@ -108,6 +120,7 @@ UNFIT: list[tuple[int, dict[str, Any]]] = [
     (415, {"content": b"{}"}),
     (400, {"content": b"x", "headers": {"content-type": "multipart/form-data"}}),
     (400, {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=x"}}),
+    *[(400, {"content": ODD_FORM, "headers": {"content-type": kind}}) for kind in ODD_KINDS],
     (400, {"content": b"{", "headers": JSON}),
     (400, {"content": b"[" * 90_000, "headers": JSON}),
     (400, {"content": b'{"documents":[{"name":"a.md","text":"\\ud800"}]}', "headers": JSON}),

@@ -104,7 +104,8 @@ test("a passage loses the line ends that wrap it and keeps those of lists and ta
 test("languages are those of guards that are ready for what is asked, each once", () => {
   const guard = (language, status, memory = null, version = null) => ({ language, status, memory, memory_version: version });
   const guards = [guard("ko", "ready"), guard("ko", "ready"), guard("de", "training"), guard("fr", "ready", "mem_1", 2)];
-  assert.deepEqual(told.languages(guards, "auto"), [["Korean", "ko"]]);
-  assert.deepEqual(told.languages(guards, "mem_1", 2), [["French", "fr"], ["Korean", "ko"]]);
-  assert.deepEqual(told.languages(guards, "mem_1", 3), [["Korean", "ko"]]); // grown since: that guard no longer fits
+  assert.deepEqual(told.languages(guards, "auto", undefined, "adapter"), [["Korean", "ko"]]);
+  assert.deepEqual(told.languages(guards, "mem_1", 2, "adapter"), [["French", "fr"], ["Korean", "ko"]]);
+  assert.deepEqual(told.languages(guards, "mem_1", 2, "context"), [["Korean", "ko"]]); // the base model's weights answer
+  assert.deepEqual(told.languages(guards, "mem_1", 3, "adapter"), [["Korean", "ko"]]); // grown since: that guard no longer fits
 });

@@ -206,6 +206,24 @@ async def test_a_refused_stream_raises_before_it_begins() -> None:
         await client(refusing(404, "model_not_found")).open_stream(URL, "/v1/chat/completions", {})
 
 
+async def test_a_stream_that_breaks_off_while_it_is_refused_is_an_engines_failure_and_closed() -> None:
+    class Broken(httpx.AsyncByteStream):
+        closed = False
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'{"error":'
+            raise httpx.ReadError("broken")
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    stream = Broken()
+    with pytest.raises(EngineFailed):
+        await client(lambda _: httpx.Response(500, stream=stream)).open_stream(URL, "/v1/chat/completions", {})
+
+    assert stream.closed
+
+
 @pytest.mark.parametrize(("handler", "healthy"), [(lambda _: httpx.Response(200), True), (refusing(503, None), False)])
 async def test_health_is_what_vllm_says(handler: Handler, healthy: bool) -> None:
     assert await client(handler).healthy(URL) is healthy

@@ -169,6 +169,7 @@ def _page(url: str) -> str:
         ("a.csv", b",,\n;,\n,", EmptyDocument, "no rows"),
         ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
+        ("a.html", b"<p>hi there</p><![foo[x]]>", UnreadableDocument, "broken"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),
         ("a.exe", b"MZ", UnsupportedDocument, "docx"),
         ("../x.txt", b"x", InvalidName, "rename"),

@@ -134,6 +134,21 @@ async def test_erasing_unloads_everywhere_and_leaves_a_receipt_and_nothing_else(
     assert [key for key in keys if debt.memory_id in key] == [f"lk:t:acme:tombstone:{debt.memory_id}"]
 
 
+async def test_a_version_added_since_the_memory_was_read_is_erased_and_counted(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    ada = (await quiet.ready("ada")).memory
+    await quiet.gateway.versions.add(ada, a_version(ada, number=2), content="of both")
+    one = eraser(places(quiet))
+    await one.bury(ada, quiet.gateway.rememberer)
+    await one.settle(Debt("acme", ada.id))
+    receipt = (await http.get(f"/v1/memories/{ada.id}/receipt")).json()
+    keys, _ = await quiet.traces()
+
+    assert (receipt["status"], receipt["versions"]) == ("erased", 2)
+    assert [key for key in keys if ada.id in key] == [f"lk:t:acme:tombstone:{ada.id}"]
+
+
 async def test_a_language_guard_is_erased_as_a_memory_is(quiet: World, http: httpx.AsyncClient) -> None:
     guard = await ready_guard(quiet)
     adapter = str(AdapterName("acme", guard.id, 1, "a" * 12))

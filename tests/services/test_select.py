@@ -20,7 +20,7 @@ from app.core.selection import calibrate
 from app.engines.embeddings import EmbeddingsClient
 from app.rank import SELECTION, Published
 from app.services.meaning import Meaning
-from app.services.select import TENANTS, Selector
+from app.services.select import AGAIN_S, TENANTS, Selector
 from app.stores.artifacts import ArtifactStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
@@ -239,10 +239,29 @@ async def test_selection_goes_by_what_was_published_where_it_is_there(place: Pla
     assert [await place.found("ferry"), await place.found("dairy")] == [["ferry"], ["ferry"]]  # the first by its name
 
 
-async def test_files_that_cannot_be_read_leave_the_rest_findable(place: Place) -> None:
-    await place.publish(a_memory(name="ferry"), FERRY, examples="{broken", questions="[1]")
+@pytest.mark.parametrize("examples", ["{broken", "[" * 100_000, '{"question": "q", "origin": []}'])
+async def test_files_that_cannot_be_read_leave_the_rest_findable(place: Place, examples: str) -> None:
+    await place.publish(a_memory(name="ferry"), FERRY, examples=examples, questions="[1]")
 
     assert await place.found("ferry") == ["ferry"]
+
+
+async def test_a_memory_whose_files_were_away_is_found_again_when_they_are_back(place: Place) -> None:
+    now = 0.0
+    selector = Selector(place.selector._store, place.selector._artifacts, clock=lambda: now)
+    place = dataclasses.replace(place, selector=selector)
+    await place.publish(a_memory(name="ferry"), FERRY)
+    away = place.root.rename(place.root.with_name("away"))
+    found = [await place.found("ferry")]
+    now += AGAIN_S
+    found.append(await place.found("ferry"))
+    away.rename(place.root)
+    found.append(await place.found("ferry"))
+    now += AGAIN_S
+    found.append(await place.found("ferry"))
+
+    assert found == [[], [], [], ["ferry"]]
+    assert await selector.catalog("acme") is await selector.catalog("acme")
 
 
 async def test_the_threshold_lets_a_tenants_own_questions_pass_and_no_control_question(place: Place) -> None:

@@ -121,6 +121,17 @@ async def test_an_idempotency_key_makes_one_memory(store: MemoryStore) -> None:
         await store.create(second, a_version(second), once=Idempotency("k", "another"))
 
 
+async def test_an_idempotency_key_whose_memory_was_deleted_makes_another(store: MemoryStore) -> None:
+    once = Idempotency("k", "digest")
+    first, second = a_memory(name="one"), a_memory(name="one")
+    await store.create(first, a_version(first), once=once)
+    await store.bury(first, {"id": first.id})
+
+    assert await store.seen("acme", once) is None
+    assert await store.create(second, a_version(second), once=once) == (second.id, True)
+    assert await store.seen("acme", once) == second.id
+
+
 async def test_pages_walk_through_all_memories_newest_first(store: MemoryStore) -> None:
     ids = [(await accept(store))[0].id for _ in range(5)]
     seen: list[str] = []

@@ -1,6 +1,9 @@
 """The queue on a real server."""
 
+from typing import Any
+
 import pytest
+import redis
 from rq.serializers import JSONSerializer
 from rq.worker import SimpleWorker
 
@@ -36,6 +39,23 @@ def test_a_stopped_job_waits_no_more_and_can_be_queued_again(queue: TrainingQueu
 
     assert gone == set()
     assert queue.queued() == {str(job)}
+
+
+def test_a_job_that_ends_while_it_is_stopped_is_no_failure(queue: TrainingQueue, registry_url: str) -> None:
+    class Ending(redis.Redis):
+        """A registry in which a job ends as soon as it was looked at."""
+
+        def hgetall(self, name: Any) -> Any:
+            found = super().hgetall(name)
+            self.delete(name)
+            return found
+
+    job = Job("acme", memory_id(), 1)
+    queue.enqueue(job)
+    queue._redis = Ending.from_url(registry_url)
+    queue.stop(job)
+
+    assert queue.queued() == set()
 
 
 def test_a_worker_gets_the_job_as_text(queue: TrainingQueue) -> None:

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from xml.parsers.expat import ExpatError
 
+from bs4.exceptions import ParserRejectedMarkup
 from lxml.etree import LxmlError
 from markitdown import DocumentConverter, MarkItDownException, StreamInfo
 from markitdown.converters import DocxConverter, HtmlConverter, PdfConverter
@@ -21,7 +22,8 @@ from app.services.documents.text import decode
 MAX_UNPACKED_BYTES = 200 * 2**20
 _IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")  # a picture's address is no text; its description is
 _BREAKS = (  # what the parsers were seen to end with on broken files
-    *(MarkItDownException, LxmlError, ExpatError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(MarkItDownException, ParserRejectedMarkup, LxmlError, ExpatError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError),
 )
 _PLAIN = {"escape_asterisks": False, "escape_underscores": False}  # no backslashes in what is learned

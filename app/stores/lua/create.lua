@@ -8,7 +8,8 @@
 if redis.call('EXISTS', KEYS[4]) == 1 then return {'created', ARGV[3]} end  -- sent again: the reply was lost
 if ARGV[9] ~= '' then
   local before = redis.call('GET', KEYS[8])
-  if before then return {'idempotent', before} end
+  local kept = before and redis.call('ZSCORE', KEYS[3], cjson.decode(before)[1])  -- not so once it is deleted
+  if kept then return {'idempotent', before} end
 end
 local named = redis.call('HGET', KEYS[1], ARGV[1])
 if named then return {'name_taken', named} end
