@@ -76,6 +76,7 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=target_modules(model, recipe.target),
+        exclude_modules=_outside_decoder(model),
         layers_to_transform=list(recipe.layers(layer_count(model))),
     )
     return get_peft_model(model, config, autocast_adapter_dtype=False).train()
@@ -115,6 +116,13 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
             f"The base model has no {target} layers that can carry a LoRA: choose another target.", "recipe.target"
         )
     return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
+
+
+def _outside_decoder(model: torch.nn.Module) -> str | None:
+    """Return a pattern of the names of what is no part of the decoder: an encoder's layers are often named as its."""
+    decoder = model.get_decoder()  # type: ignore[operator]
+    name = next(name for name, module in model.named_modules() if module is decoder)
+    return rf"(?!{re.escape(name)}\.).*" if name else None
 
 
 def layer_count(model: torch.nn.Module) -> int:
