@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from app.core.capacity import BaseShape
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
-from tests.trainer.tiny import gemma, llama, seeing_gemma
+from tests.trainer.tiny import gemma, glm_of_experts, llama, seeing_gemma
 from workers.trainer.model import (
     attach_lora,
     layers_below,
@@ -81,6 +81,17 @@ def test_a_model_without_such_layers_is_a_sentence() -> None:
 
     with pytest.raises(InvalidRequest, match="mlp"):
         target_modules(decoder, "mlp")
+
+
+@pytest.mark.parametrize("target", ["mlp", "all-linear"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern:RuntimeWarning")  # PEFT's, of its own patterns
+def test_experts_of_which_one_is_shared_are_a_sentence(target: str, dropout: float) -> None:
+    with pytest.raises(InvalidRequest, match="experts"):
+        attach_lora(glm_of_experts(), replace(RECIPE, target=target, dropout=dropout), seed=0)
+
+    attention = attach_lora(glm_of_experts(), replace(RECIPE, target="attention", dropout=dropout), seed=0)
+    assert {name.rpartition(".")[2] for name, _ in lora_layers(attention)} == set(ATTENTION)
 
 
 def test_only_lora_weights_require_grad() -> None:

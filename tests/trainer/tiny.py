@@ -9,6 +9,8 @@ from transformers import (
     Gemma3ForCausalLM,
     Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
+    Glm4MoeConfig,
+    Glm4MoeForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
@@ -74,6 +76,12 @@ def seeing_gemma() -> Any:
     )
     config.pad_token_id = SIZES["pad_token_id"]
     return _speaking(Gemma3ForConditionalGeneration(config).float())
+
+
+def glm_of_experts() -> Any:
+    """Build a random GLM 4 in float32 whose second layer has experts, one of them shared."""
+    own = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1}
+    return _speaking(Glm4MoeForCausalLM(Glm4MoeConfig(**SIZES | own)).float())
 
 
 def _speaking(model: Any) -> Any:

@@ -67,7 +67,7 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
     LoRA weights have the base model's dtype, so that no activation is cast; the optimizer keeps them in float32.
 
     Raises:
-        InvalidRequest: the model has no such layers.
+        InvalidRequest: the model has no such layers, or they are experts.
     """
     torch.manual_seed(seed)
     config = LoraConfig(
@@ -79,7 +79,18 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         exclude_modules=_outside_decoder(model),
         layers_to_transform=list(recipe.layers(layer_count(model))),
     )
-    return get_peft_model(model, config, autocast_adapter_dtype=False).train()
+    unfit = InvalidRequest(
+        f"The base model has no {recipe.target} layers that can carry a LoRA where the recipe has them, "
+        "for experts cannot: choose another target, such as attention.",
+        "recipe.target",
+    )
+    try:
+        carrying = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise unfit from error
+    if config.target_parameters:  # where experts are shared PEFT takes their layers' names for those of all experts
+        raise unfit
+    return carrying.train()
 
 
 @contextmanager
