@@ -65,6 +65,7 @@ async def general_examples(
     if missing:
         said = await asyncio.gather(*map(ask, missing))
         known |= {one.text: row for one, row in zip(missing, said, strict=True)}
+        known |= await asyncio.to_thread(kept, path) or {}  # what another trainer kept meanwhile it trains on
         await asyncio.to_thread(keep, path, known)
     rows = [known[one.text] for one in wanted]
     return [Example(**row, origin="replay", document="") for row in rows if row["answer"].strip()]
