@@ -145,6 +145,7 @@ async def test_what_the_documents_answer_themselves_is_not_replayed(tmp_path: Pa
     own = Example("chat", one.question.upper(), "Oda Lund", "pair", "d")
 
     assert one.question not in {one.question for one in replayed(everything, [own], 0.2)}
+    assert replayed([one], [own], 0.2) == []
 
 
 def test_no_prompt_is_in_the_control_set_nor_in_the_benchmark_of_forgetting(tmp_path: Path) -> None:

@@ -85,6 +85,8 @@ def replayed(general: Sequence[Example], taught: Sequence[Example], share: float
     """
     own = {normalise(one.question) for one in taught if one.kind == "chat"}
     general = [one for one in general if one.kind == "text" or normalise(one.question) not in own]
+    if not general:
+        return []
     rows = sum(1 / one.turns for one in taught)
     each_epoch = min(len(general), _each_pass(rows, share))
     turns = -(-len(general) // each_epoch)
