@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
-from workers.trainer.examples import Example, suited
+from workers.trainer.examples import Example
 from workers.trainer.generate import OnProgress
 from workers.trainer.kept import keep, kept
 
@@ -72,10 +72,9 @@ async def general_examples(
 
 
 def shown_at_most(taught: Sequence[Example], recipe: Recipe) -> int:
-    """Return how many different ones a training can show: its share of each pass, in all passes."""
+    """Return how many different ones a training by a recipe from `suited` can show: so many in each of its passes."""
     rows = sum(1 / one.turns for one in taught)
-    passes = suited(recipe, taught).epochs
-    return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps / recipe.batches(rows)))
+    return _each_pass(rows, recipe.replay) * max(recipe.epochs, math.ceil(recipe.min_steps / recipe.batches(rows)))
 
 
 def replayed(general: Sequence[Example], taught: Sequence[Example], share: float) -> list[Example]:
