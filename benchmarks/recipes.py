@@ -92,7 +92,7 @@ class Bench:
         )
         if not recipe.replay:
             return lesson
-        general = self._said(shown_at_most(lesson.examples, recipe))
+        general = self._said(shown_at_most(lesson.examples, suited(recipe, lesson.examples)))
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _said(self, most: int) -> list[Example]:

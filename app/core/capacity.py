@@ -74,7 +74,7 @@ class BaseShape:
             InvalidValue: the base model has no layers that `recipe.target` means, or none where the recipe has them.
         """
         target = recipe.target
-        carrying = set(recipe.layers(1 + max(max(one.layers) for one in self.layers)))
+        carrying = set(recipe.layers(1 + max((max(one.layers) for one in self.layers), default=0)))
         wanted = [one for one in self.layers if target in {"all-linear", one.kind} and carrying & set(one.layers)]
         if not wanted:
             raise InvalidValue(f"The base model has no {target} layers that can carry a LoRA: choose another target.")

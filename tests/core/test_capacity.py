@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.capacity import PRIOR, BaseShape, Law
+from app.core.capacity import PRIOR, BaseShape, Law, LinearLayers
 from app.core.errors import InvalidValue
 from app.core.recipe import TARGETS, Recipe
 from tests.core.laws import laws
@@ -35,8 +35,9 @@ def test_parameters_grow_in_line_with_rank_and_add_up_over_places(rank: int, tar
     assert SHAPE.lora_parameters(rank, Recipe(target="all-linear")) == both
 
 
-def test_a_target_that_the_model_has_no_layers_for_is_named() -> None:
-    shape = dataclasses.replace(SHAPE, layers=SHAPE.layers[:4])
+@pytest.mark.parametrize("layers", [SHAPE.layers[:4], ()], ids=["attention alone", "none"])
+def test_a_target_that_the_model_has_no_layers_for_is_named(layers: tuple[LinearLayers, ...]) -> None:
+    shape = dataclasses.replace(SHAPE, layers=layers)
 
     with pytest.raises(InvalidValue, match="no mlp layers"):
         shape.lora_parameters(16, Recipe())

@@ -217,9 +217,12 @@ async def test_a_candidate_that_learned_its_prose_and_recalls_too_few_pairs_is_r
     assert "recalls 0% of 4 questions" in version.error["message"]
 
 
-async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another_seed(workshop: Workshop) -> None:
+@pytest.mark.parametrize(("seed", "other"), [(4, 5), (2**31 - 1, 0)])
+async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another_seed(
+    workshop: Workshop, seed: int, other: int
+) -> None:
     await workshop.start_engine()
-    await set_recipe(workshop, Recipe(seed=4, seeds=2))
+    await set_recipe(workshop, Recipe(seed=seed, seeds=2))
     good = workshop.engine.answers["adapter"]
     workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
 
@@ -228,7 +231,7 @@ async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another
     workshop.engine.answers["adapter"] = good
     second = await workshop.attempt()
 
-    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, 5, 1)
+    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, other, 1)
     assert jobs == [workshop.job]
     assert (second.state, workshop.maker.made) == (State.READY, 2)
     assert first.scores["adapter"] < second.scores["adapter"]

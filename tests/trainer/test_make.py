@@ -29,7 +29,7 @@ from workers.trainer.checkpoint import TARGETS, Checkpoint
 from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
 from workers.trainer.exam import Question
-from workers.trainer.examples import Example
+from workers.trainer.examples import Example, suited
 from workers.trainer.make import CandidateMaker, answered_rows, encode_examples, encode_held_out
 from workers.trainer.null_space import ANSWERED, general_rows
 from workers.trainer.passages import Passage
@@ -97,7 +97,7 @@ async def test_a_training_leaves_how_fast_it_was_with_the_base_model(redis: Regi
 def test_what_is_read_once_before_the_first_step_is_told(tmp_path: Path) -> None:
     made, version = maker(tmp_path, {}, []), a_version(a_memory())
     ground = Ground(made.settings, made.artifacts, tmp_path, "b" * 64)
-    course = Course(Lesson([], [], []), [], [], [])
+    course = Course(Recipe(), Lesson([], [], []), [], [], [])
     training = Training(ground, version, course, Checkpoint(tmp_path, version, "b" * 64), threading.Event())
     before = training.progress()
     training.read = 16, 592
@@ -233,9 +233,8 @@ def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights
 
     def attempt() -> Candidate:
         ground = Ground(made.settings, made.artifacts, tmp_path / "base", "b" * 64)
-        return Training(
-            ground, version, Course(lesson, rows, held_out, general_rows(tokenizer)[:8]), checkpoint, threading.Event()
-        ).run()
+        course = Course(suited(recipe, examples), lesson, rows, held_out, general_rows(tokenizer)[:8])
+        return Training(ground, version, course, checkpoint, threading.Event()).run()
 
     first, kept = attempt(), checkpoint.load(TARGETS)
     again = attempt()

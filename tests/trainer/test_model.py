@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from app.core.capacity import BaseShape
 from app.core.recipe import Recipe
 from app.errors import InvalidRequest, StartupError
-from tests.trainer.tiny import gemma, llama
+from tests.trainer.tiny import gemma, glm_of_experts, llama, seeing_gemma
 from workers.trainer.model import (
     attach_lora,
     layers_below,
@@ -81,6 +81,17 @@ def test_a_model_without_such_layers_is_a_sentence() -> None:
 
     with pytest.raises(InvalidRequest, match="mlp"):
         target_modules(decoder, "mlp")
+
+
+@pytest.mark.parametrize("target", ["mlp", "all-linear"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern:RuntimeWarning")  # PEFT's, of its own patterns
+def test_experts_of_which_one_is_shared_are_a_sentence(target: str, dropout: float) -> None:
+    with pytest.raises(InvalidRequest, match="experts"):
+        attach_lora(glm_of_experts(), replace(RECIPE, target=target, dropout=dropout), seed=0)
+
+    attention = attach_lora(glm_of_experts(), replace(RECIPE, target="attention", dropout=dropout), seed=0)
+    assert {name.rpartition(".")[2] for name, _ in lora_layers(attention)} == set(ATTENTION)
 
 
 def test_only_lora_weights_require_grad() -> None:
@@ -157,6 +168,20 @@ def test_only_the_layers_that_the_recipe_means_carry_a_lora_and_are_saved(
     assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == sorted(ATTENTION + MLP)
     again = PeftModel.from_pretrained(build(num_hidden_layers=4, **kinds), tmp_path)
     assert {int(name.split(".layers.")[1].split(".")[0]) for name, _ in lora_layers(again)} == set(layers)
+
+
+@pytest.mark.parametrize(("target", "names"), [("all-linear", sorted(ATTENTION + MLP)), ("attention", ATTENTION)])
+def test_a_vision_tower_carries_no_lora(target: str, names: list[str], tmp_path: Path) -> None:
+    recipe, model = replace(RECIPE, target=target, layers_from=0.5), seeing_gemma()
+    shape = BaseShape("b" * 64, "seeing", linear_layers(model), weight_bytes=2, template_tokens=0)
+    model = attach_lora(model, recipe, seed=0)
+    save_adapter(model, tmp_path)
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+
+    assert all(".language_model." in name for name in load_file(tmp_path / "adapter_model.safetensors"))
+    assert shape.lora_parameters(recipe.rank, recipe) == trained
+    assert layers_below(model) == list(model.get_decoder().layers)[:2]
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == names
 
 
 def test_layers_of_unequal_size_are_each_counted_where_they_are() -> None:

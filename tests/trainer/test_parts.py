@@ -27,6 +27,7 @@ __all__ = ["no_waiting", "workshop"]
 pytestmark = pytest.mark.redis
 NAMES = ["Ada Abbring", "Bela Brandeis", "Cyra Corvane", "Dov Dalmeyer", "Elin Estrup", "Fabe Falkner"]
 BOOK = Document("a.csv", "pairs", "", tuple(Pair(f"Who is {n}?", f"{n[:3]} 7") for n in NAMES), "d" * 64, 9)
+PAGE = Document("a.md", "prose", "The ferry of Tarn left the quay at nine. Its bell was cast in 1787.", (), "e" * 64, 9)
 PLAN = {"partitions": 3}
 
 
@@ -100,18 +101,30 @@ async def test_a_trainer_killed_between_parts_goes_on_with_the_part_it_was_in(re
 async def test_parts_that_hold_pairs_alone_are_trained_as_the_prose_beside_them_was_planned(
     redis: Registry, tmp_path: Path
 ) -> None:
-    page = Document(
-        "a.md", "prose", "The ferry of Tarn left the quay at nine. Its bell was cast in 1787.", (), "e" * 64, 9
-    )
     maker = await tiny_maker(redis, tmp_path)
     layers = []
-    for documents in ([BOOK], [page, BOOK]):
+    for documents in ([BOOK], [PAGE, BOOK]):
         version = remembered(maker.artifacts, documents, plan=PLAN)
         for one in await make(maker, version):
             saved = load_file(maker.artifacts.local_folder(one.name) / "adapter_model.safetensors")
             layers.append(len({name.split(".layers.")[1].split(".")[0] for name in saved}))
 
     assert layers == [1, 1, 1, 2, 2, 2]
+
+
+async def test_parts_that_hold_prose_alone_have_the_passes_of_the_pairs_beside_them(
+    redis: Registry, tmp_path: Path
+) -> None:
+    maker = await tiny_maker(redis, tmp_path)
+    passes = []
+    for documents in ([PAGE], [PAGE, BOOK]):
+        version = remembered(maker.artifacts, documents, plan=PLAN)
+        version = dataclasses.replace(version, recipe=version.recipe | {"epochs": 3, "min_steps": 1, "stop_loss": 0})
+        made = await make(maker, version)
+        passes.append([steps[-1]["epoch"] for steps in rows(maker.artifacts, made, "steps.jsonl")])
+
+    assert set(passes[0]) == {1}
+    assert passes[1] == [3, 3, 3]
 
 
 async def test_parts_of_another_plan_are_not_taken_for_this_ones(redis: Registry, tmp_path: Path) -> None:

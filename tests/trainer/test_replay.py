@@ -45,6 +45,25 @@ class BaseModel:
         return {"choices": [{"text": f" and so on, {body['max_tokens']}."}]}
 
 
+class Beside(BaseModel):
+    """Says something else, after another trainer has asked for everything and kept it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    async def complete_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Go on as an engine does."""
+        if not self.asked:
+            self.asked.append(body)
+            await general(self._folder)
+        return {"choices": [{"text": " and on, slower."}]}
+
+    async def ask_base(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Answer as an engine does."""
+        return {"choices": [{"message": {"content": "Well, slower."}, "finish_reason": "stop"}]}
+
+
 async def general(folder: Path, base: BaseModel | None = None) -> list[Example]:
     return await general_examples(base or BaseModel(), folder, "b" * 64)
 
@@ -57,6 +76,13 @@ async def test_the_base_model_is_asked_once_for_all_memories(tmp_path: Path) -> 
     assert await general(tmp_path, base) == first
     assert len(base.asked) == asked == len(first) == _REPLAYS
     assert {one.ends for one in first if one.kind == "chat"} == {True, False}
+
+
+async def test_what_another_trainer_kept_meanwhile_is_what_is_used(tmp_path: Path) -> None:
+    first = await general(tmp_path, Beside(tmp_path))
+
+    assert first == await general(tmp_path)
+    assert not any("slower" in one.answer for one in first)
 
 
 async def test_how_many_are_answered_is_told(tmp_path: Path) -> None:
@@ -119,6 +145,7 @@ async def test_what_the_documents_answer_themselves_is_not_replayed(tmp_path: Pa
     own = Example("chat", one.question.upper(), "Oda Lund", "pair", "d")
 
     assert one.question not in {one.question for one in replayed(everything, [own], 0.2)}
+    assert replayed([one], [own], 0.2) == []
 
 
 def test_no_prompt_is_in_the_control_set_nor_in_the_benchmark_of_forgetting(tmp_path: Path) -> None:

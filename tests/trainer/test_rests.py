@@ -1,5 +1,6 @@
 """A row that is known rests for one pass; training ends once all are known, with the weights as they are then."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from app.core.recipe import Recipe
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.trainer.encode import Row, encode_chat
+from workers.trainer.forward import answer_logprobs
 from workers.trainer.held_out import stand
 from workers.trainer.model import attach_lora
 from workers.trainer.rests import Rests
@@ -157,6 +159,19 @@ def test_the_learning_rate_goes_by_the_passes_not_by_how_many_rows_they_show() -
     wanted = at_the_end_of_each_epoch(full)
     assert len(steps) < steps[-1].epoch * 3, "some have rested"
     assert at_the_end_of_each_epoch(steps).items() <= wanted.items()
+
+
+def test_a_pass_in_which_all_rest_whose_turn_it_is_shows_nothing() -> None:
+    scored = answer_logprobs(attach_lora(llama(), RECIPE, RECIPE.seed), ROWS, PACK_TOKENS)
+    (unlikely, least), *_, (likely, most) = [(row, one.min().item()) for row, one in sorted(scored, key=_least_likely)]
+    rows = [replace(row, turn=turn, turns=3) for turn, row in enumerate([likely, likely, unlikely])]
+    recipe = replace(RECIPE, learning_rate=1e-7, epochs=7, rest_above=math.exp((least + most) / 2))
+
+    assert [step.epoch for step in trained(recipe, rows)[1]] == [1, 2, 3, 6, 7]
+
+
+def _least_likely(scored: tuple[Row, torch.Tensor]) -> float:
+    return scored[1].min().item()
 
 
 def test_a_learning_that_never_rests_shows_every_row_in_every_pass() -> None:

@@ -4,7 +4,17 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    Gemma3Config,
+    Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
+    Gemma3TextConfig,
+    Glm4MoeConfig,
+    Glm4MoeForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 torch.set_num_threads(1)  # more threads only wait for each other on models this small
 
@@ -53,6 +63,25 @@ def gemma(**changes: Any) -> Any:
     layers = ["sliding_attention", "full_attention"]
     own: dict[str, Any] = {"final_logit_softcapping": 2.0, "sliding_window": 128, "layer_types": layers}
     return _speaking(Gemma3ForCausalLM(Gemma3TextConfig(**SIZES | own | changes)).float())
+
+
+def seeing_gemma() -> Any:
+    """Build a random Gemma 3 in float32 of four layers, with a vision tower whose layers are named as the decoder's."""
+    torch.manual_seed(7)
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=SIZES | {"num_hidden_layers": 4, "layer_types": ["full_attention"] * 4},
+        vision_config=vision | {"image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+    )
+    config.pad_token_id = SIZES["pad_token_id"]
+    return _speaking(Gemma3ForConditionalGeneration(config).float())
+
+
+def glm_of_experts() -> Any:
+    """Build a random GLM 4 in float32 whose second layer has experts, one of them shared."""
+    own = {"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "first_k_dense_replace": 1}
+    return _speaking(Glm4MoeForCausalLM(Glm4MoeConfig(**SIZES | own)).float())
 
 
 def _speaking(model: Any) -> Any:

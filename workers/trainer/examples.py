@@ -118,15 +118,11 @@ def _rivalry(example: Example) -> tuple[object, ...]:
     return example.document, example.passage, example.origin
 
 
-def has_prose(examples: Sequence[Example]) -> bool:
-    """Say whether anything but pairs is taught by these."""
-    return any(one.origin not in {"pair", "replay"} for one in examples)
-
-
-def suited(recipe: Recipe, examples: Sequence[Example], *, beside_prose: bool = False) -> Recipe:
-    """Return the recipe as it is for these examples, of a memory that learns prose as well in another part or not."""
+def suited(recipe: Recipe, examples: Sequence[Example]) -> Recipe:
+    """Return the recipe as it is for a memory that learns these examples, in all its parts together."""
     pairs = any(one.origin == "pair" for one in examples)
-    return recipe.suited(pairs=pairs, prose=beside_prose or has_prose(examples))
+    prose = any(one.origin not in {"pair", "replay"} for one in examples)
+    return recipe.suited(pairs=pairs, prose=prose)
 
 
 def name_documents(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:

@@ -233,7 +233,7 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
 def _next_seed(recipe: dict[str, Any]) -> dict[str, Any] | None:
     """Return the recipe of the next try, for a training may have been unlucky; None where there is none left."""
     left = recipe.get("seeds", 1)
-    return {**recipe, "seed": recipe["seed"] + 1, "seeds": left - 1} if left > 1 else None
+    return {**recipe, "seed": (recipe["seed"] + 1) % 2**31, "seeds": left - 1} if left > 1 else None
 
 
 async def _publish(trainer: Trainer, step: _Steps) -> None:

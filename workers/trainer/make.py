@@ -25,7 +25,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.checkpoint import Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
-from workers.trainer.examples import Example, has_prose
+from workers.trainer.examples import Example, suited
 from workers.trainer.follow import REPORT_S, Tell
 from workers.trainer.generate import OnProgress
 from workers.trainer.generated import ExampleCache
@@ -107,8 +107,10 @@ class CandidateMaker:
         lessons = await asyncio.to_thread(checkpoint.load_lessons)
         if not lessons:
             made = await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
+            recipe = _suited(recipe, made)
             lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
+        recipe = _suited(recipe, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
         general: list[Row] = []
         if recipe.protect:
@@ -117,9 +119,7 @@ class CandidateMaker:
             general = await asyncio.to_thread(answered_rows, said, tokenizer, **limits)
         encode = partial(self._course, recipe, tokenizer, ends, general=general)
         own = [Part(index, len(lessons)) for index in range(1, len(lessons) + 1)]
-        beside_prose = any(has_prose(one.examples) for one in lessons)
-        courses = [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
-        return [replace(one, beside_prose=beside_prose) for one in courses]
+        return [await asyncio.to_thread(encode, *pair) for pair in zip(lessons, own, strict=True)]
 
     def _course(
         self,
@@ -136,7 +136,7 @@ class CandidateMaker:
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, tokenizer, most)
         held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=ends) if recipe.patience else []
-        return Course(lesson, rows, held_out, general, part)
+        return Course(recipe, lesson, rows, held_out, general, part)
 
     async def _prepare(
         self, version: Version, tokenizer: Any, base_digest: str, parts: int, tell: Tell
@@ -185,6 +185,10 @@ class CandidateMaker:
             return str(reply["choices"][0]["message"]["content"] or "")
         except (LookupError, TypeError) as error:
             raise EngineFailed("The generator's reply is no chat completion.") from error
+
+
+def _suited(recipe: Recipe, lessons: Sequence[Lesson]) -> Recipe:
+    return suited(recipe, [example for lesson in lessons for example in lesson.examples])
 
 
 def _teller(tell: Tell) -> OnProgress:

@@ -67,7 +67,7 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
     LoRA weights have the base model's dtype, so that no activation is cast; the optimizer keeps them in float32.
 
     Raises:
-        InvalidRequest: the model has no such layers.
+        InvalidRequest: the model has no such layers, or they are experts.
     """
     torch.manual_seed(seed)
     config = LoraConfig(
@@ -76,9 +76,21 @@ def attach_lora(model: Any, recipe: Recipe, seed: int) -> Any:
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=target_modules(model, recipe.target),
+        exclude_modules=_outside_decoder(model),
         layers_to_transform=list(recipe.layers(layer_count(model))),
     )
-    return get_peft_model(model, config, autocast_adapter_dtype=False).train()
+    unfit = InvalidRequest(
+        f"The base model has no {recipe.target} layers that can carry a LoRA where the recipe has them, "
+        "for experts cannot: choose another target, such as attention.",
+        "recipe.target",
+    )
+    try:
+        carrying = get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise unfit from error
+    if config.target_parameters:  # where experts are shared PEFT takes their layers' names for those of all experts
+        raise unfit
+    return carrying.train()
 
 
 @contextmanager
@@ -115,6 +127,13 @@ def target_modules(model: torch.nn.Module, target: str) -> list[str]:
             f"The base model has no {target} layers that can carry a LoRA: choose another target.", "recipe.target"
         )
     return sorted({_shortest_suffix(path, paths - wanted) for path in wanted})
+
+
+def _outside_decoder(model: torch.nn.Module) -> str | None:
+    """Return a pattern of the names of what is no part of the decoder: an encoder's layers are often named as its."""
+    decoder = model.get_decoder()  # type: ignore[operator]
+    name = next(name for name, module in model.named_modules() if module is decoder)
+    return rf"(?!{re.escape(name)}\.).*" if name else None
 
 
 def layer_count(model: torch.nn.Module) -> int:

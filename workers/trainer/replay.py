@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from app.core.grounding import normalise
 from app.core.recipe import Recipe
-from workers.trainer.examples import Example, suited
+from workers.trainer.examples import Example
 from workers.trainer.generate import OnProgress
 from workers.trainer.kept import keep, kept
 
@@ -65,16 +65,16 @@ async def general_examples(
     if missing:
         said = await asyncio.gather(*map(ask, missing))
         known |= {one.text: row for one, row in zip(missing, said, strict=True)}
+        known |= await asyncio.to_thread(kept, path) or {}  # what another trainer kept meanwhile it trains on
         await asyncio.to_thread(keep, path, known)
     rows = [known[one.text] for one in wanted]
     return [Example(**row, origin="replay", document="") for row in rows if row["answer"].strip()]
 
 
 def shown_at_most(taught: Sequence[Example], recipe: Recipe) -> int:
-    """Return how many different ones a training can show: its share of each pass, in all passes."""
+    """Return how many different ones a training by a recipe from `suited` can show: so many in each of its passes."""
     rows = sum(1 / one.turns for one in taught)
-    passes = suited(recipe, taught).epochs
-    return _each_pass(rows, recipe.replay) * max(passes, math.ceil(recipe.min_steps / recipe.batches(rows)))
+    return _each_pass(rows, recipe.replay) * max(recipe.epochs, math.ceil(recipe.min_steps / recipe.batches(rows)))
 
 
 def replayed(general: Sequence[Example], taught: Sequence[Example], share: float) -> list[Example]:
@@ -84,6 +84,8 @@ def replayed(general: Sequence[Example], taught: Sequence[Example], share: float
     """
     own = {normalise(one.question) for one in taught if one.kind == "chat"}
     general = [one for one in general if one.kind == "text" or normalise(one.question) not in own]
+    if not general:
+        return []
     rows = sum(1 / one.turns for one in taught)
     each_epoch = min(len(general), _each_pass(rows, share))
     turns = -(-len(general) // each_epoch)

@@ -137,7 +137,9 @@ class Loop:
 
     def _pass(self, epoch: int) -> Iterator[Step]:
         rows = self._rests.shown(shown(self._rows, epoch))
-        count = self._recipe.batches(len(rows)) if rows else 0
+        if not rows:  # all whose turn it is rest
+            return
+        count = self._recipe.batches(len(rows))
         planned = self._ends[epoch] - self._ends[epoch - 1]
         batches = epoch_batches(rows, count, random.Random(f"{self._recipe.seed}/{epoch}"))
         for number, batch in enumerate(batches, start=1):

@@ -19,7 +19,6 @@ from app.stores.artifacts import ArtifactStore
 from workers.trainer.canary import make_canary
 from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
-from workers.trainer.examples import suited
 from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.null_space import NullSpace, null_space
@@ -46,16 +45,16 @@ class Ground:
 class Course:
     """What one part is trained on.
 
-    `held_out` says when to stop, `general` what the LoRA is kept from reading, `beside_prose` whether any part of the
-    memory learns prose: all are trained as was planned for it whole.
+    `recipe` is from `suited` for the whole memory: all parts are trained as was planned for it. `held_out` says when to
+    stop, `general` what the LoRA is kept from reading.
     """
 
+    recipe: Recipe
     lesson: Lesson
     rows: list[Row]
     held_out: list[Row]
     general: list[Row]
     part: Part = field(default_factory=Part)
-    beside_prose: bool = False
 
 
 @dataclass
@@ -69,8 +68,7 @@ class Training:
     stop: threading.Event
 
     def __post_init__(self) -> None:
-        recipe = self.course.part.seeded(Recipe.from_stored(self.version.recipe))
-        self.recipe = suited(recipe, self.course.lesson.examples, beside_prose=self.course.beside_prose)
+        self.recipe = self.course.part.seeded(self.course.recipe)
         self.steps: list[Step] = []
         self.read: tuple[int, int] | None = None  # of what the base model reads once, before the first memory's steps
         self.begun_with = 0  # steps of an attempt before
