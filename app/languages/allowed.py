@@ -2,9 +2,9 @@
 
 import regex
 
-from app.languages.letters import LATIN_WORD, letters_of
+from app.languages.letters import letters_of
 from app.languages.policies import Allowance, Policy, policy_for
-from app.languages.prompts import languages_named, words_held
+from app.languages.prompts import foreign_words, languages_named, words_held
 
 _UNITS = """
 nm μm µm mm cm dm m km mi ft in yd ha a μg µg mg g kg t lb oz ml mL cl dl dL l L cc ms s min h Hz kHz MHz GHz THz
@@ -82,7 +82,6 @@ def _without_asked(shown: str, policy: Policy, prompt: str) -> str:
         for script in policy_for(language).scripts - policy.scripts:
             shown = regex.sub(rf"\p{{{script}}}+", _blank, shown)
     held = words_held(prompt, policy)
-    patterns = [letters_of(policy).foreign] if policy.is_latin else [LATIN_WORD, letters_of(policy).foreign]
-    for pattern in patterns if held else []:
+    for pattern in foreign_words(policy) if held else []:
         shown = pattern.sub(lambda word: _blank(word) if word[0].casefold() in held else word[0], shown)
     return shown

@@ -11,13 +11,12 @@ from app.languages.identify import Guess, identify
 from app.languages.letters import LATIN_WORD, letters_of
 from app.languages.policies import Allowance, Policy, policy_for
 from app.languages.prompts import languages_named
+from app.languages.words import words_in
 
 LINE_WORDS = 5
 LINE_SCORE = 0.6
-_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]")
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 _RIVAL_SCORE, _RIVAL_LETTERS = 0.7, 15  # neighbours are alike: short lines tell nothing
-_LETTERS_PER_WORD = 2  # of a script without spaces
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 _LINE = regex.compile(r"[^\n]+")
 _MARKUP = regex.compile(
@@ -115,12 +114,6 @@ def _lines(shown: str, policy: Policy, labels: frozenset[str]) -> Iterator[_Foun
         if _is_foreign(line[0], policy) or _is_identified_as_other(line[0], policy, labels):
             words = list(_WORD.finditer(line[0]))
             yield line.start() + words[0].start(), line.start() + words[-1].end(), Kind.LINE
-
-
-def words_in(line: str) -> int:
-    """Count words; where a script has no spaces, two letters are one."""
-    spaceless = len(_SPACELESS.findall(line))
-    return len(_WORD.findall(_SPACELESS.sub(" ", line))) + spaceless // _LETTERS_PER_WORD
 
 
 def _is_foreign(line: str, policy: Policy) -> bool:

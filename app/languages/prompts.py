@@ -4,6 +4,7 @@ import regex
 
 from app.languages.letters import LATIN_WORD, letters_of
 from app.languages.policies import Policy
+from app.languages.words import words_in
 
 # how languages are called, in each other; a name in a script with cases stands without its ending
 _NAMES = {
@@ -42,11 +43,17 @@ def words_held(prompt: str, policy: Policy) -> frozenset[str]:
     They are all of them where the prompt is written in the language, and those in quotes where it is not: an answer
     that repeats an English prompt has left its language.
     """
-    own = sum(bool(letters_of(policy).target.search(word)) for word in prompt.split())
-    texts = [prompt] if own >= len(_foreign_words(prompt, policy)) else _QUOTED.findall(prompt)
-    return frozenset(word.casefold() for text in texts for word in _foreign_words(text, policy))
+    own = prompt
+    for pattern in foreign_words(policy):
+        own = pattern.sub(" ", own)
+    texts = [prompt] if words_in(own) >= len(_found(prompt, policy)) else _QUOTED.findall(prompt)
+    return frozenset(word.casefold() for text in texts for word in _found(text, policy))
 
 
-def _foreign_words(text: str, policy: Policy) -> list[str]:
-    latin = [] if policy.is_latin else LATIN_WORD.findall(text)
-    return [*latin, *letters_of(policy).foreign.findall(text)]
+def foreign_words(policy: Policy) -> list[regex.Pattern[str]]:
+    """Return what finds a policy's foreign words."""
+    return [*([] if policy.is_latin else [LATIN_WORD]), letters_of(policy).foreign]
+
+
+def _found(text: str, policy: Policy) -> list[str]:
+    return [word for pattern in foreign_words(policy) for word in pattern.findall(text)]

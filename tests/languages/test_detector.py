@@ -131,6 +131,18 @@ def test_an_answer_may_repeat_the_foreign_words_of_a_prompt_in_its_language() ->
     assert kinds("Docker 는 도구입니다.", "ko", strict=True, prompt=asked) == [("Docker", "latin_word")]
 
 
+@pytest.mark.parametrize(
+    ("language", "prompt", "text"),
+    [
+        ("zh", "Python和Java有什么区别？", "Python和Java都是编程语言。"),
+        ("ja", "PythonとJavaの違いは何ですか？", "PythonとJavaはどちらも言語です。"),
+    ],
+)
+def test_words_are_counted_in_a_prompt_without_blanks_too(language: str, prompt: str, text: str) -> None:
+    assert kinds(text, language, strict=True, prompt=prompt) == []
+    assert kinds(text, language, strict=True) != []
+
+
 def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> None:
     assert kinds("What is the bridge made of?", "ko", strict=True, prompt="What is the bridge made of?") != []
 
