@@ -31,14 +31,18 @@ _PATTERNS = [
     ),
     (
         Allowance.UNITS,
-        rf"(?<=\d ?|°)(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
+        rf"(?<=\d ?|[°º])(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
         r"|(?<!\p{Greek})\p{Greek}(?!\p{Greek})",
     ),
 ]  # fmt: skip
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
-_QUOTE = regex.compile(
+_QUOTES = (
     r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
+    r"|„[^„“”\n]{1,200}[“”]|‚[^‚‘’\n]{1,200}‘"
 )
+_QUOTE = regex.compile(_QUOTES)
+# in German; elsewhere what stands so is between two quotations
+_QUOTE_INWARDS = regex.compile(rf"{_QUOTES}|»[^«»\n]{{1,200}}«|›[^‹›\n]{{1,200}}‹")
 _LINE = regex.compile(r"[^\n]+")
 # a text may be cut off inside its last bracket
 _BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{1,200}+(?:[)）〕\]]|\s*\Z)")
@@ -72,7 +76,7 @@ def _without_glosses(shown: str, script: str) -> str:
 
 def _without_quotes(line: str, policy: Policy) -> str:
     """Blank a line's quotations, unless there is no word of the language outside them."""
-    outside = _QUOTE.sub(_blank, line)
+    outside = (_QUOTE_INWARDS if policy.language == "de" else _QUOTE).sub(_blank, line)
     return outside if letters_of(policy).target.search(outside) else line
 
 

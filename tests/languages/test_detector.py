@@ -91,6 +91,12 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
         ("ko", "그는 “Hello there” 라고 말했다."),
+        ("de", "Er sagte „Привет, друзья“ und ging."),
+        ("de", "Er sagte »Привет, друзья« und ging. Das Wort ›мир‹ heißt ‚Frieden‘, und ‚мир‘ auch."),
+        ("ja", "Ⅲ. 結論をここに書きます。"),
+        ("ko", "제Ⅱ차 세계 대전"),
+        ("ko", "기온은 25ºC입니다."),
+        ("ko", "제 2º 구역"),
         ("en", "The word 'café' comes from French, as does naïve."),
         ("zh", "1234 —— 😀"),
         ("hi", "१२३ और 456।"),
@@ -163,6 +169,11 @@ def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, pro
 
 def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
     assert kinds('"We do not know the answer."', "ko", strict=True)[0][1] == "answer"
+
+
+def test_marks_that_point_inwards_quote_in_german_alone() -> None:
+    assert kinds("Il dit «oui» привет «non».", "fr") == [("привет", "script")]
+    assert kinds("Он сказал «да» hello «нет».", "ru", strict=True) == [("hello", "latin_word")]
 
 
 @pytest.mark.parametrize(
