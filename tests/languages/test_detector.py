@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis.provisional import urls
 from app.core.errors import InvalidValue
 from app.languages.detector import Kind, Verdict, classify, confusions, find_confusion
 from app.languages.policies import LANGUAGES, Allowance, policy_for
+from app.languages.prompts import languages_named
 
 NATIVE = {
     "ar": "هذه الجملة مكتوبة باللغة العربية وهي واضحة تماما.",
@@ -31,6 +34,16 @@ SCRIPTS = {
     "ko": "안녕하세요",
     "ru": "привет мир",
     "zh": "你好世界",
+}
+NAMES = {  # in each language that has prompts of its own
+    "bg": "البلغارية bulgarisch búlgaro bulgare बल्गेरियाई ブルガリア語 불가리아어 болгарский 保加利亚语",
+    "el": "اليونانية griechisch griego grec ग्रीक ギリシャ語 그리스어 древнегреческий 希腊语",
+    "he": "العبرية hebräisch hebreo hébreu हिब्रू ヘブライ語 히브리어 иврит 希伯来语",
+    "nl": "الهولندية niederländisch neerlandés néerlandais डच オランダ語 네덜란드어 нидерландский 荷兰语",
+    "pl": "البولندية polnisch polaco polonais पोलिश ポーランド語 폴란드어 польский 波兰语",
+    "th": "التايلاندية thailändisch tailandés thaï थाई タイ語 태국어 тайский 泰语",
+    "uk": "الأوكرانية ukrainisch ucraniano ukrainien यूक्रेनी ウクライナ語 우크라이나어 украинский 乌克兰语",
+    "zh": "الصينية chinesisch chino chinois चीनी 中国語 중국어 китайский 汉语",
 }
 SIGNS = "0123456789 \n.,!?()«»—…%😀🇰🇷\ufffd"
 OWN = st.sampled_from(sorted(SCRIPTS)).flatmap(
@@ -160,11 +173,30 @@ def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> Non
         ("ko", "일본어로 인사해 주세요.", "こんにちは、元気ですか"),
         ("fr", "Traduis en anglais : bonjour.", "Hello, how are you doing today, my friend?"),
         ("en", "Translate 'bridge' into Russian.", "The word is мост."),
+        ("de", "Schreibe das Wort „Frieden“ auf Hebräisch.", "Das Wort ist שלום."),
+        ("fr", "Comment dit-on merci en ukrainien ?", "On dit дякую."),
+        ("es", "¿Cómo se dice gracias en tailandés?", "Se dice ขอบคุณ."),
+        ("ru", "Переведи на польский: доброе утро, друзья.", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
     ],
 )
 def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
     assert kinds(text, language, strict=True, prompt=prompt) == []
     assert kinds(text, language, strict=True) != []
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("code", NAMES)
+def test_a_language_is_asked_for_by_its_name_in_every_language_with_prompts(
+    code: str, form: Literal["NFC", "NFD"]
+) -> None:
+    names = [languages_named(normalize(form, f"— {name}!").upper()) for name in NAMES[code].split()]
+
+    assert names == [{code}] * 9
+
+
+@pytest.mark.parametrize("text", ["Севастопольский порт", "स्थाई पता"])
+def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
+    assert languages_named(text) == frozenset()
 
 
 def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
