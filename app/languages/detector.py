@@ -16,6 +16,9 @@ from app.languages.words import words_in
 LINE_WORDS = 5
 LINE_SCORE = 0.6
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_HAN = regex.compile(r"\p{Han}")
+_CHINESE = "gb2312", "big5"  # what neither has is Japanese alone: 円, 塩, 込
+_LISTED = regex.compile(r"(?:[^：\n]{1,12}：)?(?:[^、，。\n]{1,8}、){4,}[^、，。\n]{1,8}。?")  # 牛肉、玉葱、人参、…
 _RIVAL_SCORE, _RIVAL_LETTERS = 0.7, 15  # neighbours are alike: short lines tell nothing
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 _LINE = regex.compile(r"[^\n]+")
@@ -136,13 +139,19 @@ def _is_identified_as_other(line: str, policy: Policy, labels: frozenset[str]) -
 
 
 def _is_rival(line: str, policy: Policy, labels: frozenset[str]) -> bool:
-    """Say whether a line in the right script is in a neighbour's language; Japanese has kana in every line."""
+    """Say whether a line in the right script is in a neighbour's language."""
     own = "".join(one if one.isspace() or letters_of(policy).target.match(one) else " " for one in line)
-    if words_in(own) < LINE_WORDS or len("".join(own.split())) < _RIVAL_LETTERS or _KANA.search(line):
+    if words_in(own) < LINE_WORDS or len("".join(own.split())) < _RIVAL_LETTERS or _is_japanese(line):
         return False
     guess = identify_line(own)
     rivals = frozenset().union(*[_RIVALS.get(script, frozenset()) for script in policy.scripts])
     return guess.score >= _RIVAL_SCORE and guess.language in rivals - labels
+
+
+def _is_japanese(line: str) -> bool:
+    """Say whether a line holds a letter that Chinese has not, or is a mere list, which the two may write alike."""
+    alone = (one for one in _HAN.findall(line) if not any(one.encode(codec, "ignore") for codec in _CHINESE))
+    return any(alone) or bool(_KANA.search(line) or _LISTED.fullmatch(line.strip()))
 
 
 def identify_line(line: str) -> Guess:

@@ -221,6 +221,27 @@ def test_a_line_of_a_neighbour_in_the_same_letters_is_told_by_identification(lan
     assert [kind for _, kind in kinds(text, language)] == ["answer"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "材料：鶏肉、玉葱、人参、醤油、砂糖、塩、胡椒",
+        "材料：牛肉、玉葱、人参、砂糖、胡椒、生姜、大根",
+        "魚介類：鮭、鯖、鯛、鮪、海老、蟹、烏賊、蛸、貝、昆布、若布",
+        "第一段階：準備運動、第二段階：基礎練習、第三段階：応用練習",
+    ],
+)
+def test_a_japanese_line_without_kana_is_no_chinese_one(line: str) -> None:
+    assert kinds(line, "ja") == []
+    assert kinds(f"肉じゃがの作り方です。\n{line}\n鍋に入れます。", "ja") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["我今天去北京参观故宫博物院非常有意思", "每天早上設定目標，讓自己有方向感，學習新知識、新經驗、新風格"]
+)
+def test_a_chinese_line_is_told_between_japanese_ones(line: str) -> None:
+    assert kinds(f"朝の過ごし方です。\n{line}。\nがんばりましょう。", "ja") == [(line, "line")]
+
+
 def test_neutral_ignores_english_and_names_but_no_other_words_in_latin_letters() -> None:
     assert kinds("São Paulo 의 hello 와 déjà vu", "ko") == [("déjà", "latin_word")]
 
