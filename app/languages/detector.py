@@ -7,14 +7,12 @@ from enum import StrEnum
 import regex
 
 from app.languages.allowed import UNITS, hide
-from app.languages.identify import Guess, identify
+from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
 from app.languages.letters import LATIN_WORD, letters_of
-from app.languages.policies import Allowance, Policy, policy_for
-from app.languages.prompts import languages_named
+from app.languages.policies import Allowance, Policy
+from app.languages.prompts import labels_asked
 from app.languages.words import words_in
 
-LINE_WORDS = 5
-LINE_SCORE = 0.6
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 _HAN = regex.compile(r"\p{Han}")
 _CHINESE = "gb2312", "big5"  # what neither has is Japanese alone: 円, 塩, 込
@@ -106,8 +104,7 @@ _Found = tuple[int, int, Kind]
 
 def _labels(policy: Policy, prompt: str) -> frozenset[str]:
     """Return what the identifier may call a line."""
-    asked = languages_named(prompt) if Allowance.PROMPT in policy.allowed else frozenset()
-    return policy.labels.union(*[policy_for(language).labels for language in asked])
+    return policy.labels | labels_asked(prompt) if Allowance.PROMPT in policy.allowed else policy.labels
 
 
 def _lines(shown: str, policy: Policy, labels: frozenset[str]) -> Iterator[_Found]:
@@ -152,11 +149,6 @@ def _is_japanese(line: str) -> bool:
     """Say whether a line holds a letter that Chinese has not, or is a mere list, which the two may write alike."""
     alone = (one for one in _HAN.findall(line) if not any(one.encode(codec, "ignore") for codec in _CHINESE))
     return any(alone) or bool(_KANA.search(line) or _LISTED.fullmatch(line.strip()))
-
-
-def identify_line(line: str) -> Guess:
-    """Return a line's language; capitals alone mislead the identifier."""
-    return identify(line.lower() if line.isupper() else line)
 
 
 def _markup(shown: str, policy: Policy) -> Iterator[_Found]:

@@ -13,7 +13,8 @@ from typing import TypeVar
 import regex
 
 from app.languages.allowed import hide
-from app.languages.detector import LINE_SCORE, LINE_WORDS, confusions, identify_line
+from app.languages.detector import confusions
+from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
 from app.languages.letters import letters_of
 from app.languages.policies import Policy
 from app.languages.words import split_words, words_in

@@ -194,7 +194,52 @@ def test_a_language_is_asked_for_by_its_name_in_every_language_with_prompts(
     assert names == [{code}] * 9
 
 
-@pytest.mark.parametrize("text", ["Севастопольский порт", "स्थाई पता"])
+@pytest.mark.parametrize(
+    ("language", "prompt", "text"),
+    [
+        ("ru", "Когда началась Великая французская революция?", "The French Revolution began in 1789 in Paris."),
+        ("ar", "متى بدأت الثورة الفرنسية؟", "The French Revolution began in 1789 in Paris."),
+        ("hi", "फ्रेंच क्रांति कब हुई?", "The French Revolution began in 1789 in Paris."),
+        ("ko", "일본어는 누가 쓰나요?", "我今天去北京参观故宫博物院非常有意思"),
+        ("es", "¿Qué son los pantalones chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
+        ("de", "Was sind Chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
+    ],
+)
+def test_a_prompt_that_names_a_language_asks_for_no_other(language: str, prompt: str, text: str) -> None:
+    assert [kind for _, kind in kinds(text, language, strict=True, prompt=prompt)] == ["answer"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wann wurde die chinesische Mauer gebaut?",
+        "die Grammatik des Chinesischen",
+        "¿Cómo se escribe «paz» en caracteres chinos?",
+        "une phrase chinoise",
+        "três palavras chinesas",
+        "ideogrammi cinesi",
+    ],
+)
+def test_a_name_is_known_by_its_endings(text: str) -> None:
+    assert languages_named(text) == {"zh"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bertrand Russell",
+        "Was ist Germanium?",
+        "Turcotte",
+        "Die Hauptstadt Chinas und die von Deutschland",
+        "la capital de China",
+        "Thailand",
+        "Frances",
+        "阿拉伯数字",
+        "西班牙在哪里？",
+        "Севастопольский порт",
+        "स्थाई पता",
+    ],
+)
 def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
     assert languages_named(text) == frozenset()
 
