@@ -99,6 +99,12 @@ def classify(fragment: str, policy: Policy) -> Verdict:
     return Verdict.TARGET if letters.target.search(fragment) else Verdict.NEUTRAL
 
 
+def is_identified(text: str, policy: Policy) -> bool:
+    """Say whether a line of several words is surely in the language."""
+    guesses = [identify_line(line) for line in text.split("\n") if words_in(line) >= LINE_WORDS]
+    return any(guess.language in policy.labels and guess.score >= LINE_SCORE for guess in guesses)
+
+
 _Found = tuple[int, int, Kind]
 
 
