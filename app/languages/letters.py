@@ -13,8 +13,9 @@ from app.languages.policies import Policy
 
 _ANY = r"[[\p{L}\p{M}]--[\p{sc=Common}\p{sc=Inherited}\p{sc=Unknown}ªº]]"
 _ASCII = "[A-Za-zＡ-Ｚａ-ｚ]"
-# digits and accents belong to the Latin word they follow, as do a hyphen, a point or an apostrophe inside it
-_LATIN_WORD = r"\p{Latin}(?:[\p{Latin}\p{Mn}\p{N}]|['’.\-_+&](?=[\p{Latin}\p{N}]))*"
+# digits and accents belong to the Latin word they follow, as do a hyphen, a point or an apostrophe inside it; Ⅲ and º
+# are no word
+_LATIN_WORD = r"[[\p{Latin}&&\p{L}]--[ªº]](?:[\p{Latin}\p{Mn}\p{N}]|['’.\-_+&](?=[\p{Latin}\p{N}]))*"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import TypeVar
 import regex
 
 from app.languages.allowed import hide
-from app.languages.detector import LINE_SCORE, LINE_WORDS, confusions, identify_line, words_in
+from app.languages.detector import confusions
+from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
 from app.languages.letters import letters_of
 from app.languages.policies import Policy
-from app.languages.words import split_words
+from app.languages.words import split_words, words_in
 
 T = TypeVar("T")
 _LETTER = regex.compile(r"\p{L}")

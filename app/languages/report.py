@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import regex
 
-from app.languages.detector import LINE_WORDS, Span, confusions, identify_line, words_in
+from app.languages.detector import Span, confusions
+from app.languages.identify import LINE_WORDS, identify_line
 from app.languages.letters import letters_of
 from app.languages.policies import Policy
+from app.languages.words import words_in
 
 _LETTER = regex.compile(r"\p{L}")
 _LINE = regex.compile(r"[^\n]+")

@@ -5,9 +5,20 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import regex
+
 from app.core.errors import InvalidValue
 
 ENGLISH_LETTERS = 4  # shorter words are spelt like others' too
+_SPACELESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]")
+_LETTERS_PER_WORD = 2  # of a script without spaces
+_WORD = regex.compile(r"[\p{L}\p{M}]+")
+
+
+def words_in(line: str) -> int:
+    """Count words; where a script has no spaces, two letters are one."""
+    spaceless = len(_SPACELESS.findall(line))
+    return len(_WORD.findall(_SPACELESS.sub(" ", line))) + spaceless // _LETTERS_PER_WORD
 
 
 def split_words(line: str, language: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis.provisional import urls
 from app.core.errors import InvalidValue
 from app.languages.detector import Kind, Verdict, classify, confusions, find_confusion
 from app.languages.policies import LANGUAGES, Allowance, policy_for
+from app.languages.prompts import languages_named
 
 NATIVE = {
     "ar": "هذه الجملة مكتوبة باللغة العربية وهي واضحة تماما.",
@@ -31,6 +34,16 @@ SCRIPTS = {
     "ko": "안녕하세요",
     "ru": "привет мир",
     "zh": "你好世界",
+}
+NAMES = {  # in each language that has prompts of its own
+    "bg": "البلغارية bulgarisch búlgaro bulgare बल्गेरियाई ブルガリア語 불가리아어 болгарский 保加利亚语",
+    "el": "اليونانية griechisch griego grec ग्रीक ギリシャ語 그리스어 древнегреческий 希腊语",
+    "he": "العبرية hebräisch hebreo hébreu हिब्रू ヘブライ語 히브리어 иврит 希伯来语",
+    "nl": "الهولندية niederländisch neerlandés néerlandais डच オランダ語 네덜란드어 нидерландский 荷兰语",
+    "pl": "البولندية polnisch polaco polonais पोलिश ポーランド語 폴란드어 польский 波兰语",
+    "th": "التايلاندية thailändisch tailandés thaï थाई タイ語 태국어 тайский 泰语",
+    "uk": "الأوكرانية ukrainisch ucraniano ukrainien यूक्रेनी ウクライナ語 우크라이나어 украинский 乌克兰语",
+    "zh": "الصينية chinesisch chino chinois चीनी 中国語 중국어 китайский 汉语",
 }
 SIGNS = "0123456789 \n.,!?()«»—…%😀🇰🇷\ufffd"
 OWN = st.sampled_from(sorted(SCRIPTS)).flatmap(
@@ -91,6 +104,12 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
         ("ko", "그는 “Hello there” 라고 말했다."),
+        ("de", "Er sagte „Привет, друзья“ und ging."),
+        ("de", "Er sagte »Привет, друзья« und ging. Das Wort ›мир‹ heißt ‚Frieden‘, und ‚мир‘ auch."),
+        ("ja", "Ⅲ. 結論をここに書きます。"),
+        ("ko", "제Ⅱ차 세계 대전"),
+        ("ko", "기온은 25ºC입니다."),
+        ("ko", "제 2º 구역"),
         ("en", "The word 'café' comes from French, as does naïve."),
         ("zh", "1234 —— 😀"),
         ("hi", "१२३ और 456।"),
@@ -131,6 +150,18 @@ def test_an_answer_may_repeat_the_foreign_words_of_a_prompt_in_its_language() ->
     assert kinds("Docker 는 도구입니다.", "ko", strict=True, prompt=asked) == [("Docker", "latin_word")]
 
 
+@pytest.mark.parametrize(
+    ("language", "prompt", "text"),
+    [
+        ("zh", "Python和Java有什么区别？", "Python和Java都是编程语言。"),
+        ("ja", "PythonとJavaの違いは何ですか？", "PythonとJavaはどちらも言語です。"),
+    ],
+)
+def test_words_are_counted_in_a_prompt_without_blanks_too(language: str, prompt: str, text: str) -> None:
+    assert kinds(text, language, strict=True, prompt=prompt) == []
+    assert kinds(text, language, strict=True) != []
+
+
 def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> None:
     assert kinds("What is the bridge made of?", "ko", strict=True, prompt="What is the bridge made of?") != []
 
@@ -142,6 +173,10 @@ def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> Non
         ("ko", "일본어로 인사해 주세요.", "こんにちは、元気ですか"),
         ("fr", "Traduis en anglais : bonjour.", "Hello, how are you doing today, my friend?"),
         ("en", "Translate 'bridge' into Russian.", "The word is мост."),
+        ("de", "Schreibe das Wort „Frieden“ auf Hebräisch.", "Das Wort ist שלום."),
+        ("fr", "Comment dit-on merci en ukrainien ?", "On dit дякую."),
+        ("es", "¿Cómo se dice gracias en tailandés?", "Se dice ขอบคุณ."),
+        ("ru", "Переведи на польский: доброе утро, друзья.", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
     ],
 )
 def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
@@ -149,8 +184,73 @@ def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, pro
     assert kinds(text, language, strict=True) != []
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("code", NAMES)
+def test_a_language_is_asked_for_by_its_name_in_every_language_with_prompts(
+    code: str, form: Literal["NFC", "NFD"]
+) -> None:
+    names = [languages_named(normalize(form, f"— {name}!").upper()) for name in NAMES[code].split()]
+
+    assert names == [{code}] * 9
+
+
+@pytest.mark.parametrize(
+    ("language", "prompt", "text"),
+    [
+        ("ru", "Когда началась Великая французская революция?", "The French Revolution began in 1789 in Paris."),
+        ("ar", "متى بدأت الثورة الفرنسية؟", "The French Revolution began in 1789 in Paris."),
+        ("hi", "फ्रेंच क्रांति कब हुई?", "The French Revolution began in 1789 in Paris."),
+        ("ko", "일본어는 누가 쓰나요?", "我今天去北京参观故宫博物院非常有意思"),
+        ("es", "¿Qué son los pantalones chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
+        ("de", "Was sind Chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
+    ],
+)
+def test_a_prompt_that_names_a_language_asks_for_no_other(language: str, prompt: str, text: str) -> None:
+    assert [kind for _, kind in kinds(text, language, strict=True, prompt=prompt)] == ["answer"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wann wurde die chinesische Mauer gebaut?",
+        "die Grammatik des Chinesischen",
+        "¿Cómo se escribe «paz» en caracteres chinos?",
+        "une phrase chinoise",
+        "três palavras chinesas",
+        "ideogrammi cinesi",
+    ],
+)
+def test_a_name_is_known_by_its_endings(text: str) -> None:
+    assert languages_named(text) == {"zh"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Bertrand Russell",
+        "Was ist Germanium?",
+        "Turcotte",
+        "Die Hauptstadt Chinas und die von Deutschland",
+        "la capital de China",
+        "Thailand",
+        "Frances",
+        "阿拉伯数字",
+        "西班牙在哪里？",
+        "Севастопольский порт",
+        "स्थाई पता",
+    ],
+)
+def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
+    assert languages_named(text) == frozenset()
+
+
 def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
     assert kinds('"We do not know the answer."', "ko", strict=True)[0][1] == "answer"
+
+
+def test_marks_that_point_inwards_quote_in_german_alone() -> None:
+    assert kinds("Il dit «oui» привет «non».", "fr") == [("привет", "script")]
+    assert kinds("Он сказал «да» hello «нет».", "ru", strict=True) == [("hello", "latin_word")]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +264,27 @@ def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
 )
 def test_a_line_of_a_neighbour_in_the_same_letters_is_told_by_identification(language: str, text: str) -> None:
     assert [kind for _, kind in kinds(text, language)] == ["answer"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "材料：鶏肉、玉葱、人参、醤油、砂糖、塩、胡椒",
+        "材料：牛肉、玉葱、人参、砂糖、胡椒、生姜、大根",
+        "魚介類：鮭、鯖、鯛、鮪、海老、蟹、烏賊、蛸、貝、昆布、若布",
+        "第一段階：準備運動、第二段階：基礎練習、第三段階：応用練習",
+    ],
+)
+def test_a_japanese_line_without_kana_is_no_chinese_one(line: str) -> None:
+    assert kinds(line, "ja") == []
+    assert kinds(f"肉じゃがの作り方です。\n{line}\n鍋に入れます。", "ja") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["我今天去北京参观故宫博物院非常有意思", "每天早上設定目標，讓自己有方向感，學習新知識、新經驗、新風格"]
+)
+def test_a_chinese_line_is_told_between_japanese_ones(line: str) -> None:
+    assert kinds(f"朝の過ごし方です。\n{line}。\nがんばりましょう。", "ja") == [(line, "line")]
 
 
 def test_neutral_ignores_english_and_names_but_no_other_words_in_latin_letters() -> None:

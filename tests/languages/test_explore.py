@@ -90,6 +90,13 @@ async def test_exploring_ends_when_there_are_points_enough_and_asks_each_prompt_
     assert {all_of_them.asked.count(prompt.ids) for prompt in prompts()} == {10}
 
 
+async def test_exploring_goes_on_until_there_are_points_for_one_step() -> None:
+    recipe = replace(RECIPE, points=4, points_per_step=70, answers=200)
+    enough = await found(Scripted(next="다a", after={}), recipe)
+
+    assert (enough.answers, enough.can_teach(recipe)) == (2 * SAMPLED_AT_ONCE, True)
+
+
 class FakeEngine:
     """Completions as vLLM gives them; keeps what it was sent."""
 

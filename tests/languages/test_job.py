@@ -1,6 +1,7 @@
 """A guard's job on a real registry, with a tiny model: only the engine is a fake, which speaks bytes."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -38,6 +39,7 @@ from workers.languages.make import GuardMaker
 from workers.languages.run import INTERIM, Shop
 from workers.trainer.control import ControlExam
 from workers.trainer.evaluate import Examiner
+from workers.trainer.follow import Progress
 from workers.trainer.job import Trainer, work
 from workers.trainer.make import CandidateMaker
 from workers.trainer.model import attach_lora, load_base, save_adapter
@@ -142,11 +144,15 @@ class Workshop:
 
     async def attempt(self) -> Version:
         """Work on the job, and return its version."""
+        await self.report()
+        await work(self.trainer, self.job)
+        return await self.trainer.versions.get(self.guard.tenant, self.guard.id, 1)
+
+    async def report(self) -> None:
+        """Let the engine be alive."""
         now = time.time()
         record = EngineRecord("e1", "http://e1", 1, self.base, "cpu", 4, 4, 16, 512, "0", now, now)
         await self.trainer.engines.report(record, 60)
-        await work(self.trainer, self.job)
-        return await self.trainer.versions.get(self.guard.tenant, self.guard.id, 1)
 
     async def forget_the_pause(self) -> None:
         """Let a job that was put back be taken up at once."""
@@ -242,6 +248,30 @@ async def test_training_ends_once_too_few_answers_are_confused_or_they_make_no_s
 
     assert len(workshop.trainer.artifacts.read_lines(name, "steps.jsonl")) == steps
     assert [row["points"] for row in workshop.trainer.artifacts.read_lines(name, "explorations.jsonl")] == [8, 2]
+
+
+async def test_a_guard_taken_up_again_ends_where_it_would_have_ended(workshop: Workshop) -> None:
+    fields = {
+        **RECIPE.to_dict(),
+        "stop_mass": 1.0,
+    }  # no exploration finds more confused: the first training is the last
+    await workshop.redis.hset(version_key(workshop.guard.tenant, workshop.guard.id, 1), "recipe", json.dumps(fields))
+    version = await workshop.trainer.versions.get(workshop.guard.tenant, workshop.guard.id, 1)
+    maker = workshop.trainer.maker_of(version)
+    await workshop.report()
+
+    async def goes_on(progress: Progress | None = None) -> None:
+        pass
+
+    async def is_killed() -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await maker.make(version, tell=goes_on, begin_training=is_killed, stop=threading.Event())
+    [candidate] = await maker.make(version, tell=goes_on, begin_training=goes_on, stop=threading.Event())
+
+    explored = workshop.trainer.artifacts.read_lines(candidate.name, "explorations.jsonl")
+    assert [row["iteration"] for row in explored] == [1]
 
 
 async def test_a_guard_that_answers_nothing_is_rejected(workshop: Workshop) -> None:

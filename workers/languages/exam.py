@@ -1,22 +1,25 @@
 """A guard asked through an engine, beside the model without it: held-out prompts, plain texts, general questions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import regex
 
 from app.core.guard_gate import GuardScores, Side
 from app.core.guard_recipe import GuardRecipe
 from app.engines.client import EngineClient
 from app.languages.benchmark import WORD_LANGUAGES, judge, rates_of
-from app.languages.detector import Verdict, classify
 from app.languages.metrics import Answer, bootstrap, summarise
 from app.languages.policies import Policy, policy_for
 from app.languages.words import english_words
 from workers.languages.engine_policy import EnginePolicy
+from workers.languages.judge import PolicyJudge
 from workers.languages.points import Ids, Prompt, decode
 from workers.trainer.control import ControlExam, compare, mean_nats
 
 MOST_PROMPTS = 32
+_INTRODUCED = regex.compile(r"[\"“”„«»:]")  # a translation stands in quotation marks, or behind a colon
 
 
 @dataclass(frozen=True)
@@ -90,13 +93,18 @@ class GuardExam:
         ]
         draws = paper.recipe.draws
         foreign = await policy.greedy([prompt.ids for prompt in paper.requested], paper.recipe.max_new_tokens)
-        strict = policy_for(paper.recipe.language, strict=True)
         return _Sat(
             answers=[answers[start : start + draws] for start in range(0, len(answers), draws)],
-            requested=_share([classify(decode(paper.tokenizer, ids), strict) is Verdict.OFF for ids in foreign]),
+            requested=_share([is_foreign(decode(paper.tokenizer, ids), paper.recipe.language) for ids in foreign]),
             clean=await mean_nats(self._client, url, model, paper.clean),
             english=await mean_nats(self._client, url, model, paper.english),
         )
+
+
+def is_foreign(answer: str, language: str) -> bool:
+    """Say whether an answer to a prompt for foreign text brings some: a letter, or in shared letters a line of it."""
+    nothing_allowed = replace(policy_for(language, strict=True), allowed=frozenset())
+    return PolicyJudge(nothing_allowed).classify(_INTRODUCED.sub("\n", answer)) == "off"
 
 
 def _side(sat: _Sat, neutral: Policy, strict: Policy) -> Side:

@@ -110,12 +110,12 @@ class Explorer:
 
     async def explore(self, prompts: Sequence[Prompt], iteration: int) -> AsyncIterator[Found]:
         """Yield what was found so far until there are points or answers enough; each prompt is asked about equally."""
-        found = Found()
+        found, enough = Found(), max(self.recipe.points, self.recipe.points_per_step)
         order = _in_turn(prompts, self.recipe, iteration)
         for start in range(0, len(order), self.at_once):
             found += await self._look(order[start : start + self.at_once])
             yield found
-            if len(found.groups) >= self.recipe.points:
+            if len(found.groups) >= enough:
                 return
 
     async def _look(self, prompts: Sequence[Prompt]) -> Found:

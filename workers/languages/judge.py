@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.core.guard_recipe import GuardRecipe
-from app.languages.detector import Verdict, classify, confusions, find_confusion
+from app.languages.detector import Verdict, classify, confusions, find_confusion, is_identified
 from app.languages.policies import Policy, policy_for
 from workers.languages.points import Kind
 
@@ -24,7 +24,11 @@ class PolicyJudge:
     def classify(self, fragment: str) -> Kind:
         """See `Judge`."""
         kind = _KINDS[classify(fragment, self.policy)]
-        return "off" if kind == "target" and self.policy.is_latin and confusions(fragment, self.policy) else kind
+        if kind != "target" or not self.policy.is_latin:
+            return kind
+        if confusions(fragment, self.policy):
+            return "off"
+        return "target" if is_identified(fragment, self.policy) else "neutral"
 
 
 def judge_of(recipe: GuardRecipe) -> PolicyJudge:

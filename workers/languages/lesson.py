@@ -31,11 +31,11 @@ def make_lesson(recipe: GuardRecipe, own: Sequence[str], tokenizer: Any, ends: C
     Raises:
         EmptyDocument: too few of the user's prompts may train.
     """
-    may_train, _ = split_prompts(own or load_prompts(recipe.language), recipe.language)
+    may_train, _ = split_prompts(dict.fromkeys(own or load_prompts(recipe.language)), recipe.language)
     if len(may_train) < LEAST_PROMPTS:
         raise EmptyDocument(
-            f"Only {len(may_train)} of the prompts may train a guard: the others hold foreign text, or ask for some. "
-            f"Send at least {LEAST_PROMPTS} that want an answer in one language alone.",
+            f"Only {len(may_train)} of the prompts may train a guard: the others hold foreign text, ask for some or "
+            f"repeat. Send at least {LEAST_PROMPTS} that want an answer in one language alone.",
             "prompts",
         )
     train, held_out = hold_out(may_train)

@@ -1,9 +1,10 @@
 """Prompts that a language guard is trained and tested on: the shipped set, and which of them may train.
 
 `prompts/` holds questions that want an answer in their own language alone; `requested/` those that rightly ask for
-foreign text, which a guard must leave working; `clean/` plain texts, whose perplexity must not rise. `left_out/` holds,
-a regular expression a line, the words that keep a prompt out of training: names of languages, "translate", "python",
-"http" and their like, in the language itself and (`en.txt`) in English.
+foreign text, which a guard must leave working: in de, es and fr for whole sentences or another script, since a word
+would not show; `clean/` plain texts, whose perplexity must not rise. `left_out/` holds, a regular expression a line,
+the words that keep a prompt out of training: names of languages, "translate", "python", "http" and their like, in the
+language itself and (`en.txt`) in English.
 """
 
 from collections.abc import Iterable, Sequence

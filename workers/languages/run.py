@@ -75,6 +75,7 @@ class GuardRun:
     found: list[Progress] = field(default_factory=list)
     groups: tuple[Group, ...] = ()
     iteration: int = 0
+    before: int = 0  # steps of the iterations before
     began: float = field(default_factory=time.monotonic)
     begun_with: int = 0
     read: tuple[int, int] = (0, 0)  # of what the base model reads once, for all guards on it
@@ -104,7 +105,8 @@ class GuardRun:
             self.loop.resume(state["loop"])
             self.groups = tuple(Group(*map(tuple, fields)) for fields in state["groups"])
             self.steps = [GuardStep(**step) for step in state["steps"]]
-            self.found, self.iteration, self.begun_with = state["found"], state["iteration"], len(self.steps)
+            self.found, self.iteration, self.before = state["found"], state["iteration"], state["before"]
+            self.begun_with = len(self.steps)
 
     async def run(self, begin_training: Callable[[], Awaitable[None]]) -> None:
         """Carry out every iteration that is left.
@@ -112,10 +114,10 @@ class GuardRun:
         Raises:
             NothingToLearn: the first exploration found too little that can teach.
         """
-        resumed = bool(self.groups)
-        if resumed:
+        if self.groups:  # of an attempt before
             await begin_training()
-            await self._learn()
+            if not await self._learn():
+                return
         while self.iteration < self.recipe.iterations:
             found = await self._explore(self.iteration + 1)
             if self.steps and found.ends_training(self.recipe):
@@ -126,13 +128,11 @@ class GuardRun:
                     f"The model leaves {self.recipe.language} in {told}: too little for a guard. If it still says too "
                     "much in other languages, try strict, or prompts that show it."
                 )
-            self.groups, self.iteration = found.groups, self.iteration + 1
+            self.groups, self.iteration, self.before = found.groups, self.iteration + 1, len(self.steps)
             await asyncio.to_thread(self._save)
             if self.iteration == 1:
                 await begin_training()
-            before = len(self.steps)
-            await self._learn()
-            if len(self.steps) == before:  # what is confused is below its floor already
+            if not await self._learn():
                 break
 
     def write(self, number: int) -> Candidate:
@@ -204,8 +204,10 @@ class GuardRun:
             await self.shop.engines.forget(str(name))
             await self.shop.client.remove(engine.url, str(name))
 
-    async def _learn(self) -> None:
+    async def _learn(self) -> bool:
+        """Train on what was found; say whether there was a step, or what is confused was below its floor already."""
         await follow(self._train, lambda: len(self.steps), self._step_told, self.tell)
+        return len(self.steps) > self.before
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total
@@ -224,7 +226,7 @@ class GuardRun:
         groups = [[group.prefix, group.candidates, group.rewards] for group in self.groups]
         steps = [asdict(step) for step in self.steps]
         state = {"loop": self.loop.state(), "groups": groups, "steps": steps}
-        self.checkpoint.save({**state, "found": self.found, "iteration": self.iteration})
+        self.checkpoint.save({**state, "found": self.found, "iteration": self.iteration, "before": self.before})
 
     def _read_told(self) -> Progress:
         done, total = self.read
