@@ -121,6 +121,14 @@ def test_a_stream_that_ends_early_is_taken_up_where_it_ended(document: str) -> N
     assert result.stderr.count("✓ training") == 1
 
 
+def test_a_stream_that_is_asked_for_again_adds_nothing_to_the_json(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.refusals = 1
+    result = run(gateway, "remember", document, "--wait", "--json")
+
+    assert json.loads(result.stdout)["status"] == "ready"
+
+
 def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
     gateway = FakeGateway()
     gateway.breaks = [0] * 20
