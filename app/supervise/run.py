@@ -218,8 +218,9 @@ TESTS: Mapping[str, Callable[[Settings, int], bool]] = {
 
 @contextmanager
 def _handling(handler: _Handler) -> Iterator[None]:
-    """Handle the signals that mean `stop` in one way."""
-    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
+    """Handle the signals that mean `stop` in one way; one that is ignored, as under nohup, stays so."""
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield
     finally:

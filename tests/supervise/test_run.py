@@ -135,6 +135,15 @@ def test_a_signal_while_the_registry_is_asked_for_engines_is_not_lost(
         asyncio.set_event_loop_policy(usual)
 
 
+def test_a_hangup_that_nohup_ignores_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_it_says_what_started_and_where_to_go(lasting: Up) -> None:
     said = lasting.said()
 
