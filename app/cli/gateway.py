@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -155,10 +156,19 @@ def _read(client: httpx.Client, path: str) -> dict[str, Any]:
 
 def _key(settings: Settings) -> str:
     given = settings.api_key or settings.admin_key
-    file = settings.home / "admin.key"
-    key = given.get_secret_value() if given else file.read_text().strip() if file.is_file() else ""
+    key = given.get_secret_value() if given else _own_key(settings.home / "admin.key")
     if not key:
         raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
     if not key.isascii():
         raise GatewayError("An API key is plain ASCII, and this one is not: set LOREKEEP_API_KEY to all of the key.")
     return key
+
+
+def _own_key(file: Path) -> str:
+    """Return this machine's own key; empty where there is none."""
+    try:
+        return file.read_text(errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise GatewayError(f"{file} cannot be read ({error.strerror}): set LOREKEEP_API_KEY.") from error

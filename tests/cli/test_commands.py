@@ -346,6 +346,22 @@ def test_without_a_key_it_says_which_variable_to_set(tmp_path: Path) -> None:
     assert "set LOREKEEP_API_KEY" in result.stderr
 
 
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").symlink_to("/proc/self/mem")  # a file that even root reads nothing of
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{tmp_path}/admin.key cannot be read (Input/output error): set LOREKEEP_API_KEY.\n"
+
+
+def test_a_key_file_that_is_no_text_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_bytes(b"lk_\xff")
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("An API key is plain ASCII, and this one is not")
+
+
 def test_a_key_with_a_character_that_no_header_carries_is_refused_in_a_sentence() -> None:
     gateway = FakeGateway()
     result = run(gateway, "memories", "list", LOREKEEP_API_KEY="lk_…")
