@@ -319,6 +319,23 @@ def test_export_writes_over_nothing_unless_forced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize(
+    ("to", "exit_code", "said"),
+    [
+        ("{file}/x.tar", 1, "{file}/x.tar cannot be written: Not a directory.\n"),
+        ("{file}" + "x" * 300, 1, " cannot be written: File name too long.\n"),
+        (".", 2, "'.' is a directory"),
+    ],
+)
+def test_an_export_to_where_no_file_can_be_is_a_sentence(to: str, exit_code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("mine")
+    file = str(tmp_path / "plain")
+    result = run(FakeGateway(), "memories", "export", "phone book", "--force", "--to", to.format(file=file))
+
+    assert result.exit_code == exit_code
+    assert said.format(file=file) in result.stderr
+
+
 def test_import_sends_the_tar_and_the_name(tmp_path: Path) -> None:
     tar, gateway = tmp_path / "book.tar", FakeGateway()
     tar.write_bytes(b"tar" * 1000)
