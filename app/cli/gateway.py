@@ -11,6 +11,7 @@ import stamina
 import typer
 from httpx_sse import EventSource, connect_sse
 
+from app.core.errors import InvalidValue
 from app.core.lifecycle import TERMINAL
 from app.settings import Settings, load_settings, url_of
 
@@ -74,8 +75,14 @@ def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[s
 
     Raises:
         GatewayError: the gateway refused; the text is its own.
+        InvalidValue: a file's name or an argument is not UTF-8.
     """
-    reply = client.request(method, path, **options)
+    try:
+        reply = client.request(method, path, **options)
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            "A file's name, or what was typed, is not UTF-8: rename the file, or use a terminal in UTF-8."
+        ) from error
     check(reply)
     try:
         fields: dict[str, Any] = reply.json()

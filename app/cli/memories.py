@@ -124,11 +124,11 @@ def export(
         if os.path.exists(target) and not force:  # in a folder that nobody may look into it is said below
             raise GatewayError(f"{target} is there already: give another name with --to, or --force.")
         _download(client, f"/v1/memories/{memory_id}/export", target)
-    size = target.stat().st_size
+    size, path = target.stat().st_size, os.fsencode(target).decode(errors="replace")
     if json:
-        show({"path": str(target), "size_bytes": size}, True)
+        show({"path": path, "size_bytes": size}, True)
     else:
-        out().print(f"{target}: {size / 1e6:.1f} MB", soft_wrap=True)
+        out().print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True)
 
 
 @memories.command("import")

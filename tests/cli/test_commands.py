@@ -336,6 +336,38 @@ def test_an_export_to_where_no_file_can_be_is_a_sentence(to: str, exit_code: int
     assert said.format(file=file) in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["remember", "{file}"],
+        ["plan", "{file}"],
+        ["memories", "import", "{file}"],
+        ["remember", "{document}", "--name", "caf\udce9"],
+        ["ask", "caf\udce9?"],
+        ["memories", "show", "caf\udce9"],
+    ],
+)
+def test_what_is_not_utf8_is_refused_in_a_sentence(arguments: list[str], document: str, tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9.md"  # as Python spells a name that is not UTF-8
+    file.write_text("Ada was born in 1815.")
+    result = run(FakeGateway(), *[one.format(file=file, document=document) for one in arguments])
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("A file's name, or what was typed, is not UTF-8")
+
+
+def test_an_id_that_is_not_utf8_is_nobodys() -> None:
+    assert "no such thing" in run(FakeGateway(), "memories", "receipt", "caf\udce9").stderr
+
+
+def test_a_target_whose_name_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    target = tmp_path / "caf\udce9.tar"
+    result = run(FakeGateway(), "memories", "export", "phone book", "--to", str(target), "--json")
+
+    assert json.loads(result.stdout)["path"] == f"{tmp_path}/caf\N{REPLACEMENT CHARACTER}.tar"
+    assert target.stat().st_size == 3000
+
+
 def test_import_sends_the_tar_and_the_name(tmp_path: Path) -> None:
     tar, gateway = tmp_path / "book.tar", FakeGateway()
     tar.write_bytes(b"tar" * 1000)
