@@ -44,12 +44,8 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
         GatewayError: there is no key, or the gateway cannot be reached.
     """
     url, headers = whereabouts()
-    timeout = httpx.Timeout(600, connect=10)
     try:
-        by_proxy = httpx.URL(url).host not in _HERE  # else it is shown the key of a gateway that it cannot reach
-        with httpx.Client(
-            base_url=url, headers=headers, timeout=timeout, transport=context.obj, trust_env=by_proxy
-        ) as client:
+        with _client(url, headers, context.obj) as client:
             yield client
     except httpx.ConnectError as error:
         raise GatewayError(f"No gateway answers at {url}: start it with `make up`, or set LOREKEEP_URL.") from error
@@ -57,6 +53,18 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
         raise GatewayError(f"LOREKEEP_URL is {url}: set it to one that begins with http:// or https://.") from error
     except httpx.TransportError as error:
         raise GatewayError(f"The connection to {url} broke ({type(error).__name__}): try again.") from error
+
+
+def _client(url: str, headers: dict[str, str], transport: httpx.BaseTransport | None) -> httpx.Client:
+    by_proxy = httpx.URL(url).host not in _HERE  # else it is shown the key of a gateway that it cannot reach
+    timeout = httpx.Timeout(600, connect=10)
+    try:
+        return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport, trust_env=by_proxy)
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:  # not `url`, which was parsed above
+        raise GatewayError(
+            f"What the environment says of proxies or certificates cannot be used ({str(error).rstrip('.')}): "
+            "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
+        ) from error
 
 
 def whereabouts() -> tuple[str, dict[str, str]]:
