@@ -171,7 +171,7 @@ def load_settings() -> Settings:
     """Read the settings.
 
     Raises:
-        StartupError: a variable is misspelt or out of range; the text names it.
+        StartupError: a variable is misspelt or out of range, or `.env` cannot be read; the text names it.
     """
     try:
         return Settings()
@@ -179,3 +179,7 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = "LOREKEEP_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("LOREKEEP_")
         raise StartupError(f"{name}: {first['msg']}.") from error
+    except UnicodeDecodeError as error:
+        raise StartupError(".env is not UTF-8: save it as UTF-8.") from error
+    except OSError as error:
+        raise StartupError(f".env cannot be read ({error.strerror}): check whose it is.") from error

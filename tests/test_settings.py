@@ -29,6 +29,17 @@ def test_a_misspelt_name_in_a_dotenv_file_is_named(folder: Path) -> None:
         load_settings()
 
 
+def test_a_dotenv_file_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / ".env").write_bytes("LOREKEEP_TENANT=café\n".encode("latin-1"))
+    with pytest.raises(StartupError, match=r"\.env is not UTF-8"):
+        load_settings()
+
+    (folder / ".env").unlink()
+    (folder / ".env").symlink_to("/proc/self/mem")  # a file that even root reads nothing of
+    with pytest.raises(StartupError, match=r"\.env cannot be read \(Input/output error\)"):
+        load_settings()
+
+
 def test_what_the_command_line_and_docker_compose_read_may_stand_in_a_dotenv_file(folder: Path) -> None:
     lines = ("URL=http://far:8000", "API_KEY=lk_x", "PUBLISH=0.0.0.0:80", "GPUS=all")
     (folder / ".env").write_text("".join(f"LOREKEEP_{line}\n" for line in lines))

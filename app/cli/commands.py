@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import stamina
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -23,6 +24,7 @@ class Commands(TyperGroup):
         Raises:
             Exit: it failed; the reason stands on stderr.
         """
+        stamina.instrumentation.set_on_retry_hooks([])  # they log on stdout, which is for results
         try:
             return super().invoke(ctx)
         except (StartupError, InvalidValue) as error:

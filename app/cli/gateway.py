@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import stamina
 import typer
 from httpx_sse import EventSource, connect_sse
 
+from app.core.errors import InvalidValue
 from app.core.lifecycle import TERMINAL
 from app.settings import Settings, load_settings, url_of
 
@@ -42,12 +44,8 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
         GatewayError: there is no key, or the gateway cannot be reached.
     """
     url, headers = whereabouts()
-    timeout = httpx.Timeout(600, connect=10)
     try:
-        by_proxy = httpx.URL(url).host not in _HERE  # else it is shown the key of a gateway that it cannot reach
-        with httpx.Client(
-            base_url=url, headers=headers, timeout=timeout, transport=context.obj, trust_env=by_proxy
-        ) as client:
+        with _client(url, headers, context.obj) as client:
             yield client
     except httpx.ConnectError as error:
         raise GatewayError(f"No gateway answers at {url}: start it with `make up`, or set LOREKEEP_URL.") from error
@@ -55,6 +53,18 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
         raise GatewayError(f"LOREKEEP_URL is {url}: set it to one that begins with http:// or https://.") from error
     except httpx.TransportError as error:
         raise GatewayError(f"The connection to {url} broke ({type(error).__name__}): try again.") from error
+
+
+def _client(url: str, headers: dict[str, str], transport: httpx.BaseTransport | None) -> httpx.Client:
+    by_proxy = httpx.URL(url).host not in _HERE  # else it is shown the key of a gateway that it cannot reach
+    timeout = httpx.Timeout(600, connect=10)
+    try:
+        return httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport, trust_env=by_proxy)
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:  # not `url`, which was parsed above
+        raise GatewayError(
+            f"What the environment says of proxies or certificates cannot be used ({str(error).rstrip('.')}): "
+            "check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
+        ) from error
 
 
 def whereabouts() -> tuple[str, dict[str, str]]:
@@ -73,8 +83,14 @@ def call(client: httpx.Client, method: str, path: str, **options: Any) -> dict[s
 
     Raises:
         GatewayError: the gateway refused; the text is its own.
+        InvalidValue: a file's name or an argument is not UTF-8.
     """
-    reply = client.request(method, path, **options)
+    try:
+        reply = client.request(method, path, **options)
+    except UnicodeEncodeError as error:
+        raise InvalidValue(
+            "A file's name, or what was typed, is not UTF-8: rename the file, or use a terminal in UTF-8."
+        ) from error
     check(reply)
     try:
         fields: dict[str, Any] = reply.json()
@@ -155,10 +171,19 @@ def _read(client: httpx.Client, path: str) -> dict[str, Any]:
 
 def _key(settings: Settings) -> str:
     given = settings.api_key or settings.admin_key
-    file = settings.home / "admin.key"
-    key = given.get_secret_value() if given else file.read_text().strip() if file.is_file() else ""
+    key = given.get_secret_value() if given else _own_key(settings.home / "admin.key")
     if not key:
         raise GatewayError("There is no API key: set LOREKEEP_API_KEY, or run this beside `lorekeep up`.")
     if not key.isascii():
         raise GatewayError("An API key is plain ASCII, and this one is not: set LOREKEEP_API_KEY to all of the key.")
     return key
+
+
+def _own_key(file: Path) -> str:
+    """Return this machine's own key; empty where there is none."""
+    try:
+        return file.read_text(errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise GatewayError(f"{file} cannot be read ({error.strerror}): set LOREKEEP_API_KEY.") from error

@@ -78,11 +78,12 @@ def _fields(recipe: str) -> dict[str, Any]:
     """Read fields of a recipe.
 
     Raises:
-        InvalidValue: they are no JSON object.
+        InvalidValue: they are no JSON object, or have numbers or characters that no request carries.
     """
     try:
         fields = jsonlib.loads(recipe)
-    except ValueError:
+        jsonlib.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise InvalidValue("""--recipe must be a JSON object, such as '{"answers": 1536, "passes": 2}'.""")

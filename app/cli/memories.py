@@ -1,5 +1,7 @@
 """Commands about memories: make one, look at them."""
 
+import os
+from contextlib import suppress
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -111,7 +113,7 @@ def receipt(
 def export(
     context: typer.Context,
     memory: Memory,
-    to: Annotated[Path | None, typer.Option(help="The tar file; else <id>.tar here.")] = None,
+    to: Annotated[Path | None, typer.Option(dir_okay=False, help="The tar file; else <id>.tar here.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -119,14 +121,14 @@ def export(
     with gateway(context) as client:
         memory_id = memory_id_of(client, memory)
         target = to or Path(f"{memory_id}.tar")
-        if target.exists() and not force:
+        if os.path.exists(target) and not force:  # in a folder that nobody may look into it is said below
             raise GatewayError(f"{target} is there already: give another name with --to, or --force.")
         _download(client, f"/v1/memories/{memory_id}/export", target)
-    size = target.stat().st_size
+    size, path = target.stat().st_size, os.fsencode(target).decode(errors="replace")
     if json:
-        show({"path": str(target), "size_bytes": size}, True)
+        show({"path": path, "size_bytes": size}, True)
     else:
-        out().print(f"{target}: {size / 1e6:.1f} MB", soft_wrap=True)
+        out().print(f"{path}: {size / 1e6:.1f} MB", soft_wrap=True)
 
 
 @memories.command("import")
@@ -156,7 +158,8 @@ def _download(client: httpx.Client, url: str, target: Path) -> None:
     except OSError as error:
         raise GatewayError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made either, that is said already
+            part.unlink()
 
 
 def memory_id_of(client: httpx.Client, memory: str) -> str:

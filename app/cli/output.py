@@ -92,4 +92,4 @@ def printable(text: str) -> str:
 
 def quote(part: str) -> str:
     """Make one part of a URL's path of what a user typed."""
-    return percent_encode(part, safe="")
+    return percent_encode(part, safe="", errors="replace")  # no id has what is not UTF-8

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from app.cli.output import Json, show
-from app.errors import StartupError
+from app.errors import RegistryUnavailable, StartupError, Unavailable
 from app.logs import set_up_logs
 from app.settings import load_settings
+from app.supervise.checks import check_registry
 
 registry = typer.Typer(no_args_is_help=True, help="The registry in Redis.")
 
@@ -41,11 +42,20 @@ def trainer() -> None:
 @registry.command()
 def rebuild(json: Json = False) -> None:
     """Restore memories, language guards and versions from the artifacts; what the registry holds is left alone."""
+    from redis import RedisError  # noqa: PLC0415 - slow to load
+
     from app.services.rebuild import rebuild as restore  # noqa: PLC0415 - needs the stores
 
     settings = load_settings()
+    check_registry(settings)
     set_up_logs("WARNING", part="cli")
-    show(asyncio.run(restore(settings)), json)
+    try:
+        restored = asyncio.run(restore(settings))
+    except RedisError as error:
+        raise RegistryUnavailable(f"The registry does not work ({error}): mend it, then run this again.") from error
+    except OSError as error:
+        raise Unavailable(f"The artifact store does not work ({error}): mend it, then run this again.") from error
+    show(restored, json)
 
 
 def check_installed(package: str) -> None:

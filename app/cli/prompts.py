@@ -2,10 +2,13 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from app.errors import EmptyDocument, UnreadableDocument, UnsupportedDocument
+
+_HALF = re.compile("[\ud800-\udfff]")  # one of two \u escapes that make a character
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
@@ -69,4 +72,6 @@ def _prompt(row: object, where: str) -> str:
     prompt = row.get("prompt") if isinstance(row, dict) else None
     if not isinstance(prompt, str) or not prompt.strip():
         raise UnreadableDocument(f"{where} has no text under `prompt`: give every prompt that field.", "prompts")
+    if _HALF.search(prompt):
+        raise UnreadableDocument(f"{where} has half a character under `prompt`: write it whole.", "prompts")
     return prompt.strip()

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import fsspec
 
 from app.core.names import AdapterName, check_tenant, folder_of, is_guard_id, is_memory_id
-from app.errors import NotFound
+from app.errors import NotFound, StartupError
 from app.settings import Settings
 
 MANIFEST = "manifest.json"
@@ -47,8 +47,15 @@ class ArtifactStore:
 
     @classmethod
     def open(cls, settings: Settings) -> "ArtifactStore":
-        """Open the store that the settings name."""
-        return cls(settings.artifacts_url, settings.home.resolve() / "cache")
+        """Open the store that the settings name.
+
+        Raises:
+            StartupError: there is no such kind of store, or its library is not installed.
+        """
+        try:
+            return cls(settings.artifacts_url, settings.home.resolve() / "cache")
+        except (ValueError, ImportError) as error:
+            raise StartupError(f"LOREKEEP_ARTIFACTS is {settings.artifacts}: {error}.") from error
 
     def writable(self) -> bool:
         """Say whether the store takes writes now."""

