@@ -41,6 +41,8 @@ WORDS = [
     "#",
     "\n\n",
     "»x«!",
+    "| ㎏ ℃ |",
+    "№",
 ]
 
 
@@ -111,6 +113,8 @@ async def test_sentences_of_one_clause_without_spaces_are_told_apart_by_what_is_
         ("我们都很喜欢用Python", "我们都很喜欢___", "用Python"),
         ("ครูอยู่ที่นี่", "ครูอยู่___", "ที่นี่"),
         ("나는 집에 있다.", "나는 집에 ___.", "있다"),
+        ("| ㎏ | ㎡ | ℃ |", "㎏ | ㎡ | ___", "℃"),
+        ("™ №!", "™ ___!", "№"),
     ],
 )
 def test_the_end_of_a_sentence_is_left_out_and_something_to_tell_it_by_stays(
