@@ -1,11 +1,15 @@
 """Where sentences begin and end: prose, headings, lists and tables; Latin and other full stops."""
 
 import re
-from itertools import chain, pairwise, zip_longest
+from collections.abc import Sequence
+from itertools import chain, groupby, pairwise, zip_longest
 
 from app.core.grounding import normalise
 
 _MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
+_NUMBER = re.compile(r"^\s*(\d{1,3})[.)]\s+")  # a mark, or the day of a date, an ordinal, the end of a sentence
+_BRACKETED = re.compile(r"^\s*\d{1,3}\)\s")
+_DATE = re.compile(r"^\s*\d{1,2}\.\s+[^\s\d]+\s+\d{4}(?!\d)")
 _ALONE = re.compile(r"^\s*(?:#{1,6}\s|\|)")  # nothing is carried on after a heading or a table's row
 _ABBREVIATION = re.compile(
     r"\b(?:[^\W\d_]|(?<![\d.,€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
@@ -26,12 +30,20 @@ _STOPS = (*_FULL_STOPS, ":", ";", ",", "-")
 
 def sentences(text: str) -> list[str]:
     """Cut a text into sentences; headings, list items and table rows stand alone, markdown's marks are taken off."""
-    return [one for line in unwrapped(text).split("\n") for one in sentences_of_line(line)]
+    return list(chain(*map(sentences_of_line, unmarked(unwrapped(text).split("\n")))))
 
 
 def sentences_of_line(line: str) -> list[str]:
-    """Cut what is one line, however short it is."""
-    return [one for one in _cut(_MARK.sub("", line).strip(" |\t")) if normalise(one)]
+    """Cut what is one line, its mark taken off, however short it is."""
+    return [one for one in _cut(line.strip(" |\t")) if normalise(one)]
+
+
+def unmarked(lines: Sequence[str]) -> list[str]:
+    """Take the marks off a text's lines; what may be the day of a date, or an ordinal, is none."""
+    items = _items(["" if _DATE.match(line) else line for line in lines])
+    return [
+        _MARK.sub("", line) if place in items or _BRACKETED.match(line) else line for place, line in enumerate(lines)
+    ]
 
 
 def unwrapped(text: str) -> str:
@@ -43,7 +55,7 @@ def unwrapped(text: str) -> str:
 def title_of(text: str) -> str:
     """Return what a text calls itself: its first line, where that is a heading or stands alone; else nothing."""
     first, _, rest = text.strip().partition("\n")
-    title = _MARK.sub("", first).strip()
+    title = unmarked(text.strip().split("\n"))[0].strip()
     stands_alone = rest[:1] in {"\n", "=", "-"} and len(title) <= _TITLE and not title.endswith(_STOPS)
     return title[:_TITLE] if first.startswith("#") or stands_alone else ""
 
@@ -51,8 +63,20 @@ def title_of(text: str) -> str:
 def _joined(block: str) -> str:
     lines = block.split("\n")
     widest = max(map(len, lines))
-    ends = (" " if _goes_on(*pair, widest) else "\n" for pair in pairwise(lines))
+    items = _items(lines)
+    ends = (
+        "\n" if place in items or not _goes_on(*pair, widest) else " " for place, pair in enumerate(pairwise(lines), 1)
+    )
     return "".join(chain(*zip_longest(lines, ends, fillvalue="")))
+
+
+def _items(lines: Sequence[str]) -> set[int]:
+    """Return the places of lines with a mark; a number is one where the number before or after it has a line too."""
+    marked = {place for place, line in enumerate(lines) if _MARK.match(line)}
+    numbers = [(int(found[1]), place) for place, line in enumerate(lines) if (found := _NUMBER.match(line))]
+    runs = [(number, {place for _, place in run}) for number, run in groupby(numbers, key=lambda one: one[0])]
+    listed = (run | after for (number, run), (other, after) in pairwise(runs) if abs(number - other) == 1)
+    return marked - {place for _, place in numbers} | set().union(*listed)
 
 
 def _goes_on(before: str, line: str, widest: int) -> bool:
@@ -64,7 +88,12 @@ def _goes_on(before: str, line: str, widest: int) -> bool:
 
 
 def _begins(before: str, line: str, widest: int) -> bool:
-    if _MARK.match(line) or _ALONE.match(before) or _ALONE.match(line):
+    """Say whether a line that is no item of a list begins anew; a number does not in the midst of a sentence."""
+    if _ALONE.match(before) or _ALONE.match(line):
+        return True
+    if _NUMBER.match(line) and (
+        _NUMBER.match(before) or _ends(before.rstrip()) or before.rstrip().endswith((":", ";"))
+    ):
         return True
     is_title = len(before) < 0.6 * widest and not before.rstrip().endswith(_STOPS)
     return is_title and not line.lstrip()[:1].islower()

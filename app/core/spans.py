@@ -10,14 +10,15 @@ SPANS_PER_SENTENCE = 5
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
 _SPACED = rf"(?!{SPACELESS.pattern})(?:[^\W_]|[{MARKS}])"  # a name goes on: A380, COVID-19
-_BEGIN = rf"(?<!{_SPACED})(?<!\d[.,])(?<!(?!\d){_SPACED}-)"
+_INSIDE = ".,'’٬٫．，"  # of a number: between thousands, or before a fraction
+_BEGIN = rf"(?<!{_SPACED})(?<!\d[{_INSIDE}])(?<!(?!\d){_SPACED}-)"
 _WORD = rf"{_UPPER}[\w{MARKS}]+"
 _DATE = re.compile(
     rf"(?<![\w{MARKS}])(?:{_BEGIN}\d{{1,2}}\.? {_WORD}(?: \d{{4}})?|{_WORD} (?:\d{{1,2}}, )?\d{{4}})(?![\w{MARKS}])"
 )
-_UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)+"
+_UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)++(?!\d)"
 _LARGE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
-_FIGURES = rf"(?:{SPACED_NUMBER}|\d(?:[\d.,:/–-]*\d)?)"
+_FIGURES = rf"(?:{SPACED_NUMBER}(?:[.,]\d+)?|\d(?:[\d:/–{_INSIDE}-]*\d)?)"
 _NUMBER = re.compile(rf"(?:[€$£¥] ?|{_BEGIN}){_FIGURES}{_LARGE}(?: ?(?:{_UNIT}))?")
 _WORDED = re.compile(
     r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
@@ -38,7 +39,8 @@ def spans(sentence: str) -> list[str]:
     for found in _candidates(sentence):
         span = found if found.endswith(".m.") else found.strip(" ,.;:'\"’")
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
-        if is_new and content_words(span) and len(normalise(span)) < most:
+        says_enough = is_new and content_words(span) and len(normalise(span)) < most
+        if says_enough and holds(sentence, span):  # a part of 4x4 or №5 is no answer to anything
             kept.append(span)
         if len(kept) == SPANS_PER_SENTENCE:
             break

@@ -56,6 +56,39 @@ def test_sentences_end_where_a_reader_ends_them(text: str, cut: list[str]) -> No
     assert sentences(text) == cut
 
 
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("1. Open the valve\n2. Close\n   the lid\n3. Go home", ["Open the valve", "Close the lid", "Go home"]),
+        ("9) Open it.\n\n   - slowly\n\n10) Close it.\n10) Lock it.", ["Open it.", "slowly", "Close it.", "Lock it."]),
+        ("# 1. Tarn\n1. Introduction\n\nIt begins.\n\n2. Method", ["1. Tarn", "Introduction", "It begins.", "Method"]),
+        ("12. Dezember 1931: Die Brücke wird eröffnet.", ["12. Dezember 1931: Die Brücke wird eröffnet."]),
+        (
+            "2. Mai 1931: Eröffnung der Brücke\n3. Mai 1932: Hochwasser\n7. Juni: Neubau",
+            ["2. Mai 1931: Eröffnung der Brücke", "3. Mai 1932: Hochwasser", "7. Juni: Neubau"],
+        ),
+        ("1. Uruguay 1930\n2. West Germany 1954", ["1. Uruguay 1930", "2. West Germany 1954"]),
+        ("1. FC Köln wurde 1948 gegründet.", ["1. FC Köln wurde 1948 gegründet."]),
+        (
+            "Die Brücke wurde nach langer Bauzeit schließlich am\n12. Dezember 1931 von Ilse Brandt eröffnet.",
+            ["Die Brücke wurde nach langer Bauzeit schließlich am 12. Dezember 1931 von Ilse Brandt eröffnet."],
+        ),
+        (
+            "The team from Tarn scored well and won the match by\n12. Then everybody left the stadium and went home.",
+            ["The team from Tarn scored well and won the match by 12. Then everybody left the stadium and went home."],
+        ),
+        (
+            "The bridge of Tarn is told of elsewhere (see page\n12) and was built in 1931 by Ilse Brandt of Velmark.",
+            ["The bridge of Tarn is told of elsewhere (see page 12) and was built in 1931 by Ilse Brandt of Velmark."],
+        ),
+    ],
+)
+def test_a_number_is_a_mark_where_its_neighbour_is_one_too_and_else_a_part_of_the_sentence(
+    text: str, cut: list[str]
+) -> None:
+    assert sentences(text) == cut
+
+
 @settings(deadline=None)
 @given(st.text(alphabet='aB1 .!?。\n-#|"é東', max_size=120))
 def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
@@ -102,6 +135,8 @@ def test_a_line_is_cut_as_if_all_of_it_were_looked_at_for_each_stop(text: str) -
         ("Staff handbook\n\nIt begins here.", "Staff handbook"),
         ("It sails at six.\n\nIt lands at seven.", ""),
         ("नाव छह बजे चलती है।\n\nनाव सात बजे पहुँचती है।", ""),
+        ("12. Dezember 1931\n\nDie Brücke wird eröffnet.", "12. Dezember 1931"),
+        ("1. Opening\n\nIt begins here.\n\n2. Method\n\nIt goes on.", "Opening"),
         ("One line only", ""),
         ("", ""),
     ],

@@ -168,6 +168,7 @@ def _page(url: str) -> str:
         ("a.json", b'{"a": 1}', UnreadableDocument, "list"),
         ("a.csv", b",,\n;,\n,", EmptyDocument, "no rows"),
         ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
+        ("a.csv", b"name,year\nTarn,1931,built by Brandt\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
         ("a.html", b"<p>hi there</p><![foo[x]]>", UnreadableDocument, "broken"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),

@@ -41,6 +41,8 @@ WORDS = [
     "#",
     "\n\n",
     "»x«!",
+    "| ㎏ ℃ |",
+    "№",
 ]
 
 
@@ -84,6 +86,16 @@ async def test_every_sentence_has_an_example_even_if_the_generator_words_nothing
     assert summary["covered"] == summary["facts"]
 
 
+async def test_no_keyword_question_has_two_sentences_for_an_answer_and_each_fact_is_asked_for_all_the_same() -> None:
+    made = await lesson("Rain fell at Tarn. Rain fell at Kettle. What has the Many LoRAs?")
+    pairs = {(one.question, one.answer) for one in made.examples if one.kind == "chat"}
+    summary = made.coverage.summary()
+
+    assert len({question for question, _ in pairs}) == len(pairs)
+    assert summary["covered"] == summary["facts"] == 3
+    assert summary["by_origin"]["gap"] > 0  # the last says nothing beside its span
+
+
 @pytest.mark.parametrize("language", ["zh", "ja"])
 async def test_where_words_are_not_spaced_no_question_has_two_answers(language: str) -> None:
     made = await lesson("\n\n".join(clean_texts(language)), passage_tokens=8192)
@@ -111,6 +123,8 @@ async def test_sentences_of_one_clause_without_spaces_are_told_apart_by_what_is_
         ("我们都很喜欢用Python", "我们都很喜欢___", "用Python"),
         ("ครูอยู่ที่นี่", "ครูอยู่___", "ที่นี่"),
         ("나는 집에 있다.", "나는 집에 ___.", "있다"),
+        ("| ㎏ | ㎡ | ℃ |", "㎏ | ㎡ | ___", "℃"),
+        ("™ №!", "™ ___!", "№"),
     ],
 )
 def test_the_end_of_a_sentence_is_left_out_and_something_to_tell_it_by_stays(

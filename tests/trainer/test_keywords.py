@@ -56,6 +56,14 @@ def test_the_wordings_of_a_span_take_turns() -> None:
     assert len({one.question for one in examples}) > 3
 
 
+def test_a_question_that_no_word_of_its_sentence_is_left_in_is_not_asked_and_the_others_take_turns() -> None:
+    examples = made("She was in Tarn. It is the bell of the Tarn.", "The Pump", per_span=12)
+
+    assert {one.sentence for one in examples} == {"It is the bell of the Tarn."}
+    assert all("bell" in one.question for one in examples)
+    assert [(one.turn, one.turns) for one in examples] == [(turn, len(examples)) for turn in range(len(examples))]
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), st.integers(0, 9))
 def test_no_question_holds_words_that_are_not_of_the_sentence_and_the_same_seed_asks_the_same(

@@ -65,3 +65,18 @@ def test_a_list_keeps_its_items_and_code_its_lines() -> None:
 
     assert passage.text == text.replace("ten\n", "ten ")
     assert [sentence for _, sentence, _ in each_sentence([passage])][1:3] == ["a rope of ten metres", "two lamps"]
+
+
+def test_the_items_of_a_list_are_told_by_each_other_from_passage_to_passage() -> None:
+    text = "\n".join(f"{number}. Turn wheel {'abc'[number - 1]} of the pump." for number in (1, 2, 3))
+
+    passages = cut(text, "d", TOKENIZER, tokens=32, overlap_tokens=0)
+    other = cut("4. Mai: Wheel d.", "e", TOKENIZER, tokens=32, overlap_tokens=0)
+
+    assert [len(passages), len(other)] == [3, 1]
+    assert [sentence for _, sentence, _ in each_sentence([*passages, *other])] == [
+        "Turn wheel a of the pump.",
+        "Turn wheel b of the pump.",
+        "Turn wheel c of the pump.",
+        "4. Mai: Wheel d.",
+    ]

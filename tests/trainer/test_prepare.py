@@ -17,6 +17,7 @@ from workers.languages.prompts import clean_texts
 from workers.trainer.coverage import Coverage
 from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question
 from workers.trainer.examples import Example
+from workers.trainer.make import encode_examples
 from workers.trainer.prepare import Lesson, Material, prepare
 from workers.trainer.prompts import Message
 
@@ -44,6 +45,16 @@ async def test_prose_is_learned_as_passages_keyword_questions_and_gaps_even_if_t
     assert {example.origin for example in made.examples} == {"passage", "gap", "keywords"}
     assert {passage.document for passage in made.passages} == {"veldmark.md"}
     assert made.questions
+
+
+async def test_a_passage_of_one_token_is_no_example_and_the_rest_is_learned() -> None:
+    page = "The old pump of Tarn was built in 1931."
+    made = await lesson(replace(PROSE, text=f"{page}\n\n1"), passage_tokens=len(page))
+
+    assert [one.text for one in made.passages] == [page, "1"]
+    assert [one.answer for one in made.examples if one.kind == "text"] == [page]
+    assert encode_examples(made.examples, byte_tokenizer(), stop_ids=(1,), max_tokens=512)
+    assert not (await lesson(replace(PROSE, text="1"))).examples
 
 
 @pytest.mark.parametrize("answers", ["sentence", "span"])

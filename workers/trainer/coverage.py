@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from app.core.grounding import CHARACTER, SPACELESS, WORD, content_words, holds
+from app.core.grounding import CHARACTER, SPACELESS, WORD, content_words, holds, normalise
 from workers.trainer.examples import Example, gap
 from workers.trainer.facts import Fact
 
@@ -93,11 +93,11 @@ def _gap(fact: Fact) -> Example:
 
 
 def _end(sentence: str) -> str:
-    """Return the last word; of a script without spaces a third of the last clause, or two characters.
+    """Return the last word or sign for one; of a script without spaces a third of the last clause, or two characters.
 
     It is less where that would leave nothing to tell the sentence by.
     """
-    word = WORD.findall(sentence.replace("_", " "))[-1]
+    word = (WORD.findall(sentence.replace("_", " ")) or [sign for sign in sentence if normalise(sign)])[-1]
     pieces = _PIECE.findall(word)
     ends = ("".join(pieces[-count:]) for count in range(max(2, len(pieces) // 3), 0, -1))
     return next((one for one in ends if content_words(sentence[: sentence.rindex(one)])), pieces[-1])

@@ -50,7 +50,8 @@ def keyword_questions(
 ) -> list[Example]:
     """Make questions for every span of every sentence; a sentence that two passages share belongs to the first.
 
-    A script without spaces has no words to choose from: there each span is asked for with a gap in the sentence.
+    A script without spaces has no words to choose from: there each span is asked for with a gap in the sentence. A
+    question in which nothing is left to tell the sentence by is left out, as is one that another sentence answers.
 
     Args:
         titles: what each document calls itself, by its name.
@@ -58,18 +59,20 @@ def keyword_questions(
     """
     rng = random.Random(seed)
     made: list[Example] = []
+    answered: dict[str, str] = {}  # by which sentence each question is
     for told in _sentences(passages, titles):
         for span in spans(told.sentence) if per_span else ():
             if SPACELESS.search(told.sentence):
                 made.append(gap(told.sentence, span, told.passage))
-            else:
-                made += [_example(told, span, rng, turn, per_span) for turn in range(per_span)]
+                continue
+            drawn = [_question(told, span, rng) for _ in range(per_span)]
+            own = [one for one in drawn if one and answered.setdefault(normalise(one), told.sentence) == told.sentence]
+            made += [_example(told, span, question, turn, len(own)) for turn, question in enumerate(own)]
     return made
 
 
-def _example(told: _Told, span: str, rng: random.Random, turn: int, turns: int) -> Example:
-    passage, question = told.passage, _question(told, span, rng)
-    place = (passage.document, passage.index)
+def _example(told: _Told, span: str, question: str, turn: int, turns: int) -> Example:
+    place = (told.passage.document, told.passage.index)
     return Example("chat", question, span, "keywords", *place, turn, turns, told.sentence)
 
 
@@ -83,7 +86,7 @@ def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterat
 
 
 def _question(told: _Told, span: str, rng: random.Random) -> str:
-    """Return a question word and some of the sentence's words, in their order."""
+    """Return a question word and some of the sentence's words, in their order; nothing where none says anything."""
     before, after = around(told.sentence, span)
     words = [*_words(before), "", *_words(after)]
     place, width = words.index(""), rng.choice(WIDTHS)
@@ -91,9 +94,11 @@ def _question(told: _Told, span: str, rng: random.Random) -> str:
     if told.before and rng.random() < TOPIC:
         kept.insert(0, told.before)
     text = " ".join(kept)
+    says_something = content_words(text)
     if told.title and not content_words(told.title) & content_words(text) and rng.random() < TOPIC:
         text = rng.choice((f"{text} of {told.title}", f"{text} at {told.title}", f"{told.title} {text}"))
-    return f"{_question_word(span, before, rng)} {text}?" if told.is_english else f"{text}?"
+    question = f"{_question_word(span, before, rng)} {text}?" if told.is_english else f"{text}?"
+    return question if says_something else ""
 
 
 def _chance(word: str, is_near: bool) -> float:

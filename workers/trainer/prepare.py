@@ -13,6 +13,7 @@ from app.core.sentences import title_of
 from workers.trainer.calls import Ask
 from workers.trainer.coverage import ASKING, Coverage, cover, fill
 from workers.trainer.divide import Division, divide
+from workers.trainer.encode import text_ids
 from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question, pick, spread
 from workers.trainer.examples import (
     Example,
@@ -71,7 +72,8 @@ async def prepare(
     titles = {document.name: title_of(document.text) for document in documents}
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
-    covering, coverage = _covered([*train, *from_passages(prose)], prose, recipe, made.dropped)
+    told = await asyncio.to_thread(_texts, prose, tokenizer)
+    covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
     held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
@@ -129,6 +131,11 @@ class Material:
         questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
         questions += [Question(one.question, one.answer, one.sentence) for one in own]
         return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)
+
+
+def _texts(prose: Sequence[Passage], tokenizer: Any) -> list[Example]:
+    """Learn each passage as text; one of a single token, as a page's number is, has none to predict."""
+    return [one for one in from_passages(prose) if len(text_ids(tokenizer, one.answer)) > 1]
 
 
 def _covered(

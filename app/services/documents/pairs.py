@@ -18,7 +18,7 @@ def read_csv(name: str, data: bytes) -> str | list[Pair]:
     """Read a csv: pairs where the header holds `question` and `answer`, else a line of prose a row.
 
     Raises:
-        UnreadableDocument: not a csv, or a pair without an answer; the text says which row.
+        UnreadableDocument: not a csv, a row longer than the header, or a pair without an answer; the text says which.
         EmptyDocument: no rows.
     """
     text = decode(name, data)
@@ -34,14 +34,14 @@ def read_csv(name: str, data: bytes) -> str | list[Pair]:
         raise EmptyDocument(f"{name!r} holds no rows beside its header: add some.", "file")
     (_, header), *rest = rows
     columns = [cell.strip().lower() for cell in header]
-    if not {"question", "answer"} <= set(columns):
-        return "\n".join(_sentence(zip(header, cells, strict=False)) for _, cells in rest)
     for number, cells in rest:
         if any(cell.strip() for cell in cells[len(columns) :]):
             raise UnreadableDocument(
                 f"Row {number} of {name!r} has more cells than the header: put text that holds a separator in quotes.",
                 "file",
             )
+    if not {"question", "answer"} <= set(columns):
+        return "\n".join(_sentence(zip(header, cells, strict=False)) for _, cells in rest)
     return _pairs(name, [(number, dict(zip(columns, cells, strict=False))) for number, cells in rest])
 
 
