@@ -103,14 +103,12 @@ class CandidateMaker:
     ) -> list[Course]:
         """Prepare the lessons, or find those of an attempt that was cut off, and turn them into rows."""
         tokenizer = await asyncio.to_thread(load_tokenizer, str(ground.base))
-        recipe = Recipe.from_stored(version.recipe)
         lessons = await asyncio.to_thread(checkpoint.load_lessons)
+        made = lessons or await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
+        recipe = suited(Recipe.from_stored(version.recipe), [example for one in made for example in one.examples])
         if not lessons:
-            made = await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
-            recipe = _suited(recipe, made)
             lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
-        recipe = _suited(recipe, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
         general: list[Row] = []
         if recipe.protect:
@@ -185,10 +183,6 @@ class CandidateMaker:
             return str(reply["choices"][0]["message"]["content"] or "")
         except (LookupError, TypeError) as error:
             raise EngineFailed("The generator's reply is no chat completion.") from error
-
-
-def _suited(recipe: Recipe, lessons: Sequence[Lesson]) -> Recipe:
-    return suited(recipe, [example for lesson in lessons for example in lesson.examples])
 
 
 def _teller(tell: Tell) -> OnProgress:
