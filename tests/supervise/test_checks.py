@@ -60,6 +60,16 @@ def test_a_hub_id_is_left_to_the_engine(fields: dict[str, Any]) -> None:
     check_start(Settings(**{**fields, "base_model": "somebody/some-model"}))
 
 
+@pytest.mark.parametrize(
+    ("place", "why"), [("nosuch://x/y", "Protocol not known"), ("file:///proc/lorekeep", "it cannot be written to")]
+)
+def test_artifacts_that_cannot_be_kept_where_they_should_be_are_refused(
+    fields: dict[str, Any], place: str, why: str
+) -> None:
+    with pytest.raises(StartupError, match=rf"LOREKEEP_ARTIFACTS is {place}: {why}"):
+        check_start(Settings(**fields, artifacts=place))
+
+
 def test_a_registry_elsewhere_that_answers_passes(fields: dict[str, Any], registry_url: str) -> None:
     check_start(Settings(**fields, redis_url=registry_url))
 
