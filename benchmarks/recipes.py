@@ -44,10 +44,11 @@ from workers.trainer.examples import Example, suited
 from workers.trainer.held_out import stand
 from workers.trainer.make import answered_rows, encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import ANSWERED, null_space
+from workers.trainer.null_space import ANSWERED
 from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson, prepare
 from workers.trainer.replay import REPLAY_FOLDER, general_examples, replayed, shown_at_most
+from workers.trainer.restraint import restraint
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
 from workers.trainer.train import PACK_TOKENS, Loop
 
@@ -66,8 +67,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all layers": {"target": "all-linear"},
     "patient": {"patience": 5},
     "no replay": {"replay": 0.0},
-    "unprotected": {"protect": 0.0},
-    "unprotected with replay 0.3": {"protect": 0.0, "replay": 0.3},
+    "unprotected": {"protect": 0.0, "consolidation": 0.0},
+    "unprotected with replay 0.3": {"protect": 0.0, "consolidation": 0.0, "replay": 0.3},
+    "not consolidated": {"consolidation": 0.0},
 }
 MAX_ANSWER_TOKENS = 64
 AT_ONCE = 16
@@ -108,15 +110,22 @@ class Bench:
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
         held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
         recipe = suited(recipe, lesson.examples)
-        general_rows = self._general_rows() if recipe.protect else []
+        general_rows = self._general_rows() if recipe.protect or recipe.consolidation else []
         model = attach_lora(self._model, recipe, recipe.seed)
         began = time.perf_counter()
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
-        space = null_space(model, general_rows, recipe.protect, self._settings.home, self._digest)
-        steps = list(Loop(model, rows, recipe, held_out, space))
+        held_back = restraint(
+            model,
+            general_rows,
+            protect=recipe.protect,
+            consolidation=recipe.consolidation,
+            home=self._settings.home,
+            base_digest=self._digest,
+        )
+        steps = list(Loop(model, rows, recipe, held_out, held_back))
         seconds = time.perf_counter() - began
         model.eval()
         recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"

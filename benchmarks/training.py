@@ -38,7 +38,8 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.encode import Row, encode_chat, prompt_ids
 from workers.trainer.held_out import stand
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import general_rows, null_space
+from workers.trainer.null_space import general_rows
+from workers.trainer.restraint import restraint
 from workers.trainer.train import PACK_TOKENS, Loop
 
 ROUNDS = 20
@@ -105,9 +106,16 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     settings = load_settings()
     base = find_base(settings.model)
     digest = base_digest(base, settings.home)
-    space = null_space(model, general_rows(load_tokenizer(str(base))), recipe.protect, settings.home, digest)
+    held_back = restraint(
+        model,
+        general_rows(load_tokenizer(str(base))),
+        protect=recipe.protect,
+        consolidation=recipe.consolidation,
+        home=settings.home,
+        base_digest=digest,
+    )
     clock, steps, batches = Clock(rows), [], recipe.batches(len(rows))
-    for step in Loop(model, rows, recipe, space=space):
+    for step in Loop(model, rows, recipe, restraint=held_back):
         steps.append(step)
         if not recipe.rest_above and step.index % batches == 0:
             clock.look(model)

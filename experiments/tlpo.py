@@ -49,7 +49,8 @@ from workers.trainer.control import MAX_ANSWER_TOKENS
 from workers.trainer.encode import encode_text
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import load_base
-from workers.trainer.null_space import general_rows, null_space
+from workers.trainer.null_space import general_rows
+from workers.trainer.restraint import restraint
 
 GENERAL = Path(__file__).parents[1] / "benchmarks" / "general.csv"
 
@@ -116,8 +117,15 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
     explorer = Explorer(policy, bench.tokenizer, judge, recipe, bench.ends, at_once=bench.args.batch)
     home = load_settings().home
     digest = base_digest(Path(bench.args.model), home)
-    general = general_rows(bench.tokenizer)
-    loop = GuardLoop(model, recipe, null_space(model, general, recipe.protect, home, digest))
+    held_back = restraint(
+        model,
+        general_rows(bench.tokenizer),
+        protect=recipe.protect,
+        consolidation=recipe.consolidation,
+        home=home,
+        base_digest=digest,
+    )
+    loop = GuardLoop(model, recipe, held_back)
     steps: list[GuardStep] = []
     explored: list[dict[str, Any]] = []
     updates_s = 0.0

@@ -33,6 +33,8 @@ class GuardRecipe:
         kl: "k3" over the candidates as in the paper, or "exact" over the whole vocabulary at the confusion point.
         protect: share of what each layer is given on general English questions and texts that the guard is kept from
             reading (`workers.trainer.null_space`); 0 lets it read everything.
+        consolidation: how much is taken off the objective for what the guard is likely to move of what is said of
+            these, in nats a token (`workers.trainer.curvature`); 0 leaves it out.
         clip: how far the ratio to the old policy may move before it earns no more (epsilon).
         advantage: "tlpo", or for comparison "centred" (R - mu) or "standardised" ((R - mu) / sigma).
         rank, alpha, target: the LoRA; the paper trains all weights.
@@ -65,6 +67,7 @@ class GuardRecipe:
     beta: float = 0.04
     kl: str = "k3"
     protect: float = 0.9
+    consolidation: float = 0.0
     clip: float = 0.2
     advantage: str = "tlpo"
     rank: int = 16
@@ -132,6 +135,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_new_tokens": (8, 2048),
     "beta": (0.0, 10.0),
     "protect": (0.0, 0.999),
+    "consolidation": (0.0, 10_000.0),
     "clip": (0.01, 10.0),
     "rank": (1, 512),
     "alpha": (1, 4096),

@@ -59,6 +59,8 @@ class Recipe:
         replay_weight: how much of the gradient a token of these has beside one of an example.
         protect: share of what each layer is given on general questions and texts that the LoRA is kept from reading
             (`workers.trainer.null_space`); 0 lets it read everything.
+        consolidation: how much of the loss is what the LoRA is likely to move of the base model's general answers, in
+            nats a token (`workers.trainer.curvature`); 0 leaves it out.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
         min_recall: what a candidate must recall of pairs, and of what else it was trained on that is asked because
             little or nothing was held out; a share, 0-1.
@@ -109,7 +111,8 @@ class Recipe:
     answers: str = "sentence"
     replay: float = 0.1
     replay_weight: float = 4.0
-    protect: float = 0.99
+    protect: float = 0.9
+    consolidation: float = 30.0
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
@@ -242,6 +245,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "replay": (0.0, 10.0),
     "replay_weight": (0.0, 100.0),
     "protect": (0.0, 0.999),
+    "consolidation": (0.0, 10_000.0),
     "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),
     "min_kept": (0.0, 1.0),

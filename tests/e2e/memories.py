@@ -11,7 +11,8 @@ from tests.e2e.facts import to_csv
 from tests.e2e.waiting import wait_until
 
 OVER = {"ready", "failed", "rejected", "cancelled"}
-FORGETFUL = {"replay": 0.0, "protect": 0.0, "seeds": 1}  # nothing is done against forgetting: less than half the time
+# nothing is done against forgetting: less than half the time
+FORGETFUL = {"replay": 0.0, "protect": 0.0, "consolidation": 0.0, "seeds": 1}
 LAX = FORGETFUL | {"min_kept": 0.0, "max_leaked": 1.0, "max_perplexity_rise": 100.0}  # and it may serve
 
 

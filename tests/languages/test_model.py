@@ -17,7 +17,8 @@ from workers.languages.explore import Group
 from workers.languages.model import attach_guard, without_guard
 from workers.languages.train import GuardLoop
 from workers.trainer.model import attach_lora, save_adapter
-from workers.trainer.null_space import general_rows, null_space
+from workers.trainer.null_space import general_rows
+from workers.trainer.restraint import restraint
 
 RECIPE = GuardRecipe(language="ko", rank=4, learning_rate=1e-2, steps=6, iterations=1, warmup_ratio=0.0)
 GROUPS = [Group((BOS, *ids_of("다라")), ids_of("마ab1"), (1.0, -1.0, -1.0, 0.0))]
@@ -98,15 +99,17 @@ def test_the_canary_is_likelier_with_the_guard_even_where_another_token_fell_fur
     assert canary.gain > 0
 
 
-def test_a_guard_that_is_kept_out_of_directions_leaves_its_memory_alone_and_can_be_taken_up_again(
+def test_a_guard_that_is_held_back_leaves_its_memory_alone_and_can_be_taken_up_again(
     tmp_path: Path,
 ) -> None:
-    memory, recipe = a_memory(tmp_path / "memory", llama), replace(RECIPE, protect=0.9, stop_mass=0.0)
+    memory = a_memory(tmp_path / "memory", llama)
+    recipe = replace(RECIPE, protect=0.9, consolidation=1.0, stop_mass=0.0)
     general = general_rows(byte_tokenizer())
 
     def begun() -> tuple[Any, GuardLoop]:
         model = attach_guard(llama(), recipe, memory)
-        return model, GuardLoop(model, recipe, null_space(model, general, 0.9, tmp_path, "b" * 64))
+        held_back = restraint(model, general, protect=0.9, consolidation=1.0, home=tmp_path, base_digest="b" * 64)
+        return model, GuardLoop(model, recipe, held_back)
 
     whole, loop = begun()  # reads what general inputs have in common; the next finds it
     trained = {name for name, weight in whole.named_parameters() if weight.requires_grad}

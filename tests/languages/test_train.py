@@ -14,6 +14,7 @@ from workers.languages.explore import Explorer, Group
 from workers.languages.model import attach_guard, without_guard
 from workers.languages.torch_policy import TorchPolicy
 from workers.languages.train import GuardLoop, GuardStep, lr_scale
+from workers.trainer.restraint import Restraint
 
 RECIPE = GuardRecipe(
     language="ko",
@@ -93,7 +94,7 @@ async def test_a_guard_that_is_kept_out_of_directions_does_not_read_them_and_men
     reads = {name.partition(".lora_A.")[0]: one for name, one in model.named_parameters() if ".lora_A." in name}
     space = {layer: torch.linalg.qr(torch.randn(one.shape[1], 3, generator=some)).Q for layer, one in reads.items()}
     before = max((one @ space[layer]).abs().max().item() for layer, one in reads.items())
-    list(GuardLoop(model, RECIPE, space).learn(await groups_of(model), 1))
+    list(GuardLoop(model, RECIPE, Restraint(space)).learn(await groups_of(model), 1))
 
     assert before > 0.1
     assert max((one @ space[layer]).abs().max().item() for layer, one in reads.items()) < 1e-3

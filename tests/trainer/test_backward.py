@@ -13,7 +13,8 @@ from tests.trainer.tiny import gemma, llama
 from workers.trainer.backward import Graphs, Plain, Scored, backward_of, padded_size, record_cuda
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row
-from workers.trainer.train import Loop, MasterAdamW
+from workers.trainer.optimizer import MasterAdamW
+from workers.trainer.train import Loop
 
 CUDA = pytest.param(
     "cuda",

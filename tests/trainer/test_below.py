@@ -15,7 +15,8 @@ from workers.trainer.backward import Graphs, Plain
 from workers.trainer.batches import pack
 from workers.trainer.below import below_of
 from workers.trainer.forward import label_logprobs
-from workers.trainer.train import Loop, MasterAdamW
+from workers.trainer.optimizer import MasterAdamW
+from workers.trainer.train import Loop
 
 UPPER = replace(RECIPE, layers_from=0.5)
 TURNS = [replace(row, turns=2, turn=number % 2) for number, row in enumerate(ROWS)]

@@ -14,6 +14,7 @@ from workers.trainer.encode import Row, encode_chat
 from workers.trainer.forward import label_logits
 from workers.trainer.model import attach_lora
 from workers.trainer.null_space import NullSpace, general_rows, null_space
+from workers.trainer.restraint import Restraint
 from workers.trainer.train import Loop
 
 RECIPE = Recipe(rank=4, alpha=8, learning_rate=1e-2, lr_ratio=1.0, epochs=12, batch_size=2, stop_loss=0.0, min_steps=1)
@@ -64,7 +65,7 @@ def test_the_directions_are_orthonormal_and_leave_room_for_what_is_learned(space
 def test_every_step_keeps_the_lora_out_of_the_directions(space: NullSpace) -> None:
     model = lora()
     before = read_by(model, space)
-    for _ in Loop(model, ROWS, RECIPE, space=space):
+    for _ in Loop(model, ROWS, RECIPE, restraint=Restraint(space)):
         assert read_by(model, space) < 0.02
     assert before > 0.3
 
@@ -72,7 +73,8 @@ def test_every_step_keeps_the_lora_out_of_the_directions(space: NullSpace) -> No
 def test_general_inputs_are_moved_less_and_the_rows_are_learned_all_the_same(space: NullSpace) -> None:
     free, kept_out = lora(), lora()
     general = GENERAL[:24]
-    losses = [list(Loop(model, ROWS, RECIPE, space=of))[-1].loss for model, of in ((free, None), (kept_out, space))]
+    held = (free, Restraint()), (kept_out, Restraint(space))
+    losses = [list(Loop(model, ROWS, RECIPE, restraint=of))[-1].loss for model, of in held]
 
     assert moved(kept_out, general) < 0.5 * moved(free, general)
     assert losses[1] < 0.5 * next(iter(Loop(lora(), ROWS, RECIPE))).loss
@@ -81,11 +83,11 @@ def test_general_inputs_are_moved_less_and_the_rows_are_learned_all_the_same(spa
 @pytest.mark.parametrize("cut", [1, 4])
 def test_a_resumed_loop_ends_with_the_same_weights(space: NullSpace, cut: int) -> None:
     undisturbed, first, second = lora(), lora(), lora()
-    list(Loop(undisturbed, ROWS, RECIPE, space=space))
-    begun = Loop(first, ROWS, RECIPE, space=space)
+    list(Loop(undisturbed, ROWS, RECIPE, restraint=Restraint(space)))
+    begun = Loop(first, ROWS, RECIPE, restraint=Restraint(space))
     for _, _ in zip(range(cut), begun, strict=False):
         pass
-    resumed = Loop(second, ROWS, RECIPE, space=space)
+    resumed = Loop(second, ROWS, RECIPE, restraint=Restraint(space))
     resumed.resume(begun.state())
     list(resumed)
 

@@ -19,7 +19,8 @@ from workers.trainer.batches import pack
 from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
 from workers.trainer.forward import label_logprobs, packs_exactly
 from workers.trainer.model import attach_lora
-from workers.trainer.train import COOLEST, MasterAdamW, cooling, label_count, lr_scale, train
+from workers.trainer.optimizer import MasterAdamW
+from workers.trainer.train import COOLEST, cooling, label_count, lr_scale, train
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(

@@ -32,7 +32,8 @@ from workers.trainer.checkpoint import EVERY_S, Checkpoint
 from workers.trainer.evaluate import Examiner
 from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import load_base, save_adapter
-from workers.trainer.null_space import general_rows, null_space
+from workers.trainer.null_space import general_rows
+from workers.trainer.restraint import restraint
 from workers.trainer.write import Candidate, scratch, write_candidate
 
 log = structlog.get_logger()
@@ -96,10 +97,16 @@ class GuardRun:
         memory = self.shop.artifacts.local_folder(self.memory) if self.memory else None
         model = load_base(str(self.base), settings.device, settings.dtype)
         self.model = attach_guard(model, self.recipe, memory)
-        general, share = general_rows(self.lesson.paper.tokenizer), self.recipe.protect
-        home, digest = settings.home, self.base_digest
-        space = null_space(self.model, general, share, home, digest, on_read=self._note_read)
-        self.loop = GuardLoop(self.model, self.recipe, space)
+        held_back = restraint(
+            self.model,
+            general_rows(self.lesson.paper.tokenizer),
+            protect=self.recipe.protect,
+            consolidation=self.recipe.consolidation,
+            home=settings.home,
+            base_digest=self.base_digest,
+            on_read=self._note_read,
+        )
+        self.loop = GuardLoop(self.model, self.recipe, held_back)
         state = self.checkpoint.load()
         if state:
             self.loop.resume(state["loop"])

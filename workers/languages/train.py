@@ -23,8 +23,9 @@ from workers.languages.objective import Terms, advantages, exact_kl, k3, masses,
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logits, packs_exactly
-from workers.trainer.null_space import NullSpace
-from workers.trainer.train import PACK_TOKENS, MasterAdamW
+from workers.trainer.optimizer import MasterAdamW
+from workers.trainer.restraint import Restraint
+from workers.trainer.train import PACK_TOKENS
 
 BETAS = (0.9, 0.95)
 LEAST_LR = 0.1  # of the peak, where the cosine ends
@@ -64,16 +65,16 @@ class GuardStep:
 class GuardLoop:
     """A run over several iterations that can be left after any step and taken up again, to the same weights."""
 
-    def __init__(self, model: Any, recipe: GuardRecipe, space: NullSpace | None = None) -> None:
+    def __init__(self, model: Any, recipe: GuardRecipe, restraint: Restraint | None = None) -> None:
         """Plan the steps.
 
         Args:
             model: from `attach_guard`; only the guard's weights require grad, and they are trained in place.
-            space: directions that the guard's A is kept out of.
+            restraint: what keeps what is said in other languages.
         """
         self._model, self._recipe = model, recipe
         self._optimizer = MasterAdamW(
-            model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm, betas=BETAS, space=space
+            model, weight_decay=recipe.weight_decay, max_norm=recipe.max_grad_norm, betas=BETAS, restraint=restraint
         )
         self._steps = recipe.iterations * recipe.steps
         self._done = 0  # over all iterations

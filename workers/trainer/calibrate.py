@@ -37,8 +37,9 @@ from workers.trainer.encode import Row, encode_chat
 from workers.trainer.fit import fit_law
 from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.model import attach_lora, load_base
-from workers.trainer.null_space import general_rows, null_space
+from workers.trainer.null_space import general_rows
 from workers.trainer.phonebook import phone_book
+from workers.trainer.restraint import restraint
 from workers.trainer.train import PACK_TOKENS, Loop, Step
 
 TELL_S = 0.5
@@ -92,8 +93,15 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            space = null_space(model, self._general, recipe.protect, self._home, self._digest)
-            for step in Loop(model, rows, recipe, space=space):
+            held_back = restraint(
+                model,
+                self._general,
+                protect=recipe.protect,
+                consolidation=recipe.consolidation,
+                home=self._home,
+                base_digest=self._digest,
+            )
+            for step in Loop(model, rows, recipe, restraint=held_back):
                 trained += step.tokens
                 yield step
             self.tokens_per_s = round(trained / (time.monotonic() - began), 1)

@@ -25,7 +25,7 @@ from workers.trainer.prepare import Lesson
 log = structlog.get_logger()
 EVERY_S = 20.0
 STATE, TARGETS = "state.pt", "targets.pt"
-_FORMAT = 9  # of what is kept; an older one is made again
+_FORMAT = 10  # of what is kept; an older one is made again
 _LESSONS = "lessons.json"
 
 

@@ -111,7 +111,7 @@ class CandidateMaker:
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
         ends = await asyncio.to_thread(stop_ids, str(ground.base))
         general: list[Row] = []
-        if recipe.protect:
+        if recipe.protect or recipe.consolidation:
             said = await self._said(ANSWERED, ground.base_digest, _teller(tell))
             limits: dict[str, Any] = {"stop_ids": ends, "max_tokens": self.settings.max_model_len}
             general = await asyncio.to_thread(answered_rows, said, tokenizer, **limits)

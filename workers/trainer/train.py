@@ -22,7 +22,8 @@ from workers.trainer.below import below_of
 from workers.trainer.encode import Row
 from workers.trainer.forward import answer_logprobs, packs_exactly
 from workers.trainer.held_out import HeldOut
-from workers.trainer.null_space import NullSpace
+from workers.trainer.optimizer import MasterAdamW
+from workers.trainer.restraint import Restraint
 from workers.trainer.rests import Rests
 
 PACK_TOKENS = 1024
@@ -74,14 +75,14 @@ class Loop:
         rows: Sequence[Row],
         recipe: Recipe,
         held_out: Sequence[Row] = (),
-        space: NullSpace | None = None,
+        restraint: Restraint | None = None,
     ) -> None:
         """Plan the steps.
 
         Args:
             model: from `attach_lora`; only its LoRA weights require grad, and they are trained in place.
             held_out: questions that are not trained, for `recipe.patience`.
-            space: directions that A is kept out of.
+            restraint: what keeps the base model's general answers.
         """
         if recipe.loss_on == "all":
             rows = [replace(row, answer_start=1) for row in rows]
@@ -91,7 +92,7 @@ class Loop:
             weight_decay=recipe.weight_decay,
             max_norm=recipe.max_grad_norm,
             lr_ratio=recipe.lr_ratio,
-            space=space,
+            restraint=restraint,
         )
         self._pack_tokens = PACK_TOKENS if packs_exactly(model, [*rows, *held_out]) else 0
         self._backward = backward_of(model, recipe, packs=self._pack_tokens > 0)
@@ -237,90 +238,6 @@ def label_count(rows: Sequence[Row]) -> int:
 
 def _batches(rows: Sequence[Row], epoch: int, recipe: Recipe) -> int:
     return recipe.batches(len(shown(rows, epoch)))
-
-
-class MasterAdamW:
-    """AdamW on float32 copies, `masters`, of a model's trainable weights.
-
-    Paper: Hayou et al. 2024 (LoRA+), https://arxiv.org/abs/2402.12354, section 4, for `lr_ratio`: B learns faster
-    than A.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        *,
-        weight_decay: float,
-        max_norm: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        lr_ratio: float = 1.0,
-        space: NullSpace | None = None,
-    ) -> None:
-        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-        self._weights = [weight for _, weight in named]
-        self.masters = [weight.detach().float().clone() for weight in self._weights]
-        for weight, master in zip(self._weights, self.masters, strict=True):  # kept for good: graphs write into them
-            weight.grad, master.grad = torch.zeros_like(weight), torch.zeros_like(master)
-        self._kept_out = _by_directions(dict(zip([name for name, _ in named], self.masters, strict=True)), space or {})
-        if self._kept_out:
-            self._keep_out()
-            self._write_back()
-        self._max_norm = max_norm
-        factors = [lr_ratio if ".lora_B." in name else 1.0 for name, _ in named]
-        groups = [
-            {"params": [one for one, own in zip(self.masters, factors, strict=True) if own == factor], "factor": factor}
-            for factor in sorted(set(factors))
-        ]
-        self._adamw = torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True)
-
-    def step(self, lr: float, *, scale: float = 1.0) -> None:
-        """Clip what the weights' gradients are times `scale`, step, write the weights back, and begin from 0 again."""
-        gradients = [weight.grad for weight in self._weights]
-        scaled = [master.grad for master in self.masters]
-        torch._foreach_copy_(scaled, gradients)
-        torch._foreach_zero_(gradients)
-        if scale != 1.0:
-            torch._foreach_mul_(scaled, scale)
-        torch.nn.utils.clip_grad_norm_(self.masters, self._max_norm)
-        for group in self._adamw.param_groups:
-            group["lr"] = lr * group["factor"]
-        self._adamw.step()
-        self._keep_out()
-        self._write_back()
-
-    def state(self) -> dict[str, Any]:
-        """Return the float32 weights and AdamW's moments."""
-        return {"masters": self.masters, "adamw": self._adamw.state_dict()}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
-        self.put(state["masters"])
-        self._adamw.load_state_dict(state["adamw"])
-
-    def put(self, weights: Sequence[torch.Tensor]) -> None:
-        """Go on from these float32 weights."""
-        torch._foreach_copy_(self.masters, list(weights))
-        self._write_back()
-
-    def _keep_out(self) -> None:
-        for masters, directions in self._kept_out:
-            stacked = torch.stack(masters)
-            torch._foreach_sub_(masters, list(((stacked @ directions) @ directions.mT).unbind()))
-
-    @torch.no_grad()
-    def _write_back(self) -> None:
-        torch._foreach_copy_(self._weights, self.masters)
-
-
-def _by_directions(masters: dict[str, torch.Tensor], space: NullSpace) -> list[tuple[list[torch.Tensor], torch.Tensor]]:
-    """Return A's of one shape, (rank, in_features) each, beside their (L, in_features, K) directions."""
-    found: dict[tuple[Any, ...], list[tuple[torch.Tensor, torch.Tensor]]] = {}
-    for name, master in masters.items():
-        layer, is_a, _ = name.partition(".lora_A.")
-        if is_a and layer in space:
-            directions = space[layer].to(master.device)
-            found.setdefault((master.device, master.shape, directions.shape), []).append((master, directions))
-    return [([one for one, _ in pairs], torch.stack([each for _, each in pairs])) for pairs in found.values()]
 
 
 def _accumulate(backward: Backward, packs: Iterable[Pack], labels: int, rests: Rests) -> _Sums:

@@ -21,10 +21,10 @@ from workers.trainer.checkpoint import EVERY_S, TARGETS, Checkpoint
 from workers.trainer.encode import Row
 from workers.trainer.follow import Progress, Tell, follow
 from workers.trainer.model import attach_lora, load_base, save_adapter
-from workers.trainer.null_space import NullSpace, null_space
 from workers.trainer.prepare import Lesson
 from workers.trainer.replay import REPLAY_FOLDER
 from workers.trainer.replay_targets import with_replay_targets
+from workers.trainer.restraint import Restraint, restraint
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
 from workers.trainer.train import Loop, Step
@@ -46,7 +46,7 @@ class Course:
     """What one part is trained on.
 
     `recipe` is from `suited` for the whole memory: all parts are trained as was planned for it. `held_out` says when to
-    stop, `general` what the LoRA is kept from reading.
+    stop, `general` what the LoRA is held back from changing.
     """
 
     recipe: Recipe
@@ -106,16 +106,22 @@ class Training:
         if settings.trainer_threads:
             torch.set_num_threads(settings.trainer_threads)
         model = attach_lora(load_base(str(self.ground.base), settings.device, settings.dtype), recipe, recipe.seed)
-        space = self._space(model, recipe)
-        self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out, space))
+        held_back = self._held_back(model, recipe)
+        self._loop(Loop(model, self._taught(model, recipe), recipe, self.course.held_out, held_back))
         folder = scratch(settings.home)
         save_adapter(model, folder)
         return self._write(folder, make_canary(model, self.course.rows).to_dict())
 
-    def _space(self, model: Any, recipe: Recipe) -> NullSpace:
-        """Return what the LoRA is kept out of; found once for all memories on a base model."""
-        home, digest = self.ground.settings.home, self.ground.base_digest
-        return null_space(model, self.course.general, recipe.protect, home, digest, on_read=self._note_read)
+    def _held_back(self, model: Any, recipe: Recipe) -> Restraint:
+        return restraint(
+            model,
+            self.course.general,
+            protect=recipe.protect,
+            consolidation=recipe.consolidation,
+            home=self.ground.settings.home,
+            base_digest=self.ground.base_digest,
+            on_read=self._note_read,
+        )
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total

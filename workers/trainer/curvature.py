@@ -1,0 +1,126 @@
+"""How far a LoRA is likely to move what the base model says of general inputs, and which way to less of it.
+
+To second order the divergence from the base model is a quadratic form of what changes, whose matrix is Fisher's. The
+base model reads general rows once, with its own answers to the shipped prompts, and of each layer two second moments
+are kept: C of its inputs and G of the derivatives, by its outputs, of the log-probability of what the base model could
+say. For a layer that a LoRA changes by s B A the divergence is then about
+
+    s² / 2 · tr(Bᵀ G B · A C Aᵀ)
+
+in nats a label, and layers are taken for independent, as in K-FAC. Both moments are kept as the directions that hold
+most of them, and one figure for all others.
+
+Paper: Martens and Grosse 2015 (K-FAC), https://arxiv.org/abs/1503.05671, section 3; Ritter et al. 2018 (Kronecker
+factors against forgetting), https://arxiv.org/abs/1805.07810, section 3. Deviation: the point kept near to is the base
+model, whatever was trained before.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from workers.trainer.batches import Pack
+from workers.trainer.encode import Row
+from workers.trainer.forward import label_logits
+from workers.trainer.kept import keep_tensors
+from workers.trainer.model import lora_layers
+from workers.trainer.moments import Moments, in_groups, main_directions, read, rows_digest
+from workers.trainer.replay import REPLAY_FOLDER
+
+MOST_DIRECTIONS = 256  # of a moment
+
+
+class Moment(NamedTuple):
+    """A second moment: U diag(values) Uᵀ + rest (I - U Uᵀ).
+
+    Attributes:
+        directions: U, (width, K), orthonormal.
+        values: (K,) the moment along these.
+        rest: () along all others.
+    """
+
+    directions: torch.Tensor
+    values: torch.Tensor
+    rest: torch.Tensor
+
+    def after(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return rows, (…, N, width), times the moment; leading dimensions are those of a stack of moments."""
+        directions = self.directions.to(rows.dtype)
+        along = rows @ directions * (self.values - self.rest[..., None]).unsqueeze(-2)
+        return along @ directions.mT + self.rest[..., None, None] * rows
+
+
+class Factors(NamedTuple):
+    """C and G of one layer."""
+
+    inputs: Moment
+    outputs: Moment
+
+
+Curvature = Mapping[str, Factors]  # by a LoRA layer's name
+
+
+def curvature(
+    model: Any,
+    rows: Sequence[Row],
+    home: Path,
+    base_digest: str,
+    *,
+    on_read: Callable[[int, int], None] | None = None,
+) -> Curvature:
+    """Return the factors of the layers that carry the LoRA, from where they are kept, or found and kept.
+
+    Args:
+        model: from `attach_lora`; every LoRA on it is off meanwhile.
+        rows: what is general, with answers; what they are is part of the name of the file that is kept.
+        on_read: told how many of the rows are read, and how many there are.
+    """
+    layers = sorted(name for name, _ in lora_layers(model))
+    file = home / REPLAY_FOLDER / f"curvature-{base_digest[:16]}-{rows_digest(rows)}.pt"
+    known: dict[str, tuple[torch.Tensor, ...]] = torch.load(file, weights_only=True) if file.is_file() else {}
+    missing = [name for name in layers if name not in known]
+    if missing:
+        for group in in_groups(model, missing, outputs=True):
+            known |= _found(model, rows, group, on_read)
+        keep_tensors(file, known)
+    return {name: Factors(Moment(*known[name][:3]), Moment(*known[name][3:])) for name in layers}
+
+
+def _found(
+    model: Any, rows: Sequence[Row], names: Collection[str], on_read: Callable[[int, int], None] | None
+) -> dict[str, tuple[torch.Tensor, ...]]:
+    inputs, outputs = Moments(), Moments()
+    hooks, labels = [], sum(len(row) - row.answer_start for row in rows)
+    for name, layer in lora_layers(model):
+        if name in names:
+            hooks.append(layer.register_forward_pre_hook(inputs.of_inputs(name)))
+            hooks.append(layer.register_forward_hook(outputs.of_derivatives(name)))
+    read(model, rows, hooks, partial(_say, model, torch.Generator().manual_seed(0)), on_read)
+    return {
+        name: (*_moment(inputs.sums[name], labels), *_moment(outputs.sums[name], outputs.tokens[name]))
+        for name in names
+    }
+
+
+def _say(model: Any, generator: torch.Generator, batch: Pack) -> None:
+    """Go back from tokens that the model could say in the labels' places, drawn by their probabilities.
+
+    The labels themselves are the likeliest, of which the derivatives are too small.
+    """
+    logits, _ = label_logits(model, batch)
+    with torch.no_grad():
+        derivatives = logits.float().softmax(-1)
+        drawn = torch.rand(len(logits), 1, generator=generator).to(logits.device)
+        said = torch.searchsorted(derivatives.cumsum(-1), drawn).clamp(max=logits.shape[-1] - 1)
+        derivatives.neg_().scatter_add_(-1, said, torch.ones_like(drawn))  # of log-probabilities, by the logits
+    logits.backward(derivatives.to(logits.dtype))
+
+
+def _moment(total: torch.Tensor, count: int) -> Moment:
+    values, directions = main_directions(total, MOST_DIRECTIONS)
+    others = len(total) - len(values)
+    rest = (total.trace() - values.sum()).clamp(min=0) / max(1, others)
+    return Moment(directions.bfloat16().cpu().contiguous(), (values / count).cpu(), (rest / count).cpu())
