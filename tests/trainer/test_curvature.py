@@ -47,6 +47,7 @@ def moved(model: Any, rows: list[Row]) -> float:
 def predicted(layer: Any, inputs: Moment, outputs: Moment) -> torch.Tensor:
     a, b = layer.lora_A["default"].weight.float(), layer.lora_B["default"].weight.float()
     scale = float(layer.scaling["default"])
+    inputs, outputs = (Moment(one.directions.float(), one.values, one.rest) for one in (inputs, outputs))
     form: torch.Tensor = (outputs.after(b.T) @ b) * (inputs.after(a) @ a.T)
     return scale**2 / 2 * form.sum()
 
@@ -94,7 +95,8 @@ def test_the_gradient_that_is_added_is_that_of_what_is_predicted(found: Curvatur
     for weight in named.values():
         weight.grad = torch.ones_like(weight)
     scales = {name: layer.scaling["default"] for name, layer in lora_layers(model)}
-    Held(named, Restraint({}, found, {name: 3.0 * scale**2 for name, scale in scales.items()})).add_gradients()
+    held_back = Restraint({}, found, {name: 3.0 * scale**2 for name, scale in scales.items()})
+    Held(named, held_back, torch.float32).add_gradients()
 
     for weight, gradient in zip(named.values(), expected, strict=True):
         torch.testing.assert_close(weight.grad, 1 + gradient, rtol=1e-3, atol=1e-6)

@@ -47,10 +47,13 @@ class Moment(NamedTuple):
     rest: torch.Tensor
 
     def after(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return rows, (…, N, width), times the moment; leading dimensions are those of a stack of moments."""
-        directions = self.directions.to(rows.dtype)
-        along = rows @ directions * (self.values - self.rest[..., None]).unsqueeze(-2)
-        return along @ directions.mT + self.rest[..., None, None] * rows
+        """Return rows, (…, N, width), times the moment, computed in the directions' precision.
+
+        Leading dimensions are those of a stack of moments.
+        """
+        precision = self.directions.dtype
+        along = rows.to(precision) @ self.directions * (self.values - self.rest[..., None]).unsqueeze(-2).to(precision)
+        return (along @ self.directions.mT).to(rows.dtype) + self.rest[..., None, None] * rows
 
 
 class Factors(NamedTuple):

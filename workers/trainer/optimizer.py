@@ -31,7 +31,8 @@ class MasterAdamW:
         for weight, master in zip(self._weights, self.masters, strict=True):  # kept for good: graphs write into them
             weight.grad, master.grad = torch.zeros_like(weight), torch.zeros_like(master)
         masters = dict(zip([name for name, _ in named], self.masters, strict=True))
-        self._held = Held(masters, restraint) if restraint else None
+        precision = torch.float32 if self._weights[0].dtype == torch.float16 else self._weights[0].dtype
+        self._held = Held(masters, restraint, precision) if restraint else None
         if self._held:
             self._held.keep_out()
             self._write_back()

@@ -68,11 +68,12 @@ class _Pair(NamedTuple):
 class Held:
     """Float32 LoRA weights that a restraint holds back; layers of one shape are computed together."""
 
-    def __init__(self, masters: Mapping[str, torch.Tensor], restraint: Restraint) -> None:
+    def __init__(self, masters: Mapping[str, torch.Tensor], restraint: Restraint, precision: torch.dtype) -> None:
         """Sort the weights by shape.
 
         Args:
             masters: by name, with gradients.
+            precision: of products with the curvature, such as the model's own.
         """
         pairs = {
             name.partition(".lora_A.")[0]: _Pair(a, masters[name.replace(".lora_A.", ".lora_B.")])
@@ -85,7 +86,7 @@ class Held:
             for same in _by_shape(kept_out, lambda one: one)
         ]
         pulled = [(pairs[name], of, restraint.weights[name]) for name, of in restraint.curvature.items()]
-        self._pulled = [_Pull(same) for same in _by_shape(pulled, lambda one: one[0])]
+        self._pulled = [_Pull(same, precision) for same in _by_shape(pulled, lambda one: one[0])]
 
     def keep_out(self) -> None:
         """Take out of every A what lies in the directions it is kept out of."""
@@ -102,11 +103,11 @@ class Held:
 class _Pull:
     """The divergence of layers of one shape."""
 
-    def __init__(self, layers: Sequence[tuple[_Pair, Factors, float]]) -> None:
+    def __init__(self, layers: Sequence[tuple[_Pair, Factors, float]], precision: torch.dtype) -> None:
         self._a, self._b = [pair.a for pair, _, _ in layers], [pair.b for pair, _, _ in layers]
         device = self._a[0].device
-        self._inputs = _stacked([of.inputs for _, of, _ in layers], device)
-        self._outputs = _stacked([of.outputs for _, of, _ in layers], device)
+        self._inputs = _stacked([of.inputs for _, of, _ in layers], device, precision)
+        self._outputs = _stacked([of.outputs for _, of, _ in layers], device, precision)
         self._weights = torch.tensor([weight for _, _, weight in layers], device=device)[:, None, None]
 
     @torch.no_grad()
@@ -125,8 +126,9 @@ def _add(weights: Sequence[torch.Tensor], gradients: torch.Tensor) -> None:
         weight.grad += gradient
 
 
-def _stacked(moments: Sequence[Moment], device: torch.device) -> Moment:
-    return Moment(*(torch.stack(parts).to(device) for parts in zip(*moments, strict=True)))
+def _stacked(moments: Sequence[Moment], device: torch.device, precision: torch.dtype) -> Moment:
+    directions, values, rest = (torch.stack(parts).to(device) for parts in zip(*moments, strict=True))
+    return Moment(directions.to(precision), values, rest)
 
 
 def _by_shape(found: Iterable[Any], tensors: Callable[[Any], Iterable[torch.Tensor]]) -> list[list[Any]]:
