@@ -14,9 +14,12 @@ from app.cli.output import Json, err, out, printable, quote, show, show_list, to
 from app.cli.progress import Watcher
 from app.core.names import is_memory_id
 
-memories = typer.Typer(no_args_is_help=True, help="List, show, delete, export and import memories.")
+memories = typer.Typer(no_args_is_help=True, help="List, show, cancel, retry, delete, export and import memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
+Recipe = Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
+SHORT = ("id", "name", "status")
 
 
 def remember(
@@ -29,7 +32,7 @@ def remember(
             help="What to call it; if not given, the first file's name and four more characters: handbook 38b3."
         ),
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")] = None,
+    recipe: Recipe = None,
     no_split: Annotated[
         bool, typer.Option("--no-split", help="Refuse what one adapter cannot hold, in place of training several.")
     ] = False,
@@ -37,7 +40,7 @@ def remember(
         list[str] | None,
         typer.Option(help="Train a guard for this language on top of the memory, such as ko; may be repeated."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
+    wait: Wait = False,
     json: Json = False,
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv, tsv, jsonl or json."""
@@ -53,15 +56,20 @@ def remember(
         memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:
             memory = wait_for(client, f"/v1/memories/{memory['id']}")
+    _tell(memory, wait, json)
+
+
+def _tell(memory: dict[str, Any], waited: bool, json: bool) -> None:
+    """Say how a memory is that was begun; one that was waited for and is not ready ends the command with 1."""
     if json:
         show(memory, True)
-    elif wait and memory["status"] == "ready":
+    elif waited and memory["status"] == "ready":
         out().print(
             f"{memory['name']} is ready ({memory['id']}). {told_scores(memory.get('scores') or {})}", soft_wrap=True
         )
-    elif not wait:
-        show({field: memory.get(field) for field in ("id", "name", "status")}, False)
-    if wait and memory["status"] != "ready":
+    elif not waited:
+        show({field: memory.get(field) for field in SHORT}, False)
+    if waited and memory["status"] != "ready":
         reason = (memory.get("error") or {}).get("message", "no reason was given")
         raise GatewayError(f"{memory['name']} is {memory['status']}: {printable(reason)}")
 
@@ -79,6 +87,27 @@ def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None
     """Show one memory."""
     with gateway(context) as client:
         show(call(client, "GET", f"/v1/memories/{memory_id_of(client, memory)}"), json)
+
+
+@memories.command("cancel")
+def cancel(context: typer.Context, memory: Memory, json: Json = False) -> None:
+    """Stop training the newest version; one that serves goes on serving."""
+    with gateway(context) as client:
+        found = call(client, "POST", f"/v1/memories/{memory_id_of(client, memory)}/cancel")
+    show(found if json else {field: found.get(field) for field in SHORT}, json)
+
+
+@memories.command("retry")
+def retry(
+    context: typer.Context, memory: Memory, recipe: Recipe = None, wait: Wait = False, json: Json = False
+) -> None:
+    """Train the newest version again after it failed, was rejected or was cancelled."""
+    with gateway(context) as client:
+        path = f"/v1/memories/{memory_id_of(client, memory)}"
+        found = call(client, "POST", f"{path}/retry", json={"recipe": {"name": recipe}} if recipe else {})
+        if wait:
+            found = wait_for(client, path)
+    _tell(found, wait, json)
 
 
 @memories.command("rm")
@@ -142,7 +171,7 @@ def take_in(
     data = {"name": name} if name is not None else {}
     with gateway(context) as client, file.open("rb") as tar:
         memory = call(client, "POST", "/v1/memories/import", files={"file": (file.name, tar)}, data=data)
-    show(memory if json else {field: memory.get(field) for field in ("id", "name", "status")}, json)
+    show(memory if json else {field: memory.get(field) for field in SHORT}, json)
 
 
 def _download(client: httpx.Client, url: str, target: Path) -> None:

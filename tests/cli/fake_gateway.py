@@ -86,6 +86,8 @@ class FakeGateway:
             ("GET", f"{memory}/events"): lambda: self._events(request),
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
             ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
+            ("POST", f"{memory}/cancel"): lambda: httpx.Response(200, json=self.memory("cancelled")),
+            ("POST", f"{memory}/retry"): lambda: httpx.Response(202, json=self.memory("queued")),
             ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
             ("POST", "/v1/languages"): lambda: httpx.Response(202, json=self.guard("queued")),
             ("GET", "/v1/languages"): lambda: httpx.Response(

@@ -145,6 +145,9 @@ def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
         (["remember", "{document}", "--name", "n", "--wait"], "status", "ready"),
         (["ask", "who?", "--memory", "phone book"], "usage", None),
         (["memories", "show", "phone book"], "id", MEMORY_ID),
+        (["memories", "cancel", "phone book"], "status", "cancelled"),
+        (["memories", "retry", "phone book"], "status", "queued"),
+        (["memories", "retry", "phone book", "--wait"], "status", "ready"),
         (["memories", "rm", "phone book", "--yes"], "status", "erasing"),
         (["memories", "export", "phone book", "--to", "{target}"], "size_bytes", 3000),
         (["memories", "import", "{document}"], "status", "queued"),
@@ -159,6 +162,24 @@ def test_json_is_one_object_on_stdout(
 
     assert result.exit_code == 0
     assert json.loads(result.stdout)[field] == value
+
+
+@pytest.mark.parametrize(("more", "sent"), [((), {}), (("--recipe", "quick"), {"recipe": {"name": "quick"}})])
+def test_retry_names_a_preset_only_if_it_is_told_to(more: tuple[str, ...], sent: dict[str, Any]) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "memories", "retry", "phone book", *more)
+    [request] = gateway.asked("POST", f"/v1/memories/{MEMORY_ID}/retry")
+
+    assert result.exit_code == 0
+    assert json.loads(request.content) == sent
+
+
+def test_a_retry_that_is_waited_for_and_rejected_ends_with_one_and_the_reason() -> None:
+    gateway = FakeGateway("rejected", {"code": "x", "message": "It did not beat the base."})
+    result = run(gateway, "memories", "retry", "phone book", "--wait")
+
+    assert result.exit_code == 1
+    assert "phone book is rejected: It did not beat the base." in result.stderr
 
 
 @pytest.mark.parametrize(
