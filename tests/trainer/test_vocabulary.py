@@ -95,3 +95,12 @@ def test_no_logits_are_changed() -> None:
     (nats.sum() + apart.sum()).backward()
 
     assert torch.equal(logits, before)
+
+
+def test_derivatives_of_drawn_tokens_have_fishers_information_as_their_second_moment() -> None:
+    one = torch.tensor([2.0, 0.0, 1.0, -1.0])
+    p = one.softmax(-1)
+    found = vocabulary.drawn_derivatives(one.expand(3_000, 4).contiguous(), torch.Generator().manual_seed(0))
+
+    torch.testing.assert_close(found.mean(0), torch.zeros(4), atol=0.03, rtol=0)
+    torch.testing.assert_close(found.T @ found / len(found), p.diag() - p.outer(p), atol=0.02, rtol=0)

@@ -29,6 +29,7 @@ from workers.trainer.kept import keep_tensors
 from workers.trainer.model import lora_layers
 from workers.trainer.moments import Moments, in_groups, main_directions, read, rows_digest
 from workers.trainer.replay import REPLAY_FOLDER
+from workers.trainer.vocabulary import drawn_derivatives
 
 MOST_DIRECTIONS = 256  # of a moment
 
@@ -95,31 +96,27 @@ def curvature(
 def _found(
     model: Any, rows: Sequence[Row], names: Collection[str], on_read: Callable[[int, int], None] | None
 ) -> dict[str, tuple[torch.Tensor, ...]]:
-    inputs, outputs = Moments(), Moments()
+    listened = [(name, layer) for name, layer in lora_layers(model) if name in names]
+    inputs = Moments({name: layer.in_features for name, layer in listened})
+    outputs = Moments({name: layer.out_features for name, layer in listened})
     hooks, labels = [], sum(len(row) - row.answer_start for row in rows)
-    for name, layer in lora_layers(model):
-        if name in names:
-            hooks.append(layer.register_forward_pre_hook(inputs.of_inputs(name)))
-            hooks.append(layer.register_forward_hook(outputs.of_derivatives(name)))
+    for name, layer in listened:
+        hooks.append(layer.register_forward_pre_hook(inputs.of_inputs(name)))
+        hooks.append(layer.register_forward_hook(outputs.of_derivatives(name)))
     read(model, rows, hooks, partial(_say, model, torch.Generator().manual_seed(0)), on_read)
     return {
-        name: (*_moment(inputs.sums[name], labels), *_moment(outputs.sums[name], outputs.tokens[name]))
+        name: (*_moment(inputs.sums[name], labels), *_moment(outputs.sums[name], max(1, outputs.tokens[name])))
         for name in names
     }
 
 
 def _say(model: Any, generator: torch.Generator, batch: Pack) -> None:
-    """Go back from tokens that the model could say in the labels' places, drawn by their probabilities.
+    """Go back from tokens that the model could say in the labels' places.
 
     The labels themselves are the likeliest, of which the derivatives are too small.
     """
     logits, _ = label_logits(model, batch)
-    with torch.no_grad():
-        derivatives = logits.float().softmax(-1)
-        drawn = torch.rand(len(logits), 1, generator=generator).to(logits.device)
-        said = torch.searchsorted(derivatives.cumsum(-1), drawn).clamp(max=logits.shape[-1] - 1)
-        derivatives.neg_().scatter_add_(-1, said, torch.ones_like(drawn))  # of log-probabilities, by the logits
-    logits.backward(derivatives.to(logits.dtype))
+    logits.backward(drawn_derivatives(logits.detach(), generator))
 
 
 def _moment(total: torch.Tensor, count: int) -> Moment:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,17 +24,17 @@ class Moments:
     """The (width, width) sums over all tokens of x xᵀ, by layer.
 
     Attributes:
-        sums: of the layers that were listened to, on their devices.
-        tokens: how many were added for each.
+        sums: in float32.
+        tokens: how many were added for each; none for a layer that nothing went through.
     """
 
-    def __init__(self, *, unit: bool = False) -> None:
+    def __init__(self, widths: Mapping[str, int], *, unit: bool = False) -> None:
         """Begin at nothing.
 
         Args:
             unit: whether each token counts the same, as x / |x|.
         """
-        self.sums: dict[str, torch.Tensor] = {}
+        self.sums = {name: torch.zeros(width, width) for name, width in widths.items()}
         self.tokens: Counter[str] = Counter()
         self._unit = unit
 
@@ -60,8 +60,7 @@ class Moments:
             tokens = functional.normalize(tokens.float(), dim=1).to(tokens.dtype)
         elif tokens.dtype == torch.float16:
             tokens = tokens.float()  # squares may leave its range
-        product = tokens.T @ tokens  # of a pack in the model's own precision
-        self.sums[name] = self.sums[name].add_(product) if name in self.sums else product.float()
+        self.sums[name] = self.sums[name].to(tokens.device).add_(tokens.T @ tokens)  # of a pack in its own precision
         self.tokens[name] += len(tokens)
 
 

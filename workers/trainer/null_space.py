@@ -78,8 +78,8 @@ def _moments(
     model: Any, rows: Sequence[Row], names: Collection[str], on_read: Callable[[int, int], None] | None
 ) -> dict[str, torch.Tensor]:
     """Return each layer's (in_features, in_features) sum over the rows' tokens of x xᵀ / |x|²."""
-    moments = Moments(unit=True)
     listened = [(name, layer) for name, layer in lora_layers(model) if name in names]
+    moments = Moments({name: layer.in_features for name, layer in listened}, unit=True)
     hooks = [layer.register_forward_pre_hook(moments.of_inputs(name)) for name, layer in listened]
     read(model, rows, hooks, torch.no_grad()(partial(label_logits, model)), on_read)
     return moments.sums

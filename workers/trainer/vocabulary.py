@@ -67,6 +67,20 @@ def log_partition(logits: torch.Tensor) -> torch.Tensor:
     return sums
 
 
+def drawn_derivatives(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return, like (S, V) logits, the derivatives by them of the log-probabilities of tokens drawn by these.
+
+    Of each label's the mean over all draws is 0, and the second moment Fisher's information.
+    """
+    found = torch.empty_like(logits)
+    for few in _few(logits, len(logits)):
+        p = logits[few].float().softmax(-1)
+        drawn = torch.rand(len(p), 1, generator=generator).to(p.device)
+        token = torch.searchsorted(p.cumsum(-1), drawn).clamp(max=p.shape[-1] - 1)
+        found[few] = p.neg_().scatter_add_(-1, token, torch.ones_like(drawn)).to(found.dtype)
+    return found
+
+
 class _Scores(torch.autograd.Function):
     """See `label_nats_and_divergences`.
 
