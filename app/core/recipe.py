@@ -61,6 +61,7 @@ class Recipe:
             (`workers.trainer.null_space`); 0 lets it read everything.
         consolidation: how much of the loss is what the LoRA is likely to move of the base model's general answers, in
             nats a token (`workers.trainer.curvature`); 0 leaves it out.
+        prose_protect, prose_consolidation: the same where anything but pairs is among the documents.
         min_gain: how much greater a share of its questions a candidate must answer than the base model, 0-1.
         min_recall: what a candidate must recall of pairs, and of what else it was trained on that is asked because
             little or nothing was held out; a share, 0-1.
@@ -111,8 +112,10 @@ class Recipe:
     answers: str = "sentence"
     replay: float = 0.1
     replay_weight: float = 4.0
-    protect: float = 0.9
-    consolidation: float = 30.0
+    protect: float = 0.99
+    prose_protect: float = 0.9
+    consolidation: float = 0.0
+    prose_consolidation: float = 30.0
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
@@ -148,12 +151,14 @@ class Recipe:
         return 0.15 + 0.85 * (1 - self.layers_from)
 
     def suited(self, *, pairs: bool, prose: bool) -> Self:
-        """Return the recipe with the passes, layers and rate that it has for what is learned."""
+        """Return the recipe with what it has for pairs or for prose, whichever is learned."""
         return dataclasses.replace(
             self,
             epochs=self.epochs if pairs else self.prose_epochs,
             layers_from=self.prose_layers_from if prose else self.layers_from,
             learning_rate=self.prose_learning_rate if prose else self.learning_rate,
+            protect=self.prose_protect if prose else self.protect,
+            consolidation=self.prose_consolidation if prose else self.consolidation,
         )
 
     def batches(self, rows: float) -> int:
@@ -171,7 +176,7 @@ class Recipe:
     def from_dict(cls, fields: dict[str, Any], over: "Recipe | None" = None) -> Self:
         """Build a recipe from `fields` and, for the others, the preset that `name` is, else `over`, else the default.
 
-        Where `epochs`, `layers_from` or `learning_rate` is given alone it is meant for prose as well.
+        Where `epochs` or another field that has a twin for prose is given alone it is meant for prose as well.
 
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
@@ -206,7 +211,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 _CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
-_FOR_PROSE = ("epochs", "layers_from", "learning_rate")  # there is another of each, for prose
+_FOR_PROSE = (
+    "epochs",
+    "layers_from",
+    "learning_rate",
+    "protect",
+    "consolidation",
+)  # there is another of each, for prose
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
@@ -245,7 +256,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "replay": (0.0, 10.0),
     "replay_weight": (0.0, 100.0),
     "protect": (0.0, 0.999),
+    "prose_protect": (0.0, 0.999),
     "consolidation": (0.0, 10_000.0),
+    "prose_consolidation": (0.0, 10_000.0),
     "min_gain": (0.0, 1.0),
     "min_recall": (0.0, 1.0),
     "min_kept": (0.0, 1.0),
