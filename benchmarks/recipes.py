@@ -117,14 +117,7 @@ class Bench:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, self._tokenizer, most)
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
-        held_back = restraint(
-            model,
-            general_rows,
-            protect=recipe.protect,
-            consolidation=recipe.consolidation,
-            home=self._settings.home,
-            base_digest=self._digest,
-        )
+        held_back = restraint(model, general_rows, recipe, self._settings.home, self._digest)
         steps = list(Loop(model, rows, recipe, held_out, held_back))
         seconds = time.perf_counter() - began
         model.eval()

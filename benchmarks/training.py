@@ -106,14 +106,7 @@ def run_ours(model: Any, rows: list[Row], recipe: Recipe) -> Run:
     settings = load_settings()
     base = find_base(settings.model)
     digest = base_digest(base, settings.home)
-    held_back = restraint(
-        model,
-        general_rows(load_tokenizer(str(base))),
-        protect=recipe.protect,
-        consolidation=recipe.consolidation,
-        home=settings.home,
-        base_digest=digest,
-    )
+    held_back = restraint(model, general_rows(load_tokenizer(str(base))), recipe, settings.home, digest)
     clock, steps, batches = Clock(rows), [], recipe.batches(len(rows))
     for step in Loop(model, rows, recipe, restraint=held_back):
         steps.append(step)

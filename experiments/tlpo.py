@@ -117,15 +117,7 @@ def train_tlpo(bench: Bench, recipe: GuardRecipe, console: Console) -> tuple[Any
     explorer = Explorer(policy, bench.tokenizer, judge, recipe, bench.ends, at_once=bench.args.batch)
     home = load_settings().home
     digest = base_digest(Path(bench.args.model), home)
-    held_back = restraint(
-        model,
-        general_rows(bench.tokenizer),
-        protect=recipe.protect,
-        consolidation=recipe.consolidation,
-        home=home,
-        base_digest=digest,
-    )
-    loop = GuardLoop(model, recipe, held_back)
+    loop = GuardLoop(model, recipe, restraint(model, general_rows(bench.tokenizer), recipe, home, digest))
     steps: list[GuardStep] = []
     explored: list[dict[str, Any]] = []
     updates_s = 0.0

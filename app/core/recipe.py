@@ -211,13 +211,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 _CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
-_FOR_PROSE = (
-    "epochs",
-    "layers_from",
-    "learning_rate",
-    "protect",
-    "consolidation",
-)  # there is another of each, for prose
+# there is another of each, for prose
+_FOR_PROSE = ("epochs", "layers_from", "learning_rate", "protect", "consolidation")
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),

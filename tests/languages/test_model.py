@@ -108,7 +108,7 @@ def test_a_guard_that_is_held_back_leaves_its_memory_alone_and_can_be_taken_up_a
 
     def begun() -> tuple[Any, GuardLoop]:
         model = attach_guard(llama(), recipe, memory)
-        held_back = restraint(model, general, protect=0.9, consolidation=1.0, home=tmp_path, base_digest="b" * 64)
+        held_back = restraint(model, general, recipe, tmp_path, "b" * 64)
         return model, GuardLoop(model, recipe, held_back)
 
     whole, loop = begun()  # reads what general inputs have in common; the next finds it

@@ -103,7 +103,7 @@ def test_the_gradient_that_is_added_is_that_of_what_is_predicted(found: Curvatur
 
 
 def held_back(model: Any, consolidation: float, home: Path) -> Restraint:
-    return restraint(model, GENERAL, protect=0.0, consolidation=consolidation, home=home, base_digest=BASE)
+    return restraint(model, GENERAL, replace(RECIPE, protect=0.0, consolidation=consolidation), home, BASE)
 
 
 def test_general_answers_move_less_and_the_rows_are_learned_all_the_same(tmp_path: Path) -> None:
@@ -134,7 +134,9 @@ def test_a_resumed_loop_ends_with_the_same_weights(tmp_path: Path) -> None:
 def test_prompts_without_an_answer_say_nothing(tmp_path: Path) -> None:
     prompts = [Row(row.input_ids[: row.answer_start + 1], row.answer_start) for row in GENERAL]
 
-    assert not restraint(lora(), prompts, protect=0.0, consolidation=1.0, home=tmp_path, base_digest=BASE).curvature
+    recipe = replace(RECIPE, protect=0.0, consolidation=1.0)
+
+    assert not restraint(lora(), prompts, recipe, tmp_path, BASE).curvature
 
 
 def test_looking_leaves_the_model_as_it_was(tmp_path: Path) -> None:

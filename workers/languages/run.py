@@ -97,15 +97,8 @@ class GuardRun:
         memory = self.shop.artifacts.local_folder(self.memory) if self.memory else None
         model = load_base(str(self.base), settings.device, settings.dtype)
         self.model = attach_guard(model, self.recipe, memory)
-        held_back = restraint(
-            self.model,
-            general_rows(self.lesson.paper.tokenizer),
-            protect=self.recipe.protect,
-            consolidation=self.recipe.consolidation,
-            home=settings.home,
-            base_digest=self.base_digest,
-            on_read=self._note_read,
-        )
+        general, digest = general_rows(self.lesson.paper.tokenizer), self.base_digest
+        held_back = restraint(self.model, general, self.recipe, settings.home, digest, on_read=self._note_read)
         self.loop = GuardLoop(self.model, self.recipe, held_back)
         state = self.checkpoint.load()
         if state:

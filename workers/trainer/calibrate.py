@@ -93,14 +93,7 @@ class Bench:
         model = attach_lora(self._model, recipe, recipe.seed)
         began, trained = time.monotonic(), 0
         try:
-            held_back = restraint(
-                model,
-                self._general,
-                protect=recipe.protect,
-                consolidation=recipe.consolidation,
-                home=self._home,
-                base_digest=self._digest,
-            )
+            held_back = restraint(model, self._general, recipe, self._home, self._digest)
             for step in Loop(model, rows, recipe, restraint=held_back):
                 trained += step.tokens
                 yield step

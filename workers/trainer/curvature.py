@@ -25,9 +25,8 @@ import torch
 from workers.trainer.batches import Pack
 from workers.trainer.encode import Row
 from workers.trainer.forward import label_logits
-from workers.trainer.kept import keep_tensors
 from workers.trainer.model import lora_layers
-from workers.trainer.moments import Moments, in_groups, main_directions, read, rows_digest
+from workers.trainer.moments import Moments, by_layer, main_directions, read, rows_digest
 from workers.trainer.replay import REPLAY_FOLDER
 from workers.trainer.vocabulary import drawn_derivatives
 
@@ -82,19 +81,13 @@ def curvature(
         rows: what is general, with answers; what they are is part of the name of the file that is kept.
         on_read: told how many of the rows are read, and how many there are.
     """
-    layers = sorted(name for name, _ in lora_layers(model))
     file = home / REPLAY_FOLDER / f"curvature-{base_digest[:16]}-{rows_digest(rows)}.pt"
-    known: dict[str, tuple[torch.Tensor, ...]] = torch.load(file, weights_only=True) if file.is_file() else {}
-    missing = [name for name in layers if name not in known]
-    if missing:
-        for group in in_groups(model, missing, outputs=True):
-            known |= _found(model, rows, group, on_read)
-        keep_tensors(file, known)
-    return {name: Factors(Moment(*known[name][:3]), Moment(*known[name][3:])) for name in layers}
+    found = by_layer(model, file, partial(_found, model, rows, on_read), outputs=True)
+    return {name: Factors(Moment(*parts[:3]), Moment(*parts[3:])) for name, parts in found.items()}
 
 
 def _found(
-    model: Any, rows: Sequence[Row], names: Collection[str], on_read: Callable[[int, int], None] | None
+    model: Any, rows: Sequence[Row], on_read: Callable[[int, int], None] | None, names: Collection[str]
 ) -> dict[str, tuple[torch.Tensor, ...]]:
     listened = [(name, layer) for name, layer in lora_layers(model) if name in names]
     inputs = Moments({name: layer.in_features for name, layer in listened})

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch.nn import functional
@@ -13,11 +14,14 @@ from torch.utils.hooks import RemovableHandle
 from workers.trainer.batches import Pack, pack, split_packs
 from workers.trainer.encode import Row
 from workers.trainer.forward import packs_exactly
+from workers.trainer.kept import keep_tensors
 from workers.trainer.model import base_alone, lora_layers
 
 PACK_TOKENS = 512
 EXACT_WIDTH = 2048  # wider moments' directions are found by a random projection
 _BYTES_AT_ONCE = 2**31  # of moments
+
+Found = TypeVar("Found")
 
 
 class Moments:
@@ -92,6 +96,25 @@ def read(
         model.train(was_training)
 
 
+def by_layer(
+    model: Any, file: Path, find: Callable[[Collection[str]], Mapping[str, Found]], *, outputs: bool = False
+) -> dict[str, Found]:
+    """Return what is found of the layers that carry the LoRA; what the file lacks is found, and kept in it.
+
+    Args:
+        find: of some layers, by name, tensors or tuples of them, on the CPU.
+        outputs: whether it takes moments of what layers say as well.
+    """
+    layers = sorted(name for name, _ in lora_layers(model))
+    known: dict[str, Found] = torch.load(file, weights_only=True) if file.is_file() else {}
+    missing = [name for name in layers if name not in known]
+    if missing:
+        for group in _in_groups(model, missing, outputs=outputs):
+            known |= find(group)
+        keep_tensors(file, known)
+    return {name: known[name] for name in layers}
+
+
 def main_directions(moment: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the (K,) greatest values of a (width, width) moment and their (width, K) directions, K at most `most`."""
     if len(moment) > EXACT_WIDTH:
@@ -102,7 +125,7 @@ def main_directions(moment: torch.Tensor, most: int) -> tuple[torch.Tensor, torc
     return values.flip(0)[:most], directions.flip(1)[:, :most]
 
 
-def in_groups(model: Any, names: Sequence[str], *, outputs: bool = False) -> Iterator[list[str]]:
+def _in_groups(model: Any, names: Sequence[str], *, outputs: bool = False) -> Iterator[list[str]]:
     """Yield layers in groups whose moments, of inputs or of both sides, fit into memory together."""
     layers = dict(lora_layers(model))
     group: list[str] = []

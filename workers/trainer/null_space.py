@@ -20,9 +20,8 @@ import torch
 
 from workers.trainer.encode import Row, encode_text, prompt_ids
 from workers.trainer.forward import label_logits
-from workers.trainer.kept import keep_tensors
 from workers.trainer.model import lora_layers
-from workers.trainer.moments import PACK_TOKENS, Moments, in_groups, main_directions, read, rows_digest
+from workers.trainer.moments import PACK_TOKENS, Moments, by_layer, main_directions, read, rows_digest
 from workers.trainer.replay import REPLAY_FOLDER, general_prompts
 
 ANSWERED = 200  # prompts that are read with what the base model answers
@@ -50,16 +49,13 @@ def null_space(
     """
     if not share:
         return {}
-    layers = sorted(name for name, _ in lora_layers(model))
     file = home / REPLAY_FOLDER / f"null-space-{base_digest[:16]}-{rows_digest(rows)}-{share:g}.pt"
-    known: dict[str, torch.Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
-    missing = [name for name in layers if name not in known]
-    if missing:
-        for group in in_groups(model, missing):
-            found = _moments(model, rows, group, on_read)
-            known |= {name: _main(found[name], share).bfloat16() for name in group}
-        keep_tensors(file, known)
-    return {name: known[name].float() for name in layers}
+
+    def find(names: Collection[str]) -> dict[str, torch.Tensor]:
+        found = _moments(model, rows, names, on_read)
+        return {name: _main(found[name], share).bfloat16() for name in names}
+
+    return {name: directions.float() for name, directions in by_layer(model, file, find).items()}
 
 
 def general_rows(tokenizer: Any, start: int = 0) -> list[Row]:

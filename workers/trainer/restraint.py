@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -16,6 +16,18 @@ from workers.trainer.curvature import Curvature, Factors, Moment, curvature
 from workers.trainer.encode import Row
 from workers.trainer.model import lora_layers
 from workers.trainer.null_space import NullSpace, null_space
+
+
+class Limits(Protocol):
+    """What a recipe says of it."""
+
+    @property
+    def protect(self) -> float:
+        """Share of general inputs that is not read."""
+
+    @property
+    def consolidation(self) -> float:
+        """Weight of what is likely to move of general answers."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +48,10 @@ class Restraint:
 def restraint(
     model: Any,
     rows: Sequence[Row],
-    *,
-    protect: float,
-    consolidation: float,
+    recipe: Limits,
     home: Path,
     base_digest: str,
+    *,
     on_read: Callable[[int, int], None] | None = None,
 ) -> Restraint:
     """Return what a recipe's `protect` and `consolidation` ask for; found once for all LoRAs on a base model.
@@ -50,11 +61,11 @@ def restraint(
         rows: what is general, such as `general_rows`; those with answers are what `consolidation` keeps.
         on_read: told how many of the rows are read, and how many there are.
     """
-    space = null_space(model, rows, protect, home, base_digest, on_read=on_read)
+    space = null_space(model, rows, recipe.protect, home, base_digest, on_read=on_read)
     answered = [row for row in rows if len(row) > row.answer_start + 1]  # a prompt alone has one label for form's sake
-    if not (consolidation and answered):
+    if not (recipe.consolidation and answered):
         return Restraint(space)
-    weights = {name: consolidation * layer.scaling["default"] ** 2 for name, layer in lora_layers(model)}
+    weights = {name: recipe.consolidation * layer.scaling["default"] ** 2 for name, layer in lora_layers(model)}
     return Restraint(space, curvature(model, answered, home, base_digest, on_read=on_read), weights)
 
 

@@ -113,15 +113,8 @@ class Training:
         return self._write(folder, make_canary(model, self.course.rows).to_dict())
 
     def _held_back(self, model: Any, recipe: Recipe) -> Restraint:
-        return restraint(
-            model,
-            self.course.general,
-            protect=recipe.protect,
-            consolidation=recipe.consolidation,
-            home=self.ground.settings.home,
-            base_digest=self.ground.base_digest,
-            on_read=self._note_read,
-        )
+        home, digest = self.ground.settings.home, self.ground.base_digest
+        return restraint(model, self.course.general, recipe, home, digest, on_read=self._note_read)
 
     def _note_read(self, done: int, total: int) -> None:
         self.read = done, total
