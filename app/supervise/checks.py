@@ -7,7 +7,6 @@ from pathlib import Path
 
 from app.errors import StartupError
 from app.settings import Settings
-from app.stores.artifacts import ArtifactStore
 
 
 def check_start(settings: Settings) -> None:
@@ -56,6 +55,8 @@ def _check_port(host: str, port: int, variable: str, what: str) -> None:
 
 
 def _check_artifacts(settings: Settings) -> None:
+    from app.stores.artifacts import ArtifactStore  # noqa: PLC0415 - slow to load, and every command loads this module
+
     if not ArtifactStore.open(settings).writable():
         place = f"LOREKEEP_ARTIFACTS is {settings.artifacts}" if settings.artifacts else settings.artifacts_url
         raise StartupError(f"{place}: it cannot be written to. Set LOREKEEP_ARTIFACTS to where you may write.")
