@@ -92,9 +92,10 @@ class Bench:
         [lesson] = asyncio.run(
             prepare([read], self._tokenizer, replace(recipe, questions_per_passage=0), _unasked, _unheard)
         )
+        recipe = suited(recipe, lesson.examples)
         if not recipe.replay:
             return lesson
-        general = self._said(shown_at_most(lesson.examples, suited(recipe, lesson.examples)))
+        general = self._said(shown_at_most(lesson.examples, recipe))
         return replace(lesson, examples=[*lesson.examples, *replayed(general, lesson.examples, recipe.replay)])
 
     def _said(self, most: int) -> list[Example]:

@@ -23,7 +23,8 @@ from app.core.errors import InvalidValue
 from app.core.recipe import THRESHOLDS, Recipe
 
 _PROSE_FIELDS = {
-    "prose_epochs", "prose_layers_from", "prose_learning_rate", "prose_protect", "prose_consolidation",
+    "prose_epochs", "prose_layers_from", "prose_learning_rate", "prose_replay", "prose_protect",
+    "prose_consolidation",
     "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
     "distillation", "hidden_weight", "patience", "gap_rounds",
     "summaries_per_passage", "rewrites_per_passage", "implications_per_passage", "relations_per_passage",

@@ -166,7 +166,7 @@ def _of_documents(scores: Scores, recipe: Recipe) -> list[str]:
 
 
 def _of_control(control: Control, recipe: Recipe) -> list[str]:
-    tries = "try fewer epochs, a lower learning rate, more replay or a larger recipe.consolidation"
+    tries = "try fewer epochs, a lower learning rate, more replay or a larger recipe.protect or recipe.consolidation"
     reasons = []
     if _is_short(control.kept, control.known, recipe.min_kept):
         reasons.append(

@@ -56,6 +56,7 @@ class Recipe:
         gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
         answers: how questions made of prose are answered: with the whole sentence, or with the words asked for alone.
         replay: how many general questions and texts, in the base model's own words, are shown for each example.
+        prose_replay: the same where anything but pairs is among the documents.
         replay_weight: how much of the gradient a token of these has beside one of an example.
         protect: share of what each layer is given on general questions and texts that the LoRA is kept from reading
             (`workers.trainer.null_space`); 0 lets it read everything.
@@ -111,11 +112,12 @@ class Recipe:
     gap_rounds: int = 1
     answers: str = "sentence"
     replay: float = 0.1
+    prose_replay: float = 0.3
     replay_weight: float = 4.0
     protect: float = 0.99
     prose_protect: float = 0.9
     consolidation: float = 0.0
-    prose_consolidation: float = 30.0
+    prose_consolidation: float = 60.0
     min_gain: float = 0.1
     min_recall: float = 0.5
     min_kept: float = 0.7
@@ -157,6 +159,7 @@ class Recipe:
             epochs=self.epochs if pairs else self.prose_epochs,
             layers_from=self.prose_layers_from if prose else self.layers_from,
             learning_rate=self.prose_learning_rate if prose else self.learning_rate,
+            replay=self.prose_replay if prose else self.replay,
             protect=self.prose_protect if prose else self.protect,
             consolidation=self.prose_consolidation if prose else self.consolidation,
         )
@@ -212,7 +215,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 _CHOICES = {"name": NAMES, "target": TARGETS, "answers": ANSWERS, "loss_on": LOSS_ON}
 # there is another of each, for prose
-_FOR_PROSE = ("epochs", "layers_from", "learning_rate", "protect", "consolidation")
+_FOR_PROSE = ("epochs", "layers_from", "learning_rate", "replay", "protect", "consolidation")
 _RANGES: dict[str, tuple[float, float]] = {
     "rank": (1, 512),
     "alpha": (1, 4096),
@@ -249,6 +252,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "self_study_per_passage": (0, 64),
     "gap_rounds": (0, 8),
     "replay": (0.0, 10.0),
+    "prose_replay": (0.0, 10.0),
     "replay_weight": (0.0, 100.0),
     "protect": (0.0, 0.999),
     "prose_protect": (0.0, 0.999),

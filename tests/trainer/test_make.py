@@ -39,7 +39,7 @@ from workers.trainer.training import Course, Ground, Training
 from workers.trainer.write import Candidate
 
 RECIPE: dict[str, Any] = {"rank": 2, "alpha": 4, "epochs": 1, "prose_epochs": 1, "min_steps": 2}
-RECIPE |= {"prose_protect": 0, "prose_consolidation": 0}
+RECIPE |= {"prose_replay": 0, "prose_protect": 0, "prose_consolidation": 0}
 RECIPE |= {"replay": 0, "protect": 0, "consolidation": 0, "questions_per_passage": 0}
 
 
