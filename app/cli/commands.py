@@ -56,6 +56,8 @@ app.add_typer(keys.keys, name="keys")
 languages.languages.command("train")(guards.train)
 languages.languages.command("list")(guards.list_all)
 languages.languages.command("show")(guards.show_one)
+languages.languages.command("cancel")(guards.cancel)
+languages.languages.command("retry")(guards.retry)
 languages.languages.command("rm")(guards.remove)
 app.add_typer(languages.languages, name="language")
 

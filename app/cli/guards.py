@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.gateway import GatewayError, call, call_pages, gateway
-from app.cli.memories import memory_id_of, tell_receipt, wait_for
-from app.cli.output import Json, out, printable, quote, show, show_list
+from app.cli.gateway import call, call_pages, gateway
+from app.cli.memories import SHORT, Wait, memory_id_of, tell, tell_receipt, wait_for
+from app.cli.output import Json, quote, show, show_list
 from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
 
@@ -29,7 +29,7 @@ def train(  # noqa: PLR0913 - a parameter an option
     recipe: Annotated[
         str, typer.Option(help="""Fields of the recipe as JSON, such as '{"answers": 1536, "passes": 2}'.""")
     ] = "{}",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")] = False,
+    wait: Wait = False,
     json: Json = False,
 ) -> None:
     """Train a guard that keeps answers in one language."""
@@ -42,15 +42,7 @@ def train(  # noqa: PLR0913 - a parameter an option
         guard = call(client, "POST", "/v1/languages", json=body)
         if wait:
             guard = wait_for(client, f"/v1/languages/{guard['id']}")
-    if json:
-        show(guard, True)
-    elif wait and guard["status"] == "ready":
-        out().print(f"{guard['name']} is ready ({guard['id']}). {_told(guard)}", soft_wrap=True)
-    elif not wait:
-        show({field: guard.get(field) for field in ("id", "name", "status")}, False)
-    if wait and guard["status"] != "ready":
-        reason = (guard.get("error") or {}).get("message", "no reason was given")
-        raise GatewayError(f"{guard['name']} is {guard['status']}: {printable(reason)}")
+    tell(guard, wait, json, _scores)
 
 
 def list_all(context: typer.Context, json: Json = False) -> None:
@@ -64,6 +56,23 @@ def show_one(context: typer.Context, guard: Guard, json: Json = False) -> None:
     """Show one guard, with its scores."""
     with gateway(context) as client:
         show(call(client, "GET", f"/v1/languages/{quote(guard)}"), json)
+
+
+def cancel(context: typer.Context, guard: Guard, json: Json = False) -> None:
+    """Stop training a guard."""
+    with gateway(context) as client:
+        found = call(client, "POST", f"/v1/languages/{quote(guard)}/cancel")
+    show(found if json else {field: found.get(field) for field in SHORT}, json)
+
+
+def retry(context: typer.Context, guard: Guard, wait: Wait = False, json: Json = False) -> None:
+    """Train a guard again that failed, was rejected or was cancelled."""
+    with gateway(context) as client:
+        path = f"/v1/languages/{quote(guard)}"
+        found = call(client, "POST", f"{path}/retry")
+        if wait:
+            found = wait_for(client, path)
+    tell(found, wait, json, _scores)
 
 
 def remove(context: typer.Context, guard: Guard, json: Json = False) -> None:
@@ -90,7 +99,7 @@ def _fields(recipe: str) -> dict[str, Any]:
     return fields
 
 
-def _told(guard: dict[str, Any]) -> str:
+def _scores(guard: dict[str, Any]) -> str:
     kind = "strict" if guard["strict"] else "neutral"
     before, after = (guard["scores"][side][kind]["rpr"] for side in ("before", "after"))
     return f"It keeps to {guard['language']} in {after:.0%} of its answers, and the model without it in {before:.0%}."

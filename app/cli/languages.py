@@ -25,7 +25,8 @@ from app.languages.report import check as check_language
 from app.languages.words import english_words
 
 languages = typer.Typer(
-    no_args_is_help=True, help="Check and score the language of texts; train, list and delete language guards."
+    no_args_is_help=True,
+    help="Check and score the language of texts; train, list, cancel, retry and delete language guards.",
 )
 _COLUMNS = ("task", "source", "language", "completion")
 _WORDS = "english_words.txt"  # the benchmark's own list, beside its outputs

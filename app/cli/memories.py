@@ -1,6 +1,7 @@
 """Commands about memories: make one, look at them."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from json import dumps
 from pathlib import Path
@@ -56,22 +57,24 @@ def remember(
         memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
         if wait:
             memory = wait_for(client, f"/v1/memories/{memory['id']}")
-    _tell(memory, wait, json)
+    tell(memory, wait, json, _scores)
 
 
-def _tell(memory: dict[str, Any], waited: bool, json: bool) -> None:
-    """Say how a memory is that was begun; one that was waited for and is not ready ends the command with 1."""
+def tell(begun: dict[str, Any], waited: bool, json: bool, scores: Callable[[dict[str, Any]], str]) -> None:
+    """Say how a memory or guard is that was begun, `scores` of one that is ready.
+
+    Raises:
+        GatewayError: it was waited for and is not ready.
+    """
     if json:
-        show(memory, True)
-    elif waited and memory["status"] == "ready":
-        out().print(
-            f"{memory['name']} is ready ({memory['id']}). {told_scores(memory.get('scores') or {})}", soft_wrap=True
-        )
+        show(begun, True)
+    elif waited and begun["status"] == "ready":
+        out().print(f"{begun['name']} is ready ({begun['id']}). {scores(begun)}", soft_wrap=True)
     elif not waited:
-        show({field: memory.get(field) for field in SHORT}, False)
-    if waited and memory["status"] != "ready":
-        reason = (memory.get("error") or {}).get("message", "no reason was given")
-        raise GatewayError(f"{memory['name']} is {memory['status']}: {printable(reason)}")
+        show({field: begun.get(field) for field in SHORT}, False)
+    if waited and begun["status"] != "ready":
+        reason = (begun.get("error") or {}).get("message", "no reason was given")
+        raise GatewayError(f"{begun['name']} is {begun['status']}: {printable(reason)}")
 
 
 @memories.command("list")
@@ -107,7 +110,7 @@ def retry(
         found = call(client, "POST", f"{path}/retry", json={"recipe": {"name": recipe}} if recipe else {})
         if wait:
             found = wait_for(client, path)
-    _tell(found, wait, json)
+    tell(found, wait, json, _scores)
 
 
 @memories.command("rm")
@@ -211,3 +214,7 @@ def wait_for(client: httpx.Client, path: str) -> dict[str, Any]:
         for kind, data in events(client, path):
             watcher.tell(kind, data)
     return call(client, "GET", path)
+
+
+def _scores(memory: dict[str, Any]) -> str:
+    return told_scores(memory.get("scores") or {})

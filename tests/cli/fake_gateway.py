@@ -95,6 +95,8 @@ class FakeGateway:
             ),
             ("GET", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(200, json=self.guard(self.status)),
             ("GET", f"/v1/languages/{GUARD_ID}/events"): lambda: self._events(request),
+            ("POST", f"/v1/languages/{GUARD_ID}/cancel"): lambda: httpx.Response(200, json=self.guard("cancelled")),
+            ("POST", f"/v1/languages/{GUARD_ID}/retry"): lambda: httpx.Response(202, json=self.guard("queued")),
             ("DELETE", f"/v1/languages/{GUARD_ID}"): lambda: httpx.Response(202, json={**deleted, "id": GUARD_ID}),
             ("POST", "/v1/plans"): lambda: httpx.Response(200, json=PLAN),
             ("POST", "/v1/query"): lambda: httpx.Response(200, json=answer(json.loads(request.content))),

@@ -86,6 +86,23 @@ def test_a_guard_that_is_rejected_ends_with_its_reason() -> None:
     assert "It answers nothing." in result.stderr
 
 
+def test_a_guards_training_is_cancelled() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "language", "cancel", GUARD_ID, "--json")
+
+    assert json.loads(result.stdout)["status"] == "cancelled"
+    assert gateway.asked("POST", f"/v1/languages/{GUARD_ID}/cancel")
+
+
+def test_a_guard_that_is_tried_again_and_waited_for_ends_with_its_rates() -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "language", "retry", GUARD_ID, "--wait")
+
+    assert result.exit_code == 0
+    assert gateway.asked("POST", f"/v1/languages/{GUARD_ID}/retry")
+    assert "keeps to ko in 75% of its answers" in result.stdout
+
+
 def test_guards_are_listed_shown_and_deleted() -> None:
     gateway = FakeGateway()
 
