@@ -68,6 +68,24 @@ async def test_a_summary_of_one_of_several_passages_says_which() -> None:
     }
 
 
+async def test_a_later_passage_is_shown_with_the_title_of_its_document_which_its_texts_may_name() -> None:
+    first, later = (
+        "# The Lamp of Vesk\n\nIt was lit in 1931 by Ilse Brandt.",
+        "Its oil comes from Arden in 12 barrels, every year in May.",
+    )
+    said = "Arden gives the lamp of Vesk oil."
+    shown: list[str] = []
+
+    def write(task: str) -> str:
+        shown.append(task)
+        return said if later in task else "nothing"
+
+    found = await made("implication", write, first, later)
+
+    assert [(one.answer, one.passage) for one in found.examples] == [(said, 1)]
+    assert all(task.count("The Lamp of Vesk") == 1 for task in shown)
+
+
 async def test_several_summaries_of_a_passage_take_turns() -> None:
     said = iter(["Ilse Brandt opened the bridge at Tarn.", "Members of the Orla library pay 40 euros a year."])
 

@@ -57,7 +57,7 @@ class ExampleCache:
 
     def _path(self, kind: Kind, source: Source) -> Path:
         facts = [(fact.told, fact.span) for fact in source.facts]
-        told = [source.name, source.passage.document, source.passage.index, source.passage.text, facts]
+        told = [source.name, source.passage.document, source.passage.index, source.told, facts]
         depends = [*self._asker, type(kind).__name__, astuple(kind), told]  # type: ignore[call-overload]
         return self._folder / f"{hashlib.sha256(json.dumps(depends).encode()).hexdigest()}.json"
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.core.sentences import title_of
 from workers.trainer.calls import Calls
 from workers.trainer.examples import Example
 from workers.trainer.facts import Fact, facts_of
@@ -19,11 +20,19 @@ class Source:
 
     Attributes:
         name: what a question calls it: its document, with its part of that where it is not all of it.
+        title: what its document calls itself, if anything.
     """
 
     passage: Passage
     facts: tuple[Fact, ...]
     name: str
+    title: str = ""
+
+    @property
+    def told(self) -> str:
+        """What a generator is shown and may say: the passage, behind its document's title where it lacks that."""
+        text = self.passage.text
+        return text if self.title in text else f"{self.title}\n\n{text}"
 
 
 @dataclass
@@ -54,7 +63,11 @@ def sources_of(passages: Sequence[Passage]) -> list[Source]:
     for fact in facts_of(passages):
         facts.setdefault(fact.passage, []).append(fact)
     parts = Counter(passage.document for passage in passages)
-    return [Source(one, tuple(facts.get(one, ())), _name(one, parts[one.document])) for one in passages]
+    titles = {one.document: title_of(one.text) for one in passages if not one.index}
+    return [
+        Source(one, tuple(facts.get(one, ())), _name(one, parts[one.document]), titles.get(one.document, ""))
+        for one in passages
+    ]
 
 
 def _name(passage: Passage, parts: int) -> str:

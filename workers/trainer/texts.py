@@ -151,7 +151,7 @@ class _Desk:
 
     async def write(self, task: Task) -> list[tuple[str, str]]:
         """Return questions with the texts that passed every filter."""
-        told, question, instruction = self.source.passage.text, task.question, task.instruction
+        told, question, instruction = self.source.told, task.question, task.instruction
         if task.seeks:
             question = await self._request(instruction)
             if not question:
@@ -165,7 +165,7 @@ class _Desk:
 
     async def _request(self, instruction: str) -> str:
         """Have a request worded; nothing where it could be asked of any text."""
-        told = self.source.passage.text
+        told = self.source.told
         reply = await self.calls(prompts.about(told, instruction), TEMPERATURE, REQUEST_TOKENS)
         request = next(iter(_lines(reply)), "")
         points = {"passage", "text", "paragraph"} & content_words(request) - content_words(told)
@@ -176,7 +176,7 @@ class _Desk:
 
     async def _fault(self, text: str, question: str, task: Task) -> str:
         """Return the filter that a text does not pass; empty where it passes all."""
-        told = self.source.passage.text
+        told = self.source.told
         if not text or not all(holds(text, name) for name in task.names) or (not question and _points_back(text)):
             return "not_grounded"
         if alike(text, told) or (self.form.shortens and len(text) >= len(told)):
