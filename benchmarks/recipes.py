@@ -3,13 +3,16 @@
     python benchmarks/recipes.py --prose tests/data/veldmark.md --questions tests/data/veldmark_questions.csv
     python benchmarks/recipes.py --prose … --questions … --only balanced,distilled --seeds 0,1,2
     python benchmarks/recipes.py --prose … --questions … --only balanced --examples keywords,passage
+    python benchmarks/recipes.py --prose … --questions … --only balanced --add veldmark_worded.jsonl --examples summary
     python benchmarks/recipes.py --pairs pairs.csv --questions pairs.csv --only balanced --general
     python benchmarks/recipes.py --version FOLDER --questions … --variant 'wide={"rank": 64}' --only balanced,wide
 
 No engine, no gateway: one process trains and answers greedily. Prose is prepared without a generator. `--version` takes
 the lesson of a version in the artifact store instead, generated questions and replay included, whatever the recipe says
-of them. `--examples` keeps those origins alone: each kind of example by itself against the mixture. An answer is right
-that holds the expected words. Recalled is the share of held-out questions whose every answer token is above 0.5.
+of them. `--add` puts examples of a file beside the lesson's: `veldmark_worded.jsonl` is what a strong generator might
+word of that page, written by hand, since the default model words nothing that passes the filters. `--examples` keeps
+those origins alone, and what is replayed: each kind of example by itself against the mixture. An answer is right that
+holds the expected words. Recalled is the share of held-out questions whose every answer token is above 0.5.
 `--general` asks the 181 questions of `forgetting.py` as well: how many are right, of the base model and of each recipe,
 and how many of those that the base model has right are kept.
 """
@@ -40,7 +43,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.control import MAX_ANSWER_TOKENS as CONTROL_TOKENS
 from workers.trainer.encode import Row, prompt_ids
 from workers.trainer.exam import Question
-from workers.trainer.examples import Example, suited
+from workers.trainer.examples import Example, check_no_overlap, suited
 from workers.trainer.held_out import stand
 from workers.trainer.make import answered_rows, encode_examples, encode_held_out
 from workers.trainer.model import attach_lora, load_base
@@ -217,6 +220,19 @@ def read_version(folder: Path) -> Lesson:
     )
 
 
+def read_examples(file: Path, lesson: Lesson, asked: Sequence[Question]) -> list[Example]:
+    """Read examples of a lesson's first document.
+
+    Raises:
+        QuestionsOverlap: one of them asks what is asked afterwards.
+    """
+    document = lesson.passages[0].document
+    more = [Example(document=document, **json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    unseen = [Example("chat", one.question, one.answer, "generated", document) for one in (*lesson.questions, *asked)]
+    check_no_overlap(unseen, more)
+    return more
+
+
 def main() -> None:
     """Print one row a variant and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,6 +243,7 @@ def main() -> None:
     parser.add_argument("--variant", action="append", default=[], help="NAME=JSON of recipe fields")
     parser.add_argument("--only", help="names, commas between")
     parser.add_argument("--examples", help="origins to keep, commas between")
+    parser.add_argument("--add", type=Path, help="jsonl of more examples")
     parser.add_argument("--general", action="store_true", help="ask general questions as well")
     parser.add_argument("--seeds", default="0")
     options = parser.parse_args()
@@ -244,8 +261,10 @@ def main() -> None:
         for seed in map(int, options.seeds.split(",")):
             recipe = Recipe.from_dict({**variants[name], "seed": seed})
             lesson = read_version(options.version) if options.version else bench.prepare(options.document, recipe)
+            if options.add:
+                lesson = replace(lesson, examples=[*lesson.examples, *read_examples(options.add, lesson, asked)])
             if options.examples:
-                kept = set(options.examples.split(","))
+                kept = {"replay", *options.examples.split(",")}
                 lesson = replace(lesson, examples=[one for one in lesson.examples if one.origin in kept])
             row = [name, str(seed), *bench.run(lesson, recipe)]
             table.add_row(*row)

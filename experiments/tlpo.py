@@ -9,8 +9,10 @@ Benchmark's monolingual prompts (`--lcb`, the folder with `test_sets/`) are aske
 each, so that differences are paired by prompt. Prompts stand in a native question/answer frame behind `<bos>`; an
 answer ends where it asks the next question. The baselines have as many answers and steps as the run of TLPO with their
 seed, in this call or in `--out` already. DPO and ORPO need the extra `bench` (TRL). Every run is a line of JSON in
-`--out`, `--plot` draws all lines of it. English questions are asked as well, greedily: the gate's control set, and with
-it `benchmarks/general.csv`, since 44 questions tell no difference of one point.
+`--out`, `--plot` draws all lines of it. English questions are asked as well: the gate's control set, and with it
+`benchmarks/general.csv`, since 44 questions tell no difference of one point; greedily, and four times at the recipe's
+temperature, where a likeliest token that was so by a hair matters no more than it should. What they lose stands in
+points, with its 95 % interval by bootstrap over the questions.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ from workers.trainer.null_space import general_rows
 from workers.trainer.restraint import restraint
 
 GENERAL = Path(__file__).parents[1] / "benchmarks" / "general.csv"
+ENGLISH_DRAWS = 4
 
 # measuring
 
@@ -69,7 +72,8 @@ def measure(bench: Bench, model: Any, recipe: GuardRecipe) -> dict[str, Any]:
     spans = [find_confusion(one.text, strict if recipe.strict else neutral, prompt=one.prompt) for one in answers]
     draws = bench.args.draws
     gate = [one for one in control_questions() if one.expected]
-    right = are_right(bench, model, recipe, [*gate, *read_questions(GENERAL)])
+    english = [*gate, *read_questions(GENERAL)]
+    greedy, sampled = (are_right(bench, model, recipe, english, draws=draws) for draws in (0, ENGLISH_DRAWS))
     return {
         "neutral": summarise(answers, neutral).to_dict(),
         "strict": summarise(answers, strict).to_dict(),
@@ -78,8 +82,10 @@ def measure(bench: Bench, model: Any, recipe: GuardRecipe) -> dict[str, Any]:
         "clean_by_prompt": [[not span for span in spans[i : i + draws]] for i in range(0, len(spans), draws)],
         "nats_clean": nats(bench, model, clean_texts(language)),
         "nats_english": nats(bench, model, clean_texts("en")),
-        "control": statistics.fmean(right[: len(gate)]),
-        "general": statistics.fmean(right),
+        "control": statistics.fmean(greedy[: len(gate)]),
+        "general": statistics.fmean(greedy),
+        "general_sampled": statistics.fmean(sampled),
+        "by_question": {"general": greedy, "general_sampled": sampled},
         "seconds": round(time.monotonic() - began, 1),
         "tokens": sum(map(len, said)),
     }
@@ -95,13 +101,16 @@ def nats(bench: Bench, model: Any, texts: Sequence[str]) -> float:
     return float(torch.cat(scored).mean())
 
 
-def are_right(bench: Bench, model: Any, recipe: GuardRecipe, asked: Sequence[ControlQuestion]) -> list[bool]:
-    """Ask English questions greedily, and judge the answers."""
-    policy = TorchPolicy(model, recipe, ends=bench.ends, batch=bench.args.batch)
-    prompts = [bench.framed(one.question, "en").ids for one in asked]
-    said = asyncio.run(policy.greedy(prompts, MAX_ANSWER_TOKENS))
-    texts = [decode(bench.tokenizer, ids).partition("\n")[0] for ids in said]
-    return [one.is_right(text) for one, text in zip(asked, texts, strict=True)]
+def are_right(
+    bench: Bench, model: Any, recipe: GuardRecipe, asked: Sequence[ControlQuestion], *, draws: int
+) -> list[float]:
+    """Ask English questions greedily, or so many times at the recipe's temperature; return each one's right share."""
+    short = replace(recipe, max_new_tokens=MAX_ANSWER_TOKENS)
+    policy = TorchPolicy(model, short, ends=bench.ends, batch=bench.args.batch)
+    prompts = [bench.framed(one.question, "en").ids for one in asked for _ in range(draws or 1)]
+    said = asyncio.run(policy.answers(prompts) if draws else policy.greedy(prompts, MAX_ANSWER_TOKENS))
+    texts = iter([decode(bench.tokenizer, ids).partition("\n")[0] for ids in said])
+    return [statistics.fmean(one.is_right(next(texts)) for _ in range(draws or 1)) for one in asked]
 
 
 # training
@@ -199,6 +208,15 @@ def gain(before: dict[str, Any], after: dict[str, Any], seed: int) -> dict[str, 
     return {"draws": draws, "clean": clean, "interval": bootstrap(pairs, difference, seed=seed)}
 
 
+def english_lost(before: dict[str, Any], after: dict[str, Any], kind: str, seed: int) -> str:
+    """Say what share of English questions is right before and after, and the interval of what is lost, in points."""
+    each = [
+        [100 * (was - now)] for was, now in zip(before["by_question"][kind], after["by_question"][kind], strict=True)
+    ]
+    low, high = bootstrap(each, statistics.fmean, seed=seed) or (0.0, 0.0)
+    return f"{before[kind]:.1%} -> {after[kind]:.1%} ({low:.1f} to {high:.1f})"
+
+
 def report(console: Console, runs: Sequence[dict[str, Any]]) -> None:
     """Print a table: what was won, beside what was kept."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -212,7 +230,8 @@ def report(console: Console, runs: Sequence[dict[str, Any]]) -> None:
         "ppl own",
         "ppl en",
         "control",
-        "general",
+        "general: lost",
+        "sampled: lost",
     )
     for column in (*columns, "length", "distinct", "ended"):
         table.add_column(column, justify="right")
@@ -232,7 +251,8 @@ def _cells(run: dict[str, Any]) -> list[str]:
         f"{interval[0]:+.1%} to {interval[1]:+.1%}" if interval else "",
         *[f"{was[one]['rpr'] or 0:.1%} -> {now[one]['rpr'] or 0:.1%}" for one in ("neutral", "strict")],
         *ratio,
-        *[f"{was[one]:.1%} -> {now[one]:.1%}" for one in ("control", "general")],
+        f"{was['control']:.1%} -> {now['control']:.1%}",
+        *[english_lost(was, now, kind, run["seed"]) for kind in ("general", "general_sampled")],
         *[
             f"{was['strict'][one] or 0:.3g} -> {now['strict'][one] or 0:.3g}"
             for one in ("mean_characters", "distinct", "ended")
@@ -243,7 +263,7 @@ def _cells(run: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Run what the command names."""
     args = _arguments()
-    console = Console(width=200)
+    console = Console(width=240)
     if args.plot:
         from experiments.plots import kept_against_clean  # noqa: PLC0415 - matplotlib is needed for a figure alone
 
@@ -255,7 +275,7 @@ def main() -> None:
     console.print(f"{len(bench.train)} prompts to train on, {len(bench.unseen)} unseen x {args.draws} draws")
     recipe = GuardRecipe.from_dict(fields)
     before = measure(bench, Bare(load_base(args.model, "auto", "auto")), recipe)
-    console.print({name: one for name, one in before.items() if name != "clean_by_prompt"})
+    console.print({name: one for name, one in before.items() if name not in ("clean_by_prompt", "by_question")})
     runs: list[dict[str, Any]] = []
     used = budgets_of(args.out, args.language)
     baselines = Baselines(bench)
