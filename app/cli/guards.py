@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.gateway import call, call_pages, gateway
-from app.cli.memories import SHORT, Wait, memory_id_of, tell, tell_receipt, wait_for
+from app.cli.memories import Wait, memory_id_of, show_short, tell, tell_receipt, wait_for
 from app.cli.output import Json, quote, show, show_list
 from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
@@ -62,7 +62,7 @@ def cancel(context: typer.Context, guard: Guard, json: Json = False) -> None:
     """Stop training a guard."""
     with gateway(context) as client:
         found = call(client, "POST", f"/v1/languages/{quote(guard)}/cancel")
-    show(found if json else {field: found.get(field) for field in SHORT}, json)
+    show_short(found, json)
 
 
 def retry(context: typer.Context, guard: Guard, wait: Wait = False, json: Json = False) -> None:

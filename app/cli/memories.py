@@ -60,18 +60,21 @@ def remember(
     tell(memory, wait, json, _scores)
 
 
+def show_short(one: dict[str, Any], json: bool) -> None:
+    """Print what a memory or guard is called and how it is; as JSON all of it."""
+    show(one if json else {field: one.get(field) for field in SHORT}, json)
+
+
 def tell(begun: dict[str, Any], waited: bool, json: bool, scores: Callable[[dict[str, Any]], str]) -> None:
     """Say how a memory or guard is that was begun, `scores` of one that is ready.
 
     Raises:
         GatewayError: it was waited for and is not ready.
     """
-    if json:
-        show(begun, True)
-    elif waited and begun["status"] == "ready":
+    if json or not waited:
+        show_short(begun, json)
+    elif begun["status"] == "ready":
         out().print(f"{begun['name']} is ready ({begun['id']}). {scores(begun)}", soft_wrap=True)
-    elif not waited:
-        show({field: begun.get(field) for field in SHORT}, False)
     if waited and begun["status"] != "ready":
         reason = (begun.get("error") or {}).get("message", "no reason was given")
         raise GatewayError(f"{begun['name']} is {begun['status']}: {printable(reason)}")
@@ -97,7 +100,7 @@ def cancel(context: typer.Context, memory: Memory, json: Json = False) -> None:
     """Stop training the newest version; one that serves goes on serving."""
     with gateway(context) as client:
         found = call(client, "POST", f"/v1/memories/{memory_id_of(client, memory)}/cancel")
-    show(found if json else {field: found.get(field) for field in SHORT}, json)
+    show_short(found, json)
 
 
 @memories.command("retry")
@@ -174,7 +177,7 @@ def take_in(
     data = {"name": name} if name is not None else {}
     with gateway(context) as client, file.open("rb") as tar:
         memory = call(client, "POST", "/v1/memories/import", files={"file": (file.name, tar)}, data=data)
-    show(memory if json else {field: memory.get(field) for field in SHORT}, json)
+    show_short(memory, json)
 
 
 def _download(client: httpx.Client, url: str, target: Path) -> None:
