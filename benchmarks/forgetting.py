@@ -15,7 +15,6 @@ LOREKEEP_HOME.
 
 import argparse
 import asyncio
-import random
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from rich.table import Column, Table
 
 from app.cli.gateway import GatewayError, check, whereabouts
 from app.control import OTHER, ControlQuestion, control_questions, read_questions
+from app.languages.metrics import bootstrap
 from workers.trainer.control import MAX_ANSWER_TOKENS
 
 AT_ONCE = 16
@@ -60,9 +60,8 @@ async def answers(
 def lost(base: Sequence[float], now: Sequence[float]) -> str:
     """Return the points lost on average, with the 95 % bootstrap interval over questions."""
     each = [100 * (before - after) for before, after in zip(base, now, strict=True)]
-    rng = random.Random(0)
-    means = sorted(statistics.fmean(rng.choices(each, k=len(each))) for _ in range(2000))
-    return f"{statistics.fmean(each):.1f} [{means[50]:.1f}, {means[1949]:.1f}]"
+    low, high = bootstrap([[one] for one in each], statistics.fmean, seed=0) or (0.0, 0.0)
+    return f"{statistics.fmean(each):.1f} [{low:.1f}, {high:.1f}]"
 
 
 async def main() -> None:
