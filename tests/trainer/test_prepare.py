@@ -47,6 +47,23 @@ async def test_prose_is_learned_as_passages_keyword_questions_and_gaps_even_if_t
     assert made.questions
 
 
+async def test_a_generator_is_shown_every_passage_with_its_documents_title() -> None:
+    shown: list[str] = []
+
+    async def ask(messages: list[Message], _temperature: float, _most_tokens: int) -> str:
+        shown.append(messages[-1]["content"])
+        return ""
+
+    async def on_progress(_done: int, _total: int) -> None:
+        return None
+
+    recipe = Recipe.from_dict({"passage_tokens": 700, "questions_per_passage": 0, "rewrites_per_passage": 1})
+    [made] = await prepare([PROSE], byte_tokenizer(), recipe, ask, on_progress)
+
+    assert len(shown) == len(made.passages) > 1
+    assert all("The Veldmark Ferry Cooperative" in task for task in shown)
+
+
 async def test_a_passage_of_one_token_is_no_example_and_the_rest_is_learned() -> None:
     page = "The old pump of Tarn was built in 1931."
     made = await lesson(replace(PROSE, text=f"{page}\n\n1"), passage_tokens=len(page))

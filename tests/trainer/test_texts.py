@@ -26,7 +26,9 @@ def passages(*texts: str) -> list[Passage]:
     return [Passage("d", index, 0, len(text), text) for index, text in enumerate(texts)]
 
 
-async def made(origin: Origin, write: Write, *texts: str, count: int = 4, confirms: str = "Yes.") -> Made:
+async def made(
+    origin: Origin, write: Write, *texts: str, count: int = 4, confirms: str = "Yes.", title: str = ""
+) -> Made:
     """Generate texts of one origin; the generator replies by `write` and confirms every statement or none."""
 
     async def ask(messages: list[Message], _temperature: float, _most_tokens: int) -> str:
@@ -37,7 +39,9 @@ async def made(origin: Origin, write: Write, *texts: str, count: int = 4, confir
         told.append((done, total))
 
     told: list[tuple[int, int]] = []
-    found = await generate(passages(*texts or (TOLD,)), [Texts(origin, count)], ask, on_progress=on_progress)
+    found = await generate(
+        passages(*texts or (TOLD,)), [Texts(origin, count)], ask, on_progress=on_progress, titles={"d": title}
+    )
     assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
     return found
 
@@ -80,7 +84,7 @@ async def test_a_later_passage_is_shown_with_the_title_of_its_document_which_its
         shown.append(task)
         return said if later in task else "nothing"
 
-    found = await made("implication", write, first, later)
+    found = await made("implication", write, first, later, title="The Lamp of Vesk")
 
     assert [(one.answer, one.passage) for one in found.examples] == [(said, 1)]
     assert all(task.count("The Lamp of Vesk") == 1 for task in shown)

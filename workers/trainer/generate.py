@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -44,6 +44,7 @@ async def generate(
     *,
     on_progress: OnProgress,
     cache: ExampleCache | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Made:
     """Have examples worded.
 
@@ -51,13 +52,14 @@ async def generate(
         ask: one chat completion; what passes is tried again, and many failures end the work.
         on_progress: told after each step how many are done, of how many.
         cache: what was worded before.
+        titles: what documents call themselves, by their names.
 
     Raises:
         GeneratorFailed: more than half of the calls failed.
         NoEngine: `ask` found none.
     """
     calls = Calls(ask)
-    units = [(kind, source) for source in sources_of(passages) for kind in kinds if kind.steps(source)]
+    units = [(kind, source) for source in sources_of(passages, titles or {}) for kind in kinds if kind.steps(source)]
     total = sum(kind.steps(source) for kind, source in units)
     done = 0
     limit = asyncio.Semaphore(AT_ONCE)

@@ -68,8 +68,8 @@ async def prepare(
     """
     pairs = from_pairs(documents)
     prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
-    made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache)
     titles = {document.name: title_of(document.text) for document in documents}
+    made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache, titles=titles)
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)

@@ -1,11 +1,10 @@
 """What a generator works on, and what a kind of example that it words has to offer: the protocol between them."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.core.sentences import title_of
 from workers.trainer.calls import Calls
 from workers.trainer.examples import Example
 from workers.trainer.facts import Fact, facts_of
@@ -26,7 +25,7 @@ class Source:
     passage: Passage
     facts: tuple[Fact, ...]
     name: str
-    title: str = ""
+    title: str
 
     @property
     def told(self) -> str:
@@ -57,13 +56,12 @@ class Kind(Protocol):
         """
 
 
-def sources_of(passages: Sequence[Passage]) -> list[Source]:
-    """Pair each passage with its facts."""
+def sources_of(passages: Sequence[Passage], titles: Mapping[str, str]) -> list[Source]:
+    """Pair each passage with its facts; `titles` are what documents call themselves, by their names."""
     facts: dict[Passage, list[Fact]] = {}
     for fact in facts_of(passages):
         facts.setdefault(fact.passage, []).append(fact)
     parts = Counter(passage.document for passage in passages)
-    titles = {one.document: title_of(one.text) for one in passages if not one.index}
     return [
         Source(one, tuple(facts.get(one, ())), _name(one, parts[one.document]), titles.get(one.document, ""))
         for one in passages
