@@ -64,8 +64,12 @@ class Planner:
         plan = await self._make(base, documents, wish)
         return planned_recipe(wish.recipe, plan), plan
 
-    def check_rank(self, rank: int) -> None:
+    def check_rank(self, rank: int, asked_by: str = "recipe.rank", instead: str = "give a smaller one") -> None:
         """Refuse a rank that no live engine takes, before anything is trained with it; while none lives, none.
+
+        Args:
+            asked_by: the field of the request that asks for it.
+            instead: what its sender can do about it.
 
         Raises:
             InvalidRequest: the text says what engines take.
@@ -73,9 +77,9 @@ class Planner:
         most = max((one.max_lora_rank for one in self._fleet.engines), default=rank)
         if rank > most:
             raise InvalidRequest(
-                f"recipe.rank is {rank} and engines take {most} at most: give a smaller one, or start the engines with "
-                "a higher LOREKEEP_MAX_LORA_RANK.",
-                "recipe.rank",
+                f"{asked_by} asks for rank {rank} and engines take {most} at most: {instead}, or start the engines "
+                "with a higher LOREKEEP_MAX_LORA_RANK.",
+                asked_by,
             )
 
     async def _make(self, base: Base, load: Load | Sequence[Document], wish: Wish) -> Plan:

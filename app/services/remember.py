@@ -79,6 +79,9 @@ class Rememberer:
         recipe, plan = await self._planner.draft([one.document for one in documents], wish)
         if plan:
             check_guardable(options.languages, plan.partitions)
+        guards = guards_on(memory, options.languages)
+        for _, one in guards:
+            self._planner.check_rank(one.recipe["rank"], "options.languages", "leave it out")
         version = new_version(memory, refs, recipe, plan)
         return await self.accept(
             memory,
@@ -86,7 +89,7 @@ class Rememberer:
             lambda: self._keep_documents(memory, documents),
             unique_content=not options.allow_duplicate,
             once=once,
-            guards=guards_on(memory, options.languages),
+            guards=guards,
         )
 
     async def accept(

@@ -1,5 +1,6 @@
 """A memory that names languages: its guards are accepted with it, shown with it, deleted with it."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -63,6 +64,27 @@ async def test_a_language_that_cannot_be_trained_is_refused_and_nothing_is_kept(
     assert reply.status_code == 400
     assert text in json.dumps(reply.json()["error"])
     assert await world.traces() == before
+
+
+async def test_languages_are_refused_where_no_live_engine_takes_a_guards_rank(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.gateway.engines.report(dataclasses.replace(world.engines[0].record(), max_lora_rank=8), 60)
+    await world.gateway.fleet.refresh()
+    before = await world.traces()
+    body = {"name": "ada", "documents": DOCUMENTS}
+    refused = await http.post("/v1/memories", json={**body, "options": {"languages": ["ko"]}})
+    traces = await world.traces()
+    without = await http.post("/v1/memories", json=body)
+    error = refused.json()["error"]
+
+    assert (refused.status_code, error["param"]) == (400, "options.languages")
+    assert error["message"] == (
+        "options.languages asks for rank 16 and engines take 8 at most: leave it out, or start the engines with a "
+        "higher LOREKEEP_MAX_LORA_RANK."
+    )
+    assert traces == before
+    assert without.status_code == 202
 
 
 async def test_a_memory_that_is_refused_leaves_no_guards(world: World, http: httpx.AsyncClient) -> None:

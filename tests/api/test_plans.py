@@ -256,7 +256,7 @@ async def test_a_rank_that_no_engine_takes_is_refused_before_it_is_trained(
 
     assert [reply.status_code for reply in replies] == [400] * 5
     assert {error["param"] for error in errors} == {"recipe.rank"}
-    assert all("is 32 and engines take 16" in error["message"] for error in errors)
+    assert all("asks for rank 32 and engines take 16" in error["message"] for error in errors)
     assert await world.traces() == before
 
 
