@@ -47,7 +47,8 @@ class GuardRecipe:
         answers: how many answers are sampled in one iteration, at most.
         points: how many confusion points are enough for one iteration; never fewer than `points_per_step`.
         stop_mass: stop when the mean probability of confused candidates is below this, 0-1.
-        stop_rate: stop when a smaller share of the answers that are sampled after a training is confused, 0-1.
+        stop_rate: stop when a smaller share of the answers that are sampled after a training is confused, 0-1; a part
+            of them is enough to tell (`workers.languages.explore`).
         draws: answers to each held-out prompt at the gate.
         max_clean_rise, max_english_rise: of plain text in the language and in English, in nats per token.
         max_drift: how far length, diversity and the share of finished answers may move, relative to before.
@@ -80,8 +81,8 @@ class GuardRecipe:
     points_per_step: int = 8
     iterations: int = 3
     steps: int = 24
-    passes: int = 5
-    answers: int = 384
+    passes: int = 2
+    answers: int = 1152
     points: int = 64
     stop_mass: float = 0.02
     stop_rate: float = 0.05

@@ -14,7 +14,7 @@ from app.engines.client import EngineClient
 from app.errors import EngineFailed
 from tests.languages.bilingual import BOS, END, Script, ids_of, prompts, tokenizer
 from workers.languages.engine_policy import EnginePolicy
-from workers.languages.explore import SAMPLED_AT_ONCE, Explorer, Found
+from workers.languages.explore import ENOUGH_TO_TELL, SAMPLED_AT_ONCE, Explorer, Found
 from workers.languages.points import Ids
 
 RECIPE = GuardRecipe(language="ko", candidates=4, look_ahead=2, answers=100, points=1000, temperature=0.6)
@@ -46,8 +46,9 @@ class Scripted:
         return [ids_of(self.after.get(one, "")) for one in last]
 
 
-async def found(policy: Scripted, recipe: GuardRecipe = RECIPE) -> Found:
-    *_, last = [one async for one in Explorer(policy, tokenizer(), Script(), recipe, [END]).explore(prompts(), 1)]
+async def found(policy: Scripted, recipe: GuardRecipe = RECIPE, iteration: int = 1) -> Found:
+    explorer = Explorer(policy, tokenizer(), Script(), recipe, [END])
+    *_, last = [one async for one in explorer.explore(prompts(), iteration)]
     return last
 
 
@@ -95,6 +96,18 @@ async def test_exploring_goes_on_until_there_are_points_for_one_step() -> None:
     enough = await found(Scripted(next="다a", after={}), recipe)
 
     assert (enough.answers, enough.can_teach(recipe)) == (2 * SAMPLED_AT_ONCE, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "iteration", "asked"),
+    [("나다", 1, 640), ("나다", 2, ENOUGH_TO_TELL), ("나a", 2, 640)],  # clean, clean after a training, still confused
+)
+async def test_exploring_after_a_training_ends_as_soon_as_it_shows_that_little_is_left(
+    answer: str, iteration: int, asked: int
+) -> None:
+    looked = await found(Scripted(answer=answer, after={}), replace(RECIPE, answers=640), iteration)
+
+    assert looked.answers == asked
 
 
 class FakeEngine:

@@ -58,6 +58,7 @@ RECIPE = GuardRecipe(
     points_per_step=4,
     iterations=2,
     steps=3,
+    passes=5,
     learning_rate=3e-2,
     stop_mass=0.0,
     rank=4,

@@ -26,6 +26,7 @@ RECIPE = GuardRecipe(
     points_per_step=4,
     iterations=2,
     steps=6,
+    passes=5,
     answers=64,
     points=16,
     beta=0.01,

@@ -14,6 +14,7 @@ from app.core.guard_recipe import GuardRecipe
 from workers.languages.points import Answer, Ids, Judge, Prompt, before_confusion, decode
 
 SAMPLED_AT_ONCE = 64
+ENOUGH_TO_TELL = 192  # answers, of whether little is left to mend
 _REWARD = {"target": 1.0, "neutral": 0.0, "off": -1.0}
 
 
@@ -81,6 +82,15 @@ class Found:
         """Say whether, after a training, too little is left to mend: see `recipe.stop_rate`."""
         return not self.can_teach(recipe) or self.rate < recipe.stop_rate
 
+    def is_enough(self, recipe: GuardRecipe, iteration: int) -> bool:
+        """Say whether no more answers are needed: there are points enough, or after a training it shows that few are.
+
+        Args:
+            iteration: from 1; all but the first come after a training.
+        """
+        little_left = iteration > 1 and self.answers >= ENOUGH_TO_TELL and self.rate < recipe.stop_rate
+        return little_left or len(self.groups) >= max(recipe.points, recipe.points_per_step)
+
     def __add__(self, other: "Found") -> "Found":
         return Found(
             self.groups + other.groups,
@@ -110,12 +120,11 @@ class Explorer:
 
     async def explore(self, prompts: Sequence[Prompt], iteration: int) -> AsyncIterator[Found]:
         """Yield what was found so far until there are points or answers enough; each prompt is asked about equally."""
-        found, enough = Found(), max(self.recipe.points, self.recipe.points_per_step)
-        order = _in_turn(prompts, self.recipe, iteration)
+        found, order = Found(), _in_turn(prompts, self.recipe, iteration)
         for start in range(0, len(order), self.at_once):
             found += await self._look(order[start : start + self.at_once])
             yield found
-            if len(found.groups) >= enough:
+            if found.is_enough(self.recipe, iteration):
                 return
 
     async def _look(self, prompts: Sequence[Prompt]) -> Found:
