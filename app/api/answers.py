@@ -17,8 +17,9 @@ from app.api.replies import ModelList, ModelView, OpenAiReply, QueryReply
 from app.api.requests import CHAT_BODY, TEXT_BODY, QueryBody
 from app.api.tasks import end
 from app.core.names import BASE
-from app.errors import InvalidRequest, MemoryNotFound, ModelNotFound
+from app.errors import GuardNotFound, InvalidRequest, MemoryNotFound, ModelNotFound
 from app.services.answer import CHAT, TEXT, Provenance, Stream
+from app.services.target import no_model
 from app.stores.layout import GUARD, MEMORY
 
 router = APIRouter(prefix="/v1", tags=["answers"], responses=RESPONSES, dependencies=[bearer])
@@ -105,7 +106,10 @@ async def get_model(model: str, caller: Reader, gateway: GatewayDep) -> ModelVie
     try:
         found = await gateway.memories.find(caller.tenant, model)
     except MemoryNotFound:
-        found = await gateway.guards.find(caller.tenant, model)
+        try:
+            found = await gateway.guards.find(caller.tenant, model)
+        except GuardNotFound as error:
+            raise no_model(model) from error
     if not found.current:
         raise ModelNotFound(f"{found.name!r} cannot answer yet.", "model")
     return ModelView(id=model, created=int(found.created_at), owned_by=found.tenant, name=found.name)

@@ -53,7 +53,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         409: "The request contradicts the state of things.",
         413: "Too large.",
         415: "A kind of document or body that cannot be read.",
-        422: "Too much for the base model, with the numbers; or the engine refuses the request.",
+        422: "Too much for the base model, or a composite that broke, with the numbers.",
         429: "Busy: try again after `Retry-After` seconds.",
         502: "An engine failed.",
         503: "Something the gateway needs is away: try again after `Retry-After` seconds.",

@@ -133,7 +133,10 @@ async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
 
 @router.post("/{memory_id}/retry", status_code=202, response_model=MemoryView)
 async def retry(memory: WritableMemory, gateway: GatewayDep, body: RetryBody | None = None) -> MemoryView:
-    """Train the newest version again after it failed, was rejected or was cancelled."""
+    """Queue the newest version again after it failed, was rejected or was cancelled.
+
+    Weights that are there are only asked again; another recipe trains anew.
+    """
     version = await gateway.versions.get(memory.tenant, memory.id, memory.latest)
     await gateway.rememberer.retry(version, ask_of(body) if body else Ask())
     return await _view(gateway, memory.tenant, memory.id)

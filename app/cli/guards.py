@@ -23,11 +23,11 @@ def train(  # noqa: PLR0913 - a parameter an option
     name: Annotated[str | None, typer.Option(help="What to call the guard.")] = None,
     memory: Annotated[str | None, typer.Option(help="A memory, by id or name, to train on top of.")] = None,
     prompts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own: a txt, jsonl or csv.")
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own: a txt, one a line; a csv or jsonl with `prompt`.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let no English through either.")] = False,
     recipe: Annotated[
-        str, typer.Option(help="""Fields of the recipe as JSON, such as '{"answers": 1536, "passes": 2}'.""")
+        str, typer.Option(help="""Fields of the recipe as JSON, such as '{"answers": 384, "iterations": 1}'.""")
     ] = "{}",
     wait: Wait = False,
     json: Json = False,
@@ -66,7 +66,7 @@ def cancel(context: typer.Context, guard: Guard, json: Json = False) -> None:
 
 
 def retry(context: typer.Context, guard: Guard, wait: Wait = False, json: Json = False) -> None:
-    """Train a guard again that failed, was rejected or was cancelled."""
+    """Queue a guard again that failed, was rejected or was cancelled; weights that are there are only asked again."""
     with gateway(context) as client:
         path = f"/v1/languages/{quote(guard)}"
         found = call(client, "POST", f"{path}/retry")

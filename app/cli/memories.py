@@ -18,6 +18,9 @@ from app.core.names import is_memory_id
 memories = typer.Typer(no_args_is_help=True, help="List, show, cancel, retry, delete, export and import memories.")
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 Recipe = Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")]
+NoSplit = Annotated[
+    bool, typer.Option("--no-split", help="Refuse what one adapter cannot hold, in place of training several.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is ready, showing progress.")]
 COLUMNS = ("id", "name", "status", "version", "created_at")
 SHORT = ("id", "name", "status")
@@ -34,9 +37,7 @@ def remember(
         ),
     ] = None,
     recipe: Recipe = None,
-    no_split: Annotated[
-        bool, typer.Option("--no-split", help="Refuse what one adapter cannot hold, in place of training several.")
-    ] = False,
+    no_split: NoSplit = False,
     language: Annotated[
         list[str] | None,
         typer.Option(help="Train a guard for this language on top of the memory, such as ko; may be repeated."),
@@ -47,9 +48,7 @@ def remember(
     """Make a memory of documents: txt, md, html, pdf, docx, csv, tsv, jsonl or json."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
     data = {"name": name} if name else {}
-    options: dict[str, Any] = {"recipe": {"name": recipe}} if recipe else {}
-    if no_split:
-        options["split"] = False
+    options = training_options(recipe, no_split=no_split)
     options |= {"languages": language} if language else {}
     if options:
         data["options"] = dumps(options)
@@ -58,6 +57,11 @@ def remember(
         if wait:
             memory = wait_for(client, f"/v1/memories/{memory['id']}")
     tell(memory, wait, json, _scores)
+
+
+def training_options(recipe: str | None, *, no_split: bool) -> dict[str, Any]:
+    """Return what a memory or a plan is asked for with."""
+    return ({"recipe": {"name": recipe}} if recipe else {}) | ({"split": False} if no_split else {})
 
 
 def show_short(one: dict[str, Any], json: bool) -> None:
@@ -105,9 +109,16 @@ def cancel(context: typer.Context, memory: Memory, json: Json = False) -> None:
 
 @memories.command("retry")
 def retry(
-    context: typer.Context, memory: Memory, recipe: Recipe = None, wait: Wait = False, json: Json = False
+    context: typer.Context,
+    memory: Memory,
+    recipe: Annotated[str | None, typer.Option(help="quick, balanced or thorough; if not given, as before.")] = None,
+    wait: Wait = False,
+    json: Json = False,
 ) -> None:
-    """Train the newest version again after it failed, was rejected or was cancelled."""
+    """Queue the newest version again after it failed, was rejected or was cancelled.
+
+    Weights that are there are only asked again; another recipe trains anew.
+    """
     with gateway(context) as client:
         path = f"/v1/memories/{memory_id_of(client, memory)}"
         found = call(client, "POST", f"{path}/retry", json={"recipe": {"name": recipe}} if recipe else {})

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from app.cli.gateway import call, gateway
+from app.cli.memories import NoSplit, Recipe, training_options
 from app.cli.output import Json, err, out, show
 from app.cli.parts import check_installed
 from app.core.capacity import Law, Point
@@ -31,11 +32,13 @@ def plan(
     target_recall: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the facts to be recalled word for word.")
     ] = TARGET_RECALL,
+    recipe: Recipe = None,
+    no_split: NoSplit = False,
     json: Json = False,
 ) -> None:
     """Say what a memory of documents would take: rank, steps, size, recall, time. Trains nothing, keeps nothing."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
-    options = jsonlib.dumps({"target_recall": target_recall})
+    options = jsonlib.dumps({"target_recall": target_recall, **training_options(recipe, no_split=no_split)})
     with gateway(context) as client:
         made = call(client, "POST", "/v1/plans", files=uploads, data={"options": options})
     show(made if json else _in_words(made), json)

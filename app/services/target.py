@@ -196,7 +196,7 @@ class Resolver:
         try:
             guard = await self._guards.find(tenant, model)
         except GuardNotFound as error:
-            raise _no_model(model) from error
+            raise no_model(model) from error
         if extension.mode != "adapter" or extension.compose or extension.language:
             raise InvalidRequest(
                 f"`model` is language guard {guard.name!r}: name a memory, or base, beside "
@@ -219,7 +219,7 @@ class Resolver:
         try:
             memory = await self._memories.find(tenant, named)
         except MemoryNotFound as error:
-            raise _no_model(named) from error
+            raise no_model(named) from error
         if not memory.current:
             latest = await self._versions.get(tenant, memory.id, memory.latest)
             raise MemoryNotReady(f"Memory {memory.name!r} is {latest.state}: it cannot answer yet.", "model")
@@ -241,7 +241,8 @@ class Resolver:
         return _sum(target, guard)
 
 
-def _no_model(named: str) -> ModelNotFound:
+def no_model(named: str) -> ModelNotFound:
+    """Return the error of a name that nothing in the tenant has."""
     return ModelNotFound(f"There is no model or memory {named[:128]!r}: GET /v1/models lists all.", "model")
 
 

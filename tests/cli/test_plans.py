@@ -44,6 +44,14 @@ def test_a_plan_is_asked_for_with_the_files_and_shown_in_a_few_lines(document: s
         assert told in result.stdout
 
 
+def test_a_plan_is_asked_for_as_a_memory_would_be(document: str) -> None:
+    gateway = FakeGateway()
+    run(gateway, "plan", document, "--recipe", "quick", "--no-split")
+    [sent] = gateway.asked("POST", "/v1/plans")
+
+    assert b'{"target_recall": 0.95, "recipe": {"name": "quick"}, "split": false}' in sent.content
+
+
 def test_a_plan_says_that_a_memory_will_have_parts(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLAN, "partitions", 3)
 
