@@ -23,7 +23,10 @@ def train(  # noqa: PLR0913 - a parameter an option
     name: Annotated[str | None, typer.Option(help="What to call the guard.")] = None,
     memory: Annotated[str | None, typer.Option(help="A memory, by id or name, to train on top of.")] = None,
     prompts: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Prompts of your own: a txt, one a line; a csv or jsonl with `prompt`.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="Prompts of your own: a txt, one a line; a csv or jsonl with `prompt`."
+        ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Let no English through either.")] = False,
     recipe: Annotated[
