@@ -29,6 +29,7 @@ _Told = dict[str, Any]
 def plan(
     context: typer.Context,
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
+    *,
     target_recall: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the facts to be recalled word for word.")
     ] = TARGET_RECALL,
