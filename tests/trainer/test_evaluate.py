@@ -33,17 +33,23 @@ class Reader:
     most_characters: int = 10_000
     knows: str = ""  # the question that is answered right without passages
     models: list[str] = field(default_factory=list)  # that were asked with passages
+    recites: dict[str, str] = field(default_factory=dict)  # question -> answer, a token a word, by heart
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
         if request.url.path == "/v1/completions":
             return httpx.Response(200, json={"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]})
+        if request.url.path == "/tokenize":
+            return httpx.Response(200, json={"tokens": [1] * len(body["prompt"].split())})
         asked = body["messages"][-1]["content"]
         if sum(len(one["content"]) for one in body["messages"]) > self.most_characters:
             return httpx.Response(400, json={"error": {"message": "too long"}})
         shown = "".join(one["content"] for one in body["messages"] if one["role"] == "system")
         if shown:
             self.models.append(body["model"])
+        if asked in self.recites and body["model"] != "base":
+            words = self.recites[asked].split()[: body["max_tokens"]]
+            return httpx.Response(200, json={"choices": [{"message": {"content": " ".join(words)}}]})
         said = "5 metres" if (DEEP[0] in shown and "shaft 5?" in asked) or asked == self.knows else "I do not know"
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
 
@@ -74,6 +80,17 @@ async def test_base_model_and_candidate_read_the_passages_that_serving_would_fin
     assert scores.context_questions == 3
     assert reader.models == ["base", "base", "one", "one"]
     assert scores.base == 0.0
+
+
+@pytest.mark.parametrize("words", [5, 64, 65, 200])
+async def test_an_answer_known_by_heart_is_right_however_long(examiner: Examiner, reader: Reader, words: int) -> None:
+    learned = " ".join(f"step{number}" for number in range(words))
+    whole = Question("How is it closed?", learned)
+    part = Question("Which step is the last?", f"step{words - 1}", kind="held_out", sentence=learned)
+    reader.recites = {whole.question: learned, part.question: learned}
+    scores = await examiner.examine(RECORD, {"one": Exam([whole, part], [])})
+
+    assert (scores.recall, scores.adapter, scores.base) == (1.0, 1.0, 0.0)
 
 
 async def test_no_more_is_asked_than_the_limits(examiner: Examiner, reader: Reader) -> None:

@@ -23,7 +23,7 @@ from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, pose
 T = TypeVar("T")
 CONCURRENCY = 16
 MAX_WITH_PASSAGES = 32  # questions: these prompts are long
-MAX_ANSWER_TOKENS = 64
+ANSWER_TOKENS = 64  # or as many as what was learned has
 
 
 class Examiner:
@@ -158,10 +158,17 @@ class _Ask:
         body = {"model": posed.picked, "messages": messages, "temperature": 0}
         async with self._limit:
             try:
-                reply = await self._client.chat(self._engine.url, {**body, "max_tokens": MAX_ANSWER_TOKENS})
+                length = await self._length(one.sentence or one.answer)
+                reply = await self._client.chat(self._engine.url, {**body, "max_tokens": length})
             except (InvalidRequest, TooLarge):
                 return False
         return matches(reply["choices"][0]["message"]["content"] or "", one.answer, one.sentence)
+
+    async def _length(self, learned: str) -> int:
+        """Return how many tokens an answer may have; only of a long one they are counted."""
+        if len(learned.encode()) <= ANSWER_TOKENS:
+            return ANSWER_TOKENS
+        return max(ANSWER_TOKENS, len(await self._client.tokenize(self._engine.url, learned)) + 1)
 
 
 def _share(right: Sequence[bool]) -> float:
