@@ -47,6 +47,43 @@ async def test_prose_is_learned_as_passages_keyword_questions_and_gaps_even_if_t
     assert made.questions
 
 
+def document(text: str) -> Document:
+    return Document("d.md", "prose", text, (), "0" * 64, 1)
+
+
+def gaps(made: Lesson) -> dict[str, set[str]]:
+    """Return the answers to each gap's question."""
+    found: dict[str, set[str]] = {}
+    for one in made.examples:
+        if one.origin == "gap":
+            found.setdefault(normalise(one.question), set()).add(one.answer)
+    return found
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "## Bowl {n}\n\nPrice: {n}00 euros.\n\nWeight: {n} kg.\n",
+        "## 商品{n}\n\n価格は{n}00円です。\n\n重さは{n}グラムです。\n",
+    ],
+)
+async def test_entries_in_the_same_words_are_told_apart_by_the_sentence_before(entry: str) -> None:
+    made = await lesson(document("\n".join(entry.format(n=n) for n in range(2, 9))))
+    asked = gaps(made)
+
+    assert {len(answers) for answers in asked.values()} == {1}
+    assert all(any(str(n) in question for question in asked) for n in range(2, 9))  # the heading, or the price
+    assert made.coverage.summary()["covered"] == made.coverage.summary()["facts"]
+
+
+async def test_gaps_that_nothing_tells_apart_are_neither_taught_nor_asked_nor_told_as_covered() -> None:
+    made = await lesson(document("\n\n".join(["開館。", "入場は300円です。", "開館。", "入場は500円です。"])))
+
+    assert not [one for one in made.examples if "入場" in one.question]
+    assert not [one for one in made.questions if "入場" in one.question]
+    assert [one.span for one in made.coverage.facts if not one.is_asked] != []
+
+
 async def test_a_generator_is_shown_every_passage_with_its_documents_title() -> None:
     shown: list[str] = []
 

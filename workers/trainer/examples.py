@@ -10,7 +10,7 @@ from app.core.documents import Document
 from app.core.grounding import MARKS, alike, content_words, normalise, refers_back
 from app.core.recipe import Recipe
 from app.errors import QuestionsOverlap
-from workers.trainer.passages import Passage
+from workers.trainer.passages import Passage, each_sentence
 
 Origin = Literal[
     "pair", "keywords", "gap", "passage", "replay",
@@ -75,9 +75,41 @@ def from_passages(passages: Sequence[Passage]) -> list[Example]:
 
 def gap(sentence: str, span: str, passage: Passage) -> Example:
     """Ask for a span of a sentence by leaving it out: what teaches a fact that no question was found for."""
-    cut = "___".join(around(sentence, span))
-    question = f'What is missing in this sentence from "{passage.document}"? {cut}'
-    return Example("chat", question, span, "gap", passage.document, passage.index, sentence=sentence)
+    place = (passage.document, passage.index)
+    return Example("chat", _gap(passage.document, sentence, span), span, "gap", *place, sentence=sentence)
+
+
+def _gap(document: str, sentence: str, span: str, before: str = "") -> str:
+    asked = f'What is missing in this sentence from "{document}"?'
+    return " ".join(filter(None, (asked, before, "___".join(around(sentence, span)))))
+
+
+def tell_gaps_apart(examples: Sequence[Example], passages: Sequence[Passage]) -> list[Example]:
+    """Put the sentence before in front of each gap that several things would fill; drop what that does not tell apart.
+
+    So it is where one table or list after the other has the same words about another thing.
+    """
+    alike = _ambiguous(examples)
+    if not alike:
+        return list(examples)
+    before = {(passage.document, sentence): told for passage, sentence, told in each_sentence(passages)}
+    told = [
+        replace(one, question=_gap(one.document, one.sentence, one.answer, before[one.document, one.sentence]))
+        if one.origin == "gap" and _key(one.question) in alike
+        else one
+        for one in examples
+    ]
+    still = _ambiguous(told)
+    return [one for one in told if one.origin != "gap" or _key(one.question) not in still]
+
+
+def _ambiguous(examples: Sequence[Example]) -> set[str]:
+    """Return the keys of gaps' questions that have several answers."""
+    answers: dict[str, set[str]] = {}
+    for one in examples:
+        if one.origin == "gap":
+            answers.setdefault(_key(one.question), set()).add(normalise(one.answer))
+    return {question for question, several in answers.items() if len(several) > 1}
 
 
 def around(sentence: str, span: str) -> tuple[str, str]:

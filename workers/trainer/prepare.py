@@ -22,6 +22,7 @@ from workers.trainer.examples import (
     from_passages,
     hold_out,
     in_sentences,
+    tell_gaps_apart,
     unseen,
 )
 from workers.trainer.facts import facts_of
@@ -74,7 +75,8 @@ async def prepare(
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
-    held += unseen(keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1), covering)
+    others = keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1)
+    held += unseen([one for one in others if one.origin == "keywords"], covering)  # a gap is always trained on
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     whole = Material(pairs, prose, covering, taught, held, coverage)
@@ -141,10 +143,13 @@ def _texts(prose: Sequence[Passage], tokenizer: Any) -> list[Example]:
 def _covered(
     examples: list[Example], prose: Sequence[Passage], recipe: Recipe, dropped: Mapping[str, int]
 ) -> tuple[list[Example], Coverage]:
-    """Add a gap for each fact that nothing asks for, unless the recipe wants no questions at all."""
+    """Add a gap for each fact that nothing asks for, unless the recipe wants no questions at all.
+
+    Of gaps that nothing tells apart none is left, and what they asked for is told as not covered.
+    """
     facts = facts_of(prose)
     wants = recipe.keyword_questions or mixture(recipe)
-    filled = [*examples, *(fill(facts, examples) if wants else ())]
+    filled = tell_gaps_apart([*examples, *(fill(facts, examples) if wants else ())], prose)
     coverage = Coverage(cover(facts, filled), dict(dropped))
     if facts:
         log.info("examples.covered", **coverage.summary())
