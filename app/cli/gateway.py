@@ -49,7 +49,7 @@ def gateway(context: typer.Context) -> Iterator[httpx.Client]:
             yield client
     except httpx.ConnectError as error:
         raise GatewayError(f"No gateway answers at {url}: start it with `make up`, or set LOREKEEP_URL.") from error
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+    except (httpx.UnsupportedProtocol, httpx.InvalidURL, UnicodeError) as error:  # the last of a name such as a..b
         raise GatewayError(f"LOREKEEP_URL is {url}: set it to one that begins with http:// or https://.") from error
     except httpx.TransportError as error:
         raise GatewayError(f"The connection to {url} broke ({type(error).__name__}): try again.") from error

@@ -27,6 +27,16 @@ def test_this_machines_gateway_is_asked_without_the_environments_proxy_and_anoth
     assert proxy.asked == [asked]
 
 
+def test_an_address_that_can_be_none_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOREKEEP_API_KEY", "lk_key")
+    monkeypatch.setenv("LOREKEEP_URL", "http://far..example")
+    context: Any = SimpleNamespace(obj=None)  # the network
+
+    with pytest.raises(GatewayError, match=r"LOREKEEP_URL is http://far\.\.example"), gateway(context) as client:
+        call(client, "GET", "/v1/memories")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

@@ -214,6 +214,25 @@ async def test_later_explorations_ask_what_was_trained_and_leave_nothing_behind(
     assert list(map(str, names)) == [version.adapter]
 
 
+async def test_an_exploration_that_breaks_off_leaves_no_weights_behind(workshop: Workshop) -> None:
+    version = await workshop.trainer.versions.get(workshop.guard.tenant, workshop.guard.id, 1)
+    await workshop.report()
+
+    async def breaks_off(progress: Progress) -> None:
+        if progress.get("iteration") == 2 and progress["stage"] == "exploring":
+            raise ConnectionError
+
+    async def begins() -> None:
+        pass
+
+    maker = workshop.trainer.maker_of(version)
+    with pytest.raises(ConnectionError):
+        await maker.make(version, tell=breaks_off, begin_training=begins, stop=threading.Event())
+
+    assert workshop.engine.loaded  # with what was trained so far
+    assert workshop.trainer.artifacts.versions(version.tenant, version.memory_id) == []
+
+
 async def test_every_exploration_and_step_is_told(workshop: Workshop) -> None:
     await workshop.attempt()
     events = await EventStore(workshop.redis).read(workshop.guard.tenant, workshop.guard.id)

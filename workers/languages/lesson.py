@@ -1,6 +1,6 @@
 """What a guard is trained and examined on: prompts as the engine will see them, and plain texts, all as token ids."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,34 +22,38 @@ class Lesson:
     paper: Paper
 
 
-def make_lesson(recipe: GuardRecipe, own: Sequence[str], tokenizer: Any, ends: Collection[int]) -> Lesson:
+def make_lesson(
+    recipe: GuardRecipe, own: Sequence[str], tokenizer: Any, ends: Collection[int], *, longest: int
+) -> Lesson:
     """Choose the prompts that may train, hold every fifth out, and encode all.
 
     Args:
         own: a user's prompts; without them the shipped ones.
+        longest: tokens of a prompt, with the chat template's; a longer one is left out.
 
     Raises:
         EmptyDocument: too few of the user's prompts may train.
     """
-    may_train, _ = split_prompts(dict.fromkeys(own or load_prompts(recipe.language)), recipe.language)
-    if len(may_train) < LEAST_PROMPTS:
-        raise EmptyDocument(
-            f"Only {len(may_train)} of the prompts may train a guard: the others hold foreign text, ask for some or "
-            f"repeat. Send at least {LEAST_PROMPTS} that want an answer in one language alone.",
-            "prompts",
-        )
-    train, held_out = hold_out(may_train)
 
-    def encoded(texts: Sequence[str]) -> list[Prompt]:
+    def encoded(texts: Iterable[str]) -> list[Prompt]:
         return [Prompt(text, prompt_ids(tokenizer, text)) for text in texts]
 
+    may_train, _ = split_prompts(dict.fromkeys(own or load_prompts(recipe.language)), recipe.language)
+    fit = [prompt for prompt in encoded(may_train) if len(prompt.ids) <= longest]
+    if len(fit) < LEAST_PROMPTS:
+        raise EmptyDocument(
+            f"Only {len(fit)} of the prompts may train a guard: the others hold foreign text, ask for some, repeat or "
+            f"have more than {longest} tokens. Send at least {LEAST_PROMPTS} that want an answer in one language.",
+            "prompts",
+        )
+    train, held_out = hold_out(fit)
     paper = Paper(
         recipe=recipe,
         tokenizer=tokenizer,
-        held_out=encoded(held_out),
+        held_out=held_out,
         requested=encoded(requested(recipe.language)),
         clean=[text_ids(tokenizer, text) for text in clean_texts(recipe.language)],
         english=[text_ids(tokenizer, text) for text in clean_texts("en")],
         ends=ends,
     )
-    return Lesson(encoded(train), paper)
+    return Lesson(train, paper)

@@ -21,7 +21,7 @@ from workers.base_model import base_digest, find_base
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.exam import GuardExam
 from workers.languages.lesson import Lesson, make_lesson
-from workers.languages.run import INTERIM, GuardRun, Shop
+from workers.languages.run import GuardRun, Shop
 from workers.trainer.checkpoint import Checkpoint
 from workers.trainer.follow import Progress, Tell
 from workers.trainer.write import Candidate, find_candidates
@@ -91,7 +91,6 @@ class GuardMaker:
         run = await self._open(version, base, digest, tell, stop)
         await run.run(begin_training)
         candidate = await asyncio.to_thread(run.write, version.number)
-        await asyncio.to_thread(self._drop_interim, version)
         await asyncio.to_thread(run.checkpoint.drop)
         return [candidate]
 
@@ -104,11 +103,6 @@ class GuardMaker:
         if "memory" in record and record["memory"]["metadata"] != guard.metadata:
             record["memory"]["metadata"] = guard.metadata
             await asyncio.to_thread(self.shop.artifacts.write_memory, guard.tenant, guard.id, record)
-
-    def _drop_interim(self, version: Version) -> None:
-        for name in self.shop.artifacts.versions(version.tenant, version.memory_id):
-            if name.version >= INTERIM:
-                self.shop.artifacts.erase_version(name)
 
     async def judge(self, version: Version, engine: EngineRecord) -> tuple[Progress, Decision]:
         """Ask a guard that the engine holds; return its scores and whether it may serve."""
@@ -143,4 +137,5 @@ class GuardMaker:
         tokenizer = await asyncio.to_thread(load_tokenizer, str(base))
         ends = await asyncio.to_thread(stop_ids, str(base)) | {tokenizer.eos_token_id} - {None}
         recipe = GuardRecipe.from_dict(version.recipe)
-        return await asyncio.to_thread(make_lesson, recipe, own, tokenizer, ends)
+        longest = self.shop.settings.max_model_len // 2  # the rest is for an answer, and to look ahead of it
+        return await asyncio.to_thread(make_lesson, recipe, own, tokenizer, ends, longest=longest)

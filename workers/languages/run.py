@@ -160,6 +160,7 @@ class GuardRun:
         finally:
             if interim:
                 await self._drop(*interim)
+            await asyncio.to_thread(self._erase_interim)
         self.found.append(self._told(found, iteration, time.monotonic() - began))
         return found
 
@@ -203,6 +204,11 @@ class GuardRun:
         for name in reversed(held):  # the sum's files go with those of the guard
             await self.shop.engines.forget(str(name))
             await self.shop.client.remove(engine.url, str(name))
+
+    def _erase_interim(self) -> None:
+        for name in self.shop.artifacts.versions(self.version.tenant, self.version.memory_id):
+            if name.version >= INTERIM:
+                self.shop.artifacts.erase_version(name)
 
     async def _learn(self) -> bool:
         """Train on what was found; say whether there was a step, or what is confused was below its floor already."""
