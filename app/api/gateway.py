@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.api.metrics import Metrics
-from app.api.tasks import end
+from app.api.tasks import Look, end
 from app.engines.client import EngineClient, engine_http
 from app.engines.embeddings import EmbeddingsClient
 from app.engines.fleet import Fleet
@@ -63,6 +63,7 @@ class Gateway:
     engines: EngineStore
     keys: KeyStore
     artifacts: ArtifactStore
+    store: Look
     fleet: Fleet
     answerer: Answerer
     planner: Planner
@@ -106,6 +107,7 @@ def build(
         engines=engines,
         keys=KeyStore(redis),
         artifacts=artifacts,
+        store=Look(artifacts.writable),
         fleet=fleet,
         answerer=Answerer(chooser, sender),
         planner=planner,

@@ -48,6 +48,6 @@ async def _missing(gateway: Gateway) -> list[str]:
                 missing.append("engine: none is running")
     except (RedisError, OSError, TimeoutError):
         missing.append("registry: it does not answer")
-    if not await asyncio.to_thread(gateway.artifacts.writable):
-        missing.append("artifact store: it cannot be written to")
+    if not (writable := await gateway.store.within(LOOK_S)):
+        missing.append(f"artifact store: it {'does not answer' if writable is None else 'cannot be written to'}")
     return missing

@@ -45,8 +45,16 @@ class ErasureStore:
         return decode(row)
 
     async def note(self, debt: Debt, fields: dict[str, Any]) -> None:
-        """Keep a part of the receipt before the erasure that makes it unknowable."""
-        await self._redis.hset(layout.tombstone_key(debt.tenant, debt.memory_id), mapping=encode(fields))
+        """Keep a part of the receipt before the erasure that makes it unknowable; what another gateway kept stays."""
+        key = layout.tombstone_key(debt.tenant, debt.memory_id)
+
+        async def once(pipe: Any) -> None:
+            counted = await pipe.hexists(key, "files")
+            pipe.multi()
+            if not counted:
+                pipe.hset(key, mapping=encode(fields))
+
+        await self._redis.transaction(once, key)
 
     async def settle(self, debt: Debt, receipt: dict[str, Any]) -> None:
         """Write the receipt and strike the debt, as one step."""

@@ -312,6 +312,21 @@ async def test_erasing_twice_does_no_harm(quiet: World, http: httpx.AsyncClient)
     assert (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["files"] == files
 
 
+async def test_what_another_gateway_erased_meanwhile_stays_in_the_receipt(
+    quiet: World, http: httpx.AsyncClient
+) -> None:
+    debt, adapter, files = await buried(quiet)
+    others = eraser(places(quiet))
+
+    async def other_is_faster(_: float) -> None:
+        await others.settle(debt)
+
+    await eraser(places(quiet), other_is_faster).settle(debt)
+    receipt = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()
+
+    assert (receipt["files"], receipt["adapters"], receipt["engines"]) == (files, [adapter], ["one", "two"])
+
+
 @pytest.mark.parametrize("error", [AdapterBusy, EngineFailed])
 async def test_files_stay_while_an_engine_may_still_read_them(quiet: World, error: type[Exception]) -> None:
     debt, _, _ = await buried(quiet)

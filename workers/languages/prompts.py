@@ -10,12 +10,14 @@ language itself and (`en.txt`) in English.
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 from unicodedata import normalize
 
 import regex
 
 from app.errors import InvalidRequest
 
+T = TypeVar("T")
 HELD_OUT_EVERY = 5
 SCRIPTS = {
     "ar": ("Arabic",),
@@ -76,7 +78,7 @@ def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...
     return tuple(train), tuple(test_only)
 
 
-def hold_out(prompts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def hold_out(prompts: Sequence[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
     """Return the prompts to train on and every fifth, held out: the same ones each time."""
     held_out = tuple(prompts[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
     return tuple(one for at, one in enumerate(prompts, 1) if at % HELD_OUT_EVERY), held_out
