@@ -135,7 +135,7 @@ async def open_gateway(
     async with _meaning(settings, store) as meaning:
         gateway = build(settings, own_redis, listener, own_http, store, meaning=meaning)
         tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
-        tasks.append(_start(keep_swept(store)))
+        tasks += [_start(keep_swept(store)), _start(gateway.rememberer.keep_clean())]
         await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
         try:
             yield gateway

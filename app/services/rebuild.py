@@ -71,11 +71,12 @@ class Rebuilder:
         """Restore all; return how many memories went which way.
 
         `erased` are those whose deletion was accepted and not finished; `name_taken` keep their files and wait for
-        the name to be given up.
+        the name to be given up. What an upload that was cut off has left is passed over.
         """
         done = dict.fromkeys(("ready", "queued", "cancelled", "already_there", "erased", "name_taken"), 0)
-        found = await asyncio.to_thread(lambda: list(self._artifacts.memories()))
-        for tenant, memory_id in sorted(found, key=lambda one: is_guard_id(one[1])):  # a guard fails without its memory
+        found = await asyncio.to_thread(lambda: {*self._artifacts.memories()} - {*self._artifacts.accepting()})
+        guards_last = sorted(found, key=lambda one: (is_guard_id(one[1]), one))  # a guard fails without its memory
+        for tenant, memory_id in guards_last:
             done[await self._one(tenant, memory_id)] += 1
         return done
 

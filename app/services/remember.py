@@ -15,17 +15,20 @@ from redis.exceptions import RedisError
 from app.core.documents import Document
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
+from app.core.names import begun_at
 from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound, ServiceError
 from app.services.documents import read_documents
 from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
 from app.services.guard_drafts import check_guardable, check_languages, guards_on
 from app.services.plan import Planner
 from app.stores.artifacts import ArtifactStore
+from app.stores.copies import SWEEP_S
 from app.stores.memories import Idempotency, MemoryStore
 from app.stores.queue import TrainingQueue
 from app.stores.versions import Job, VersionStore
 
 log = structlog.get_logger()
+UPLOAD_S = 3600.0  # what is older is not being uploaded any more
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Rememberer:
     ) -> str:
         """Keep what a new memory is made of, then the record that restores it; register and queue it; return its id.
 
+        What is kept is marked until the registry has taken it: see `drop_left_behind`.
+
         Args:
             keep: writes the files, in a thread; they are erased again unless the registry may hold the memory.
             guards: accepted with it, in the same step.
@@ -113,6 +118,7 @@ class Rememberer:
         """
         all_of_it = [(memory, version), *guards]
         try:
+            await asyncio.to_thread(self._mark, all_of_it)
             await asyncio.to_thread(keep)
             await asyncio.to_thread(self._write_records, all_of_it)
             memory_id, made = await self._memories.create(
@@ -123,6 +129,7 @@ class Rememberer:
                 await asyncio.to_thread(self._erase, all_of_it)
             raise
         if made:
+            await asyncio.to_thread(self._unmark, all_of_it)
             for one, queued in all_of_it:
                 await self.enqueue(Job(one.tenant, one.id, queued.number))
         else:
@@ -138,6 +145,36 @@ class Rememberer:
         except RedisError as error:
             log.warning("memory.left_behind", memory_id=memory.id, error=type(error).__name__)
         return False
+
+    async def drop_left_behind(self, now: float) -> None:
+        """Erase what uploads have left that were cut off before they were accepted, by a kill or without a registry.
+
+        Raises:
+            RedisError: only the registry can say what it holds; the rest is left for the next time.
+        """
+        for tenant, memory_id in await asyncio.to_thread(self._artifacts.accepting):
+            if await self._memories.is_there(tenant, memory_id):
+                await asyncio.to_thread(self._artifacts.end_accepting, tenant, memory_id)
+            elif begun_at(memory_id) < now - UPLOAD_S and not await self._memories.is_buried(tenant, memory_id):
+                await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
+                log.info("memory.left_behind_dropped", memory_id=memory_id)
+
+    async def keep_clean(self) -> None:
+        """Do so now and then until cancelled."""
+        while True:
+            try:
+                await self.drop_left_behind(time.time())
+            except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
+                log.warning("memory.left_behind_kept", error=type(error).__name__)
+            await asyncio.sleep(SWEEP_S)
+
+    def _mark(self, all_of_it: Sequence[tuple[Memory, Version]]) -> None:
+        for memory, _ in all_of_it:
+            self._artifacts.begin_accepting(memory.tenant, memory.id)
+
+    def _unmark(self, all_of_it: Sequence[tuple[Memory, Version]]) -> None:
+        for memory, _ in all_of_it:
+            self._artifacts.end_accepting(memory.tenant, memory.id)
 
     def _write_records(self, accepted: Sequence[tuple[Memory, Version]]) -> None:
         for memory, version in accepted:

@@ -1,6 +1,7 @@
 """Documents and adapters in an fsspec store: the truth that the registry indexes.
 
     <tenant>/memories/<memory id>/memory.json                 what was accepted; restores a memory that Redis lost
+    <tenant>/memories/<memory id>/accepting                   there as long as nobody was told that it was accepted
     <tenant>/memories/<memory id>/documents/<sha256>          the bytes as they came
     <tenant>/memories/<memory id>/documents/<sha256>.json     what was read from them
     <tenant>/memories/<memory id>/v<n>.<digest12>/            one version, or one part of it; whole or absent
@@ -28,6 +29,7 @@ from app.settings import Settings
 
 MANIFEST = "manifest.json"
 PUBLISHED = "published.json"
+ACCEPTING = "accepting"
 
 
 class ArtifactStore:
@@ -120,9 +122,26 @@ class ArtifactStore:
         """
         return self._get_json(f"{_memory_folder(tenant, memory_id)}/memory.json")
 
+    def begin_accepting(self, tenant: str, memory_id: str) -> None:
+        """Mark what is written under this id from now on as not accepted yet."""
+        self._put(f"{_memory_folder(tenant, memory_id)}/{ACCEPTING}", b"")
+
+    def end_accepting(self, tenant: str, memory_id: str) -> None:
+        """Take that mark away, if it is there."""
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(f"{self._root}/{_memory_folder(tenant, memory_id)}/{ACCEPTING}")
+
+    def accepting(self) -> list[tuple[str, str]]:
+        """Return the tenant and id of everything that bears the mark."""
+        return list(self._holding(ACCEPTING))
+
     def memories(self) -> Iterator[tuple[str, str]]:
-        """Yield the tenant and id of every memory and language guard that was accepted."""
-        for path in self._fs.glob(f"{self._root}/*/*/*/memory.json"):
+        """Yield the tenant and id of every memory and language guard that was accepted, or is about to be."""
+        return self._holding("memory.json")
+
+    def _holding(self, file: str) -> Iterator[tuple[str, str]]:
+        self._fs.invalidate_cache()
+        for path in self._fs.glob(f"{self._root}/*/*/*/{file}"):
             tenant, _, memory_id, _ = str(path).split("/")[-4:]
             if is_memory_id(memory_id) or is_guard_id(memory_id):
                 yield tenant, memory_id

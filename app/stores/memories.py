@@ -176,6 +176,10 @@ class MemoryStore:
         args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
         return int(await self._scripts.run("bury", keys, args))
 
+    async def is_there(self, tenant: str, memory_id: str) -> bool:
+        """Say whether the tenant has a memory or guard with this id."""
+        return bool(await self._redis.exists(layout.memory_key(tenant, memory_id)))
+
     async def is_buried(self, tenant: str, memory_id: str) -> bool:
         """Say whether a memory was deleted, its erasure finished or not."""
         return bool(await self._redis.exists(layout.tombstone_key(tenant, memory_id)))

@@ -1,7 +1,8 @@
 """What was accepted keeps its documents, whatever becomes of the reply; what was not leaves none."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx
@@ -12,7 +13,8 @@ from app.core.memory import Memory
 from app.errors import MemoryNotFound
 from app.services.drafts import Ask, Options
 from app.services.plan import Planner
-from app.services.remember import Rememberer, Upload
+from app.services.rebuild import rebuild
+from app.services.remember import UPLOAD_S, Rememberer, Upload
 from app.stores.erasures import Debt
 from app.stores.memories import MemoryStore
 from app.stores.queue import TrainingQueue
@@ -64,6 +66,7 @@ async def test_documents_stay_with_a_memory_whose_acceptance_was_not_heard_of_an
     with pytest.raises(type(error)):
         await rememberer_on(world, cut_off).remember("acme", "ada", ADA, Options())
 
+    await world.gateway.rememberer.drop_left_behind(time.time())
     memories, left = await kept(world)
     assert (len(memories), left) == (int(applied), files)
 
@@ -73,8 +76,38 @@ async def test_documents_stay_where_nobody_can_say_whether_they_were_accepted(wo
     with pytest.raises(ConnectionError):
         await rememberer_on(world, away).remember("acme", "ada", ADA, Options())
 
+    await world.gateway.rememberer.drop_left_behind(time.time())
     memories, left = await kept(world)
     assert (len(memories), left) == (1, 3)
+
+
+async def cut_off_upload(world: World, name: str, uploads: Sequence[Upload]) -> None:
+    """Upload what never reaches the registry, of which nobody can be told so."""
+    away = CutOff(world.redis, ConnectionError(), applied=False, away=True)
+    with pytest.raises(ConnectionError):
+        await rememberer_on(world, away).remember("acme", name, uploads, Options())
+
+
+async def test_what_was_never_accepted_is_erased_once_no_upload_can_be_under_way(
+    world: World,
+) -> None:
+    await cut_off_upload(world, "ada", ADA)
+    await world.gateway.rememberer.drop_left_behind(time.time())
+    _, at_first = await kept(world)
+    await world.gateway.rememberer.drop_left_behind(time.time() + UPLOAD_S + 1)
+
+    assert at_first == 4
+    assert await kept(world) == ([], 0)
+
+
+async def test_what_was_never_accepted_is_not_rebuilt_and_does_not_keep_out_what_was(world: World) -> None:
+    await cut_off_upload(world, "ada", ADA)
+    accepted = await world.gateway.rememberer.remember("acme", "ada", ADA, Options())
+    await world.redis.flushall()
+    done = await rebuild(world.settings)
+    [memory], _ = await kept(world)
+
+    assert (memory.id, memory.name, done["queued"], done["name_taken"]) == (accepted, "ada", 1, 0)
 
 
 class Meanwhile:
