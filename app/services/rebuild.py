@@ -103,7 +103,8 @@ class Rebuilder:
 
     async def _restore(self, memory: Memory, noted: Version, rollback: dict[str, Any] | None) -> str:
         """Restore a memory, after its versions: cut off in between, it is not there yet and will be restored again."""
-        published = await asyncio.to_thread(self._published, memory)
+        found = await asyncio.to_thread(self._published, memory)
+        published = [one for one in found if not _was_called_off(one, noted)]
         versions = {one.name.version: one.to_version() for one in published}
         latest = max([memory.latest, *versions])  # a gateway may die before it notes it
         whole = replace(memory, latest=latest, current=_current(published, rollback))
@@ -131,6 +132,15 @@ class Rebuilder:
     def _of(self, name: AdapterName, note: dict[str, Any], whole: Mapping[str, AdapterName]) -> _Published:
         manifests = [self._artifacts.read_manifest(whole[part]) for part in note.get("parts") or [str(name)]]
         return _Published(name, manifests[0], note, sum(one["size_bytes"] for one in manifests))
+
+
+def _was_called_off(one: _Published, noted: Version) -> bool:
+    """Say whether the owner cancelled a version after its trainer had noted that it passed, and died."""
+    return (
+        one.name.version == noted.number
+        and noted.state is State.CANCELLED
+        and noted.updated_at > one.note["published_at"]
+    )
 
 
 def _current(published: list[_Published], rollback: dict[str, Any] | None) -> int:

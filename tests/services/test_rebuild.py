@@ -196,6 +196,21 @@ async def test_a_cancelled_version_stays_cancelled_and_a_retried_one_keeps_its_r
     assert [job.memory_id for job in await world.gateway.versions.open_jobs()] == [bob]
 
 
+async def test_what_was_cancelled_after_its_trainer_died_while_publishing_does_not_serve(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    ada = await remember(http, "ada")
+    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
+    for number in (1, 2):
+        write_version(world.settings, adapter(ada, number))
+    await http.post(f"/v1/memories/{ada}/cancel")
+    await lose_and_rebuild(world)
+    memory = await world.gateway.memories.get("acme", ada)
+
+    assert (memory.current, memory.latest) == (1, 2)
+    assert (await world.gateway.versions.get("acme", ada, 2)).state is State.CANCELLED
+
+
 async def test_a_memory_whose_deletion_was_accepted_is_erased_not_restored(
     world: World, http: httpx.AsyncClient
 ) -> None:
