@@ -7,9 +7,17 @@ from itertools import takewhile
 from app.core.grounding import CHARACTER, MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
 SPANS_PER_SENTENCE = 5
+_LABEL = r"[^\s\d:：\"“«「『]{1,30}"
+_LABELLED = re.compile(rf"({_LABEL}(?: {_LABEL}){{0,3}})(?:: +|： *)(\S.*)(?<![.!?。！？])")  # and no sentence
+_LIST = re.compile(r"[,;:]\s|[，、；]")
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
 _SPACED = rf"(?!{SPACELESS.pattern})(?:[^\W_]|[{MARKS}])"  # a name goes on: A380, COVID-19
+_ATOM = rf"(?!{SPACELESS.pattern})[\w.+-]"
+_ADDRESS = re.compile(
+    rf"(?:https?://|(?<!{_ATOM})www\.)(?:(?!{SPACELESS.pattern})[^\s<>\"“”«»，。、（）「」])+(?<=[\w/])|"
+    rf"(?<!{_ATOM})(?:{_ATOM})++@(?:{_ATOM})+(?<=\w)"
+)
 _INSIDE = ".,'’٬٫．，"  # of a number: between thousands, or before a fraction
 _BEGIN = rf"(?<!{_SPACED})(?<!\d[{_INSIDE}])(?<!(?!\d){_SPACED}-)"
 _WORD = rf"{_UPPER}[\w{MARKS}]+"
@@ -33,28 +41,53 @@ _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den",
 
 
 def spans(sentence: str) -> list[str]:
-    """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end."""
+    """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end.
+
+    None is most of its sentence, but for an address and the value of a line `label: value`, whose label is none.
+    """
     kept: list[str] = []
+    label, value = _labelled(sentence)
     most = 0.7 * len(normalise(sentence))
-    for found in _candidates(sentence):
+    for found in _candidates(sentence, value):
         span = found if found.endswith(".m.") else found.strip(" ,.;:'\"’")
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
-        says_enough = is_new and content_words(span) and len(normalise(span)) < most
-        if says_enough and holds(sentence, span):  # a part of 4x4 or №5 is no answer to anything
+        says_enough = is_new and content_words(span) and not holds(label, span)
+        leaves_enough = says_enough and (len(normalise(span)) < most or _may_be_long(span, sentence, label))
+        if leaves_enough and holds(sentence, span):  # a part of 4x4 or №5 is no answer to anything
             kept.append(span)
         if len(kept) == SPANS_PER_SENTENCE:
             break
     return kept
 
 
-def _candidates(sentence: str) -> Iterator[str]:
+def _candidates(sentence: str, value: str) -> Iterator[str]:
     yield from (match.group(1) for match in _QUOTED.finditer(sentence))
+    yield from (match.group(0) for match in _ADDRESS.finditer(sentence))
+    yield from [value] if _is_brief(value) else []
     yield from (match.group(0) for match in _DATE.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _NUMBER.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _WORDED.finditer(sentence))
     yield from names(sentence)
     yield from _KATAKANA.findall(sentence)
     yield from filter(None, map(_tail, reversed(re.split(r"[,;:]\s", sentence))))
+
+
+def _labelled(sentence: str) -> tuple[str, str]:
+    """Return the label that a line begins with, of up to four words and no digit, and its value; of a sentence none."""
+    found = _LABELLED.fullmatch(sentence)
+    return (found[1], found[2]) if found else ("", "")
+
+
+def _is_brief(value: str) -> bool:
+    """Say whether a value is one to six words, none of them small, and no list."""
+    words = value.casefold().split()
+    return 1 <= len(words) <= 6 and STOP_WORDS.isdisjoint(words) and not _LIST.search(value)
+
+
+def _may_be_long(span: str, sentence: str, label: str) -> bool:
+    """Say whether a span has a label or is an address, and leaves a word to ask by."""
+    left = content_words(sentence.replace(span, " ", 1))
+    return bool(left and (label or _ADDRESS.fullmatch(span)))
 
 
 def _without_stop_word(number: str) -> str:

@@ -40,6 +40,45 @@ def test_numbers_names_quotes_and_ends_are_found(sentence: str, found: list[str]
 
 
 @pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("Email: anna.meier@example.com", ["anna.meier@example.com"]),
+        ("Director: Bartholomew Fitzgerald", ["Bartholomew Fitzgerald"]),
+        ("Website: https://www.tarn-library.example.org", ["https://www.tarn-library.example.org"]),
+        ("Tarn: www.tarn.example", ["www.tarn.example"]),
+        ("Phone: +49 30 1234567", ["+49 30 1234567"]),
+        ("Date of birth: 3 May 1977", ["3 May 1977"]),
+        ("Status: open", ["open"]),
+        ("Chef: Ilse Brandt, Köln", ["Ilse Brandt", "Köln"]),
+        ("Адрес: Санкт-Петербург", ["Санкт-Петербург"]),
+        ("ディレクター：山田太郎", ["山田太郎"]),
+    ],
+)
+def test_of_a_label_and_its_value_the_value_is_found(line: str, found: list[str]) -> None:
+    assert spans(line) == found
+
+
+def test_what_stands_before_a_colon_is_found_where_it_has_a_number_or_a_sentence_follows() -> None:
+    assert "Kestrel Database" in spans("Kestrel Database 4: notes for operators")
+    assert "Tarn" in spans("News from Tarn: the winner receives a copper bell.")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        (
+            "Write to anna_m+tarn@mail.example.com, or to info@tarn.example.",
+            ["anna_m+tarn@mail.example.com", "info@tarn.example"],
+        ),
+        ("It is told at https://tarn.example/a-b/2019?page=1.", ["https://tarn.example/a-b/2019?page=1"]),
+        ("The page (www.tarn.example) tells of it.", ["www.tarn.example"]),
+    ],
+)
+def test_an_address_is_found_whole_and_no_part_of_it(sentence: str, found: list[str]) -> None:
+    assert [span for span in spans(sentence) if "." in span or span.isdecimal()] == found
+
+
+@pytest.mark.parametrize(
     "sentence",
     [
         "Das Haus kostet 2,5 Millionen.",
@@ -79,7 +118,7 @@ def test_no_span_is_part_of_a_word(sentence: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(alphabet=st.sampled_from("aB of the 1.5€%,'٬٫，№\"“”é東ア"), max_size=80))
+@given(st.text(alphabet=st.sampled_from("aB of the 1.5€%,'٬٫，№\"“”é東ア:：@/"), max_size=80))
 def test_every_span_is_in_its_sentence_as_whole_words_and_in_no_other_span(sentence: str) -> None:
     found = spans(sentence)
 
