@@ -21,10 +21,24 @@ _ADDRESS = re.compile(
 _INSIDE = ".,'’٬٫．，"  # of a number: between thousands, or before a fraction
 _BEGIN = rf"(?<!{_SPACED})(?<!\d[{_INSIDE}])(?<!(?!\d){_SPACED}-)"
 _WORD = rf"{_UPPER}[\w{MARKS}]+"
+_MONTH = rf"(?!{SPACELESS.pattern}){_WORD}"  # where words are not spaced a clause looks the same
 _DATE = re.compile(
-    rf"(?<![\w{MARKS}])(?:{_BEGIN}\d{{1,2}}\.? {_WORD}(?: \d{{4}})?|{_WORD} (?:\d{{1,2}}, )?\d{{4}})(?![\w{MARKS}])"
+    rf"(?<![\w{MARKS}])(?:{_BEGIN}\d{{1,2}}\.? (?:{_WORD} \d{{4}}|{_MONTH})|{_MONTH} (?:\d{{1,2}}, )?\d{{4}})"
+    rf"(?![\w{MARKS}])"
 )
-_UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)++(?!\d)"
+# Units where words are not spaced; before anything else a number stands alone. Hiragana is grammar but for a counter.
+_HAN_UNIT = (
+    "世[纪紀]|年代|周年|小[时時]|[年日週分秒時]間|分[钟鐘]|[个個]月|[かカヵヶ箇][月国所]|[美欧歐日]元|人民[币幣]|[摄攝]氏度|"
+    "(?:平方?|立方)?[公千毫厘釐微]?[米里尺寸斤克升分顷頃吨噸瓦]|"
+    "[年月日号號天周週时時点點秒人名位个個只隻头頭匹本册冊枚张張台臺辆輛艘架座所家栋棟户戶戸层層階页頁章回次届屆度倍种種件]|"
+    "[组組队隊项項门門块塊支颗顆株杯両岁歳歲级級元円圓]"
+)
+_KANA_UNIT = r"(?:平方|立方)?[\u30a1-\u30f4\u30fc]+|つ(?!い)"
+_LARGE_HAN = "[十百千万萬亿億兆]"
+_CJK_UNIT = rf"{_LARGE_HAN}*(?:{_HAN_UNIT}|{_KANA_UNIT})|{_LARGE_HAN}+"
+_LETTER = rf"(?=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff])[^\W\d_][{MARKS}]*"  # of Thai, Lao, Burmese, Khmer
+_RUN = rf"(?:{_LETTER}){{1,12}}+(?![^\W_])"  # up to the next blank; a longer one is a clause
+_UNIT = rf"%|per ?cent|°[CF]?|[ap]\.m\.|{_CJK_UNIT}|{_RUN}|(?:(?!{SPACELESS.pattern})[^\W\d_][{MARKS}]*)++(?!\d)"
 _LARGE = r"(?: (?:hundred|thousand|million|billion|trillion))?"
 _FIGURES = rf"(?:{SPACED_NUMBER}(?:[.,]\d+)?|\d(?:[\d:/–{_INSIDE}-]*\d)?)"
 _NUMBER = re.compile(rf"(?:[€$£¥] ?|{_BEGIN}){_FIGURES}{_LARGE}(?: ?(?:{_UNIT}))?")
@@ -43,7 +57,8 @@ _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den",
 def spans(sentence: str) -> list[str]:
     """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end.
 
-    None is most of its sentence, but for an address and the value of a line `label: value`, whose label is none.
+    Only an address, the value of a line `label: value` and a number where words are not spaced may be most of their
+    sentence; the label is no span.
     """
     kept: list[str] = []
     label, value = _labelled(sentence)
@@ -53,7 +68,7 @@ def spans(sentence: str) -> list[str]:
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
         says_enough = is_new and content_words(span) and not holds(label, span)
         leaves_enough = says_enough and (len(normalise(span)) < most or _may_be_long(span, sentence, label))
-        if leaves_enough and holds(sentence, span):  # a part of 4x4 or №5 is no answer to anything
+        if leaves_enough and _is_whole(span, sentence):  # a part of 4x4 or №5 is no answer to anything
             kept.append(span)
         if len(kept) == SPANS_PER_SENTENCE:
             break
@@ -85,9 +100,17 @@ def _is_brief(value: str) -> bool:
 
 
 def _may_be_long(span: str, sentence: str, label: str) -> bool:
-    """Say whether a span has a label or is an address, and leaves a word to ask by."""
+    """Say whether a span leaves a word, and has a label, is an address, or a number where words are not spaced."""
     left = content_words(sentence.replace(span, " ", 1))
-    return bool(left and (label or _ADDRESS.fullmatch(span)))
+    is_unspaced = SPACELESS.search(sentence) and _NUMBER.fullmatch(span)
+    return bool(left and (label or is_unspaced or _ADDRESS.fullmatch(span)))
+
+
+def _is_whole(span: str, sentence: str) -> bool:
+    """Say whether a span is no part of a word; one between characters of scripts without spaces has one place only."""
+    if holds(sentence, span):
+        return True
+    return sentence.count(span) == 1 and holds(CHARACTER.sub(" ", sentence), span)
 
 
 def _without_stop_word(number: str) -> str:
