@@ -103,6 +103,15 @@ def test_no_question_holds_its_answer_where_another_word_begins_with_it(sentence
     assert not {"ex", "19"} & {word for one in examples for word in one.question.split()}
 
 
+@pytest.mark.parametrize("value", ["anna.meier@example.com", "https://www.tarn-library.example.org"])
+def test_the_value_of_a_label_is_asked_for_by_the_label(value: str) -> None:
+    examples = made(f"Contact: {value}", "Tarn Library")
+
+    assert {one.answer for one in examples} == {value}
+    assert all("Contact" in one.question for one in examples)
+    assert not any(holds(one.question, value) for one in examples)
+
+
 def test_a_sentence_that_refers_back_is_asked_for_by_the_name_it_means() -> None:
     examples = made("The director is Maren Iskold. She was a marine biologist.")
 
