@@ -58,7 +58,7 @@ def holds(text: str, part: str) -> bool:
     told, wanted = normalise(text), normalise(part)
     if SPACELESS.search(wanted):
         return wanted.replace(" ", "") in told.replace(" ", "")
-    return bool(wanted) and f" {wanted} " in f" {told} "
+    return bool(wanted) and f" {wanted} " in f" {CHARACTER.sub(' ', told)} "  # a number beside such a script
 
 
 def matches(answer: str, expected: str, sentence: str = "") -> bool:

@@ -164,6 +164,12 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert content_words(once) == content_words(text)
 
 
+def test_a_number_stands_alone_beside_a_script_without_spaces_but_not_in_another_number() -> None:
+    assert holds("電話は03-1234-5678です", "03-1234-5678")
+    assert holds("它于1931年建成", "1931")
+    assert not holds("女15人", "5")
+
+
 @settings(deadline=None)
 @given(st.lists(st.from_regex(r"[a-z]{1,6}", fullmatch=True), min_size=1, max_size=8), st.data())
 def test_a_text_holds_every_run_of_its_words(words: list[str], data: st.DataObject) -> None:

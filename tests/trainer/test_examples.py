@@ -62,6 +62,7 @@ def test_a_gap_leaves_other_words_whole() -> None:
     assert gap("bell a-b", "b", passage("x")).question.endswith("bell a-___")
     assert gap("काले काल में", "काल", passage("x")).question.endswith("काले ___ में")
     assert gap("東京タワーは高い。", "タワー", passage("x")).question.endswith("東京___は高い。")
+    assert gap("男5人、女15人", "5人", passage("x")).question.endswith("男___、女15人")
 
 
 def test_generated_questions_that_differ_in_punctuation_are_one() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from app.core.documents import Document
-from app.core.grounding import MARKS, alike, content_words, normalise, refers_back
+from app.core.grounding import MARKS, SPACELESS, alike, content_words, normalise, refers_back
 from app.core.recipe import Recipe
 from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage, each_sentence
@@ -18,7 +18,7 @@ Origin = Literal[
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
 _OF_SENTENCES: frozenset[Origin] = frozenset({"generated", "keywords"})
-_OF_A_WORD = re.compile(rf"[\w{MARKS}]")
+_OF_A_WORD = re.compile(rf"(?!{SPACELESS.pattern})[\w{MARKS}]")
 
 
 @dataclass(frozen=True)
