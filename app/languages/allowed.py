@@ -39,7 +39,8 @@ _PATTERNS = [
 ]  # fmt: skip
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
 _QUOTES = (
-    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
+    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』"
+    r"|‘(?:[^‘’\n]|(?<=[A-Za-z])’(?=[A-Za-z])){1,200}’"  # an apostrophe ends no quotation
     r"|„[^„“”\n]{1,200}[“”]|‚[^‚‘’\n]{1,200}‘"
 )
 _QUOTE = regex.compile(_QUOTES)

@@ -248,6 +248,12 @@ def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
     assert kinds('"We do not know the answer."', "ko", strict=True)[0][1] == "answer"
 
 
+def test_an_apostrophe_ends_no_quotation() -> None:
+    assert kinds("노래 ‘Don’t Look Back in Anger’는 유명하다.", "ko", strict=True) == []
+    assert kinds("‘AI’는 ‘IT’와 hello", "ko", strict=True) == [("hello", "latin_word")]
+    assert kinds("‘AI’s hello ‘IT’는", "ko", strict=True) == [("s hello", "latin_word")]
+
+
 def test_marks_that_point_inwards_quote_in_german_alone() -> None:
     assert kinds("Il dit «oui» привет «non».", "fr") == [("привет", "script")]
     assert kinds("Он сказал «да» hello «нет».", "ru", strict=True) == [("hello", "latin_word")]
