@@ -48,7 +48,7 @@ _QUOTE = regex.compile(_QUOTES)
 _QUOTE_INWARDS = regex.compile(rf"{_QUOTES}|»[^«»\n]{{1,200}}«|›[^‹›\n]{{1,200}}‹")
 _LINE = regex.compile(r"[^\n]+")
 # a text may be cut off inside its last bracket
-_BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{1,200}+(?:[)）〕\]]|\s*\Z)")
+_BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{0,200}+(?:[)）〕\]]|\s*\Z)")
 _PAUSE = ",，、;；:："
 
 
@@ -72,9 +72,16 @@ def _blank(match: regex.Match[str]) -> str:
 
 
 def _without_glosses(shown: str, script: str) -> str:
-    """Blank words in a script that stand alone between a bracket's pauses: (世宗, 1418년~1450년)."""
-    alone = rf"(?<=[(（〔\[{_PAUSE}]\s?)\p{{{script}}}[\p{{{script}}}\s·]*+(?=[{_PAUSE})）〕\]]|\Z)"
-    return _BRACKETED.sub(lambda found: regex.sub(alone, _blank, found[0]), shown)
+    """Blank words in a script that stand alone between a bracket's pauses: (世宗, 1418년(음력 8월)~1450년)."""
+    alone = regex.compile(rf"(?<=[(（〔\[{_PAUSE}]\s?)\p{{{script}}}[\p{{{script}}}\s·]*+(?=[{_PAUSE})）〕\]]|\Z)")
+
+    def glossed(text: str) -> str:
+        return _BRACKETED.sub(lambda found: alone.sub(_blank, found[0]), text)
+
+    shown = glossed(shown)
+    outer = _BRACKETED.sub(_blank, shown)  # brackets that held brackets, now without them
+    glosses = zip(shown, outer, glossed(outer), strict=True)
+    return "".join(one if before == after else " " for one, before, after in glosses)
 
 
 def _without_quotes(line: str, policy: Policy) -> str:

@@ -96,6 +96,9 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "한국(韓國)의 수도는 서울이다. (韓"),
         ("ko", "이순신(李舜臣, 1545년 4월 28일 ~ 1598년 12월 16일)은 조선 중기의 무신이다."),
         ("ko", "세종(世宗, 재위 1418년~1450년)은 조선의 왕이다. 유관순(柳寬順, 1902년"),
+        ("ko", "이순신(李舜臣, 1545년 4월 28일(음력 3월 8일) ~ 1598년 12월 16일(음력 11월 19일))은 무신이다."),
+        ("ko", "김구(金九, 1876년 8월 29일 (음력 7월 11일) ~ 1949년 6월 26일)는 독립운동가이다."),
+        ("ko", "이황(李滉, 1501년 ~ 1570년, 호(號)는 퇴계(退溪))은 학자이다. 김구(金九, 1876년 8월 (음력"),
         ("ko", "서울(옛 이름: 漢城, 漢陽)은 수도이다."),
         ("ja", "人々は時々、東京タワーへ行く。ＡＩ"),
         ("ja", "髙橋さんは髙島屋で働いています。"),
@@ -119,9 +122,22 @@ def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> 
     assert kinds(text, language, strict="ＡＩ" not in text) == []
 
 
-@pytest.mark.parametrize("text", ["한국 韓國 만세", "그는 (오늘 天氣 좋다) 말했다", "세종(조선)의 世宗, 재위"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "한국 韓國 만세",
+        "그는 (오늘 天氣 좋다) 말했다",
+        "세종(조선)의 世宗, 재위",
+        "그는 (오늘(아침) 天氣 좋다) 말했다",
+        "그는 ((오늘) 天氣 좋다) 말했다",
+    ],
+)
 def test_hanja_that_are_no_gloss_of_their_own_are_off(text: str) -> None:
     assert [kind for _, kind in kinds(text, "ko")] == ["script"]
+
+
+def test_a_bracket_inside_a_gloss_is_judged_by_itself() -> None:
+    assert kinds("이순신(李舜臣(Yi), 1545년)은 무신이다.", "ko", strict=True) == [("Yi", "latin_word")]
 
 
 @pytest.mark.parametrize("allowance", Allowance)
