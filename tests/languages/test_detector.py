@@ -103,6 +103,14 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ja", "人々は時々、東京タワーへ行く。ＡＩ"),
         ("ja", "髙橋さんは髙島屋で働いています。"),
         ("ko", "거리는 5 km, 온도는 20 °C, 속도는 90 km/h 입니다."),
+        ("ko", "거리는 5\u00a0km, 6\u2009km, 7\u202fkm 입니다."),
+        ("ko", "혈압은 120 mmHg, 혈당은 5.5 mmol/L, 맥박은 60 bpm, 용량은 5 mg/kg/day 와 400 IU 입니다."),
+        ("ko", "발전량은 3 GWh, 출력은 2 MWh, 전국은 5 TWh 이고 타이어는 32 psi 입니다."),
+        ("ko", "힘은 3 kN, 회전력은 20 N·m, 관성은 2 kg·m², 전하는 5 A·h 이고 시간은 10 ns, 5 μs, 5 µs 입니다."),
+        ("ko", "축전기는 10 μF, 4 pF, 2 nF 이고 자기장은 5 mT 입니다."),
+        ("ko", "선량은 2 mSv, 1 Sv, 방사능은 3 Bq, 에너지는 4 eV, 5 keV, 6 MeV 입니다."),
+        ("ko", "밝기는 800 lm, 500 lx, 3 cd 이고 기압은 980 mbar, 1 atm, 신호는 -70 dBm 입니다."),
+        ("ko", "나트륨은 140 mEq, 속도는 1 Gbit/s, 64 kbit/s, 100 Mbit/s 입니다."),
         ("ko", "주소는 https://example.com/a?b=c 와 example.org, 메일은 a.b@example.com 입니다."),
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
@@ -120,6 +128,20 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
 )
 def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> None:
     assert kinds(text, language, strict="ＡＩ" not in text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("값은 lm 입니다.", "lm"),
+        ("차는 5 lmno 입니다.", "lmno"),
+        ("차는 5 nsx 입니다.", "nsx"),
+        ("값은 5 km·weather 입니다.", "weather"),
+        ("값은 5\u00a0\u00a0km 입니다.", "km"),
+    ],
+)
+def test_a_unit_stands_after_a_number_and_begins_no_word(text: str, found: str) -> None:
+    assert [one for one, _ in kinds(text, "ko", strict=True)] == [found]
 
 
 @pytest.mark.parametrize(
