@@ -15,7 +15,7 @@ _NAMES = {
     "bg": "bulgarian bulgares? búlgar[oa]s? bulgarisch bulgar[oa]"
     " болгарск البلغارية बल्गेरियाई 불가리아어 ブルガリア語 保加利亚[语文]",
     "de": "german allemande?s? alemán aleman[ae]s? alemã(?:o|es|s)? deutsch tedesc(?:[oa]|h[ie])"
-    " немецк الألمانية जर्मन 독일어 ドイツ語 德语 德文 德語",
+    " немецк الألمانية जर्मन(?!ी) 독일어 ドイツ語 (?<![道品公美])德[语語文]",
     "el": "greek grec(?:que)?s? grieg[oa]s? greg[oa]s? griechisch grec(?:[oai]|he)"
     " греческ древнегреческ اليونانية यूनानी ग्रीक 그리스어 ギリシャ語 希腊[语文]",
     "en": "english anglaise?s? inglés inglês ingles[aei]s? englisch"
@@ -23,7 +23,7 @@ _NAMES = {
     "es": "spanish espagnole?s? español(?:[ae]s?)? espanhol(?:as?)? espanhóis spanisch spagnol[oaie]"
     " испанск الإسبانية स्पेनिश 스페인어 スペイン語 西班牙[语文]",
     "fr": "french français(?:es?)? francés francês frances[aei]s? französisch"
-    " французск الفرنسية फ्रेंच 프랑스어 フランス語 法语 法文",
+    " французск الفرنسية फ्रेंच 프랑스어 フランス語 (?<![书書立宪憲执執司方办辦无無])法[语語文]",
     "he": "hebrew hébreux? hébraïques? hebre[oa]s? hebraic[oa]s? hebräisch ebraic[oa]"
     " иврит العبرية हिब्रू इब्रानी 히브리어 ヘブライ語 希伯来",
     "hi": "hindi хинди الهندية हिंदी हिन्दी 힌디어 ヒンディー語 印地语",
@@ -32,17 +32,18 @@ _NAMES = {
     "it": "italian italien(?:ne)?s? italian[oaie]s? italienisch"
     " итальянск الإيطالية इतालवी 이탈리아어 イタリア語 意大利语",
     "ja": "japanese japonaise?s? japonés japonês japones[ae]s? japanisch giappones[ei]"
-    " японск اليابانية जापानी 일본어 日本語 日语 日文",
+    " японск اليابانية जापानी 일본어 日本語"
+    r" (?<![今昨明每节節假生近\d])日[语語文]",
     "ko": "korean coréen(?:ne)?s? corean[oaie]s? koreanisch корейск الكورية कोरियाई 한국어 한국말 韓国語 韩语 韩文",
     "nl": "dutch néerlandaise?s? neerlandés neerlandês neerlandes[ae]s? holandés holandês holandes[ae]s?"
     " niederländisch holländisch olandes[ei] нидерландск голландск الهولندية डच 네덜란드어 オランダ語 荷兰[语文]",
     "pl": "polish polonaise?s? polac[oa]s? polonês polones[ae]s? polnisch polacc[oa]"
     " польск البولندية पोलिश 폴란드어 ポーランド語 波兰[语文]",
     "pt": "portuguese portugaise?s? portugués português portugues[ae]s? portugiesisch portoghes[ei]"
-    " португал البرتغالية 포르투갈어 ポルトガル語 葡萄牙[语文]",
+    " португальск البرتغالية 포르투갈어 ポルトガル語 葡萄牙[语文]",
     "ru": "russian russes? rus[oa]s? russ[oa]s? russisch русск الروسية रूसी 러시아어 ロシア語 俄语 俄文",
     "th": "thai thaïe?s? thaïlandaise?s? tailandés tailandês tailandes[aei]s? thailändisch thailandes[ei]"
-    " тайск التايلاندية थाई 태국어 タイ語 泰[语文]",
+    " тайск التايلاندية थाई(?!ल) 태국어 タイ語 泰[语文]",
     "tr": "turkish turcs? turques? turc[oa]s? türkisch турецк التركية तुर्की 터키어 튀르키예어 トルコ語 土耳其语",
     "uk": "ukrainian ukrainien(?:ne)?s? ucranian[oa]s? ukrainisch ucrain[oa]"
     " украинск الأوكرانية यूक्रेनी 우크라이나어 ウクライナ語 乌克兰[语文]",
@@ -52,7 +53,11 @@ _NAMES = {
     " китайск الصينية चीनी 중국어 中国語 中文 汉语 漢語",
 }
 _BEFORE = r"(?<![\p{Latin}\p{Cyrillic}\p{Devanagari}])"  # scripts whose words stand alone: китайский names no Thai
-_AFTER = r"(?!(?<=\p{Latin})\p{Latin})"  # nor does Russell name Russian
+_AFTER = (
+    r"(?!(?<=\p{Latin})\p{Latin}"  # nor does Russell name Russian
+    r"|(?<=文)(?:[化明章件档檔献獻艺藝物]|[学學](?![习習校])|案(?!例))|(?<=[语語])[录錄义義]"  # 葡萄牙文学: no language
+    r"|(?<=어)(?:[민촌린]|선(?![생택])|업(?!무)))"  # 중국어선: a ship
+)
 
 
 def _named(names: str) -> regex.Pattern[str]:

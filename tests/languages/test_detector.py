@@ -276,10 +276,53 @@ def test_a_name_is_known_by_its_endings(text: str) -> None:
         "西班牙在哪里？",
         "Севастопольский порт",
         "स्थाई पता",
+        "介绍一下中国书法文化",
+        "中国有哪些传统节日文化",
+        "什么是道德文明",
+        "立法文件",
+        "语法文档",
+        "今日文章",
+        "今日语录",
+        "5月1日语音",
+        "节日文案",
+        "無法語音輸入",
+        "希腊文明",
+        "阿拉伯文化",
+        "葡萄牙文学",
+        "荷兰文化",
+        "중국어선 불법조업",
+        "중국어민",
+        "일본어업",
+        "Какая столица Португалии?",
+        "जर्मनी की राजधानी",
+        "थाईलैंड में",
     ],
 )
 def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
     assert languages_named(text) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("fr", "请用法语写"),
+        ("fr", "法文翻译"),
+        ("fr", "英语法语"),
+        ("ja", "请用日文回答"),
+        ("ja", "日语文章"),
+        ("ja", "일본어를"),
+        ("ja", "일본어선생님"),
+        ("de", "德语"),
+        ("en", "英文学习"),
+        ("en", "英文案例"),
+        ("zh", "중국어로"),
+        ("zh", "중국어업무"),
+        ("pt", "португальского"),
+        ("de", "जर्मन में"),
+    ],
+)
+def test_a_name_is_known_before_whatever_else_follows(code: str, text: str) -> None:
+    assert code in languages_named(text)
 
 
 def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
