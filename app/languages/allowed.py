@@ -9,11 +9,13 @@ from app.languages.prompts import foreign_words, labels_asked, languages_named, 
 from app.languages.words import words_in
 
 _UNITS = """
-nm μm µm mm cm dm m km mi ft in yd ha a μg µg mg g kg t lb oz ml mL cl dl dL l L cc ms s min h Hz kHz MHz GHz THz
-mW W kW MW GW kWh Wh V mV kV A mA mAh Ah Ω kΩ MΩ C F K J kJ MJ cal kcal Pa hPa kPa MPa bar N mol ppm ppb dB
-bit B kB KB MB GB TB PB kbps Mbps Gbps bps fps px dpi rpm km/h m/s mph am pm AM PM USD EUR x
+nm μm mm cm dm m km mi ft in yd ha a ng μg mg g kg t lb oz μl μL ml mL cl dl dL l L cc ns μs ms s min h
+Hz kHz MHz GHz THz mW W kW MW GW TW Wh kWh MWh GWh TWh μV mV V kV μA mA A Ah mAh Ω kΩ MΩ pF nF μF mF F C mT T
+K N kN Nm J kJ MJ eV keV MeV GeV cal kcal Pa hPa kPa MPa bar mbar atm psi mmHg nmol μmol mmol mol mEq IU ppm ppb
+Bq kBq MBq Sv mSv μSv cd lm lx dB dBm hp bpm bit kbit Mbit Gbit B kB KB MB GB TB PB kbps Mbps Gbps bps fps px dpi rpm
+km/h m/s mph am pm AM PM USD EUR x
 """
-UNITS = frozenset(_UNITS.split())
+UNITS = frozenset([*_UNITS.split(), *_UNITS.replace("μ", "µ").split()])  # Greek, and the sign of its own
 _UNIT = "|".join(sorted(map(regex.escape, UNITS), key=len, reverse=True))
 # every pattern is bounded, and cannot begin again inside itself: texts come from anybody
 _TOP = "com|org|net|edu|gov|info|io|ai|app|dev|co|kr|jp|cn|ru|de|fr|es|uk|in"
@@ -33,13 +35,15 @@ _PATTERNS = [
     ),
     (
         Allowance.UNITS,
-        rf"(?<=\d ?|[°º])(?:{_UNIT})(?:/(?:{_UNIT}|h|s))?(?:[²³23])?(?![\p{{Latin}}\d])"
+        rf"(?<=\d[ \u00a0\u2009\u202f]?|[°º])(?:{_UNIT})[²³23]?(?:[/·⋅](?:{_UNIT}|day|d)[²³23]?){{0,3}}"
+        r"(?![\p{Latin}\d])"
         r"|(?<!\p{Greek})\p{Greek}(?!\p{Greek})",
     ),
 ]  # fmt: skip
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
 _QUOTES = (
-    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』|‘[^‘’\n]{1,200}’"
+    r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』"
+    r"|‘(?:[^‘’\n]|(?<=[A-Za-z])’(?=[A-Za-z])){1,200}’"  # an apostrophe ends no quotation
     r"|„[^„“”\n]{1,200}[“”]|‚[^‚‘’\n]{1,200}‘"
 )
 _QUOTE = regex.compile(_QUOTES)
@@ -47,7 +51,7 @@ _QUOTE = regex.compile(_QUOTES)
 _QUOTE_INWARDS = regex.compile(rf"{_QUOTES}|»[^«»\n]{{1,200}}«|›[^‹›\n]{{1,200}}‹")
 _LINE = regex.compile(r"[^\n]+")
 # a text may be cut off inside its last bracket
-_BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{1,200}+(?:[)）〕\]]|\s*\Z)")
+_BRACKETED = regex.compile(r"[(（〔\[][^()（）〔〕\[\]\n]{0,200}+(?:[)）〕\]]|\s*\Z)")
 _PAUSE = ",，、;；:："
 
 
@@ -71,9 +75,16 @@ def _blank(match: regex.Match[str]) -> str:
 
 
 def _without_glosses(shown: str, script: str) -> str:
-    """Blank words in a script that stand alone between a bracket's pauses: (世宗, 1418년~1450년)."""
-    alone = rf"(?<=[(（〔\[{_PAUSE}]\s?)\p{{{script}}}[\p{{{script}}}\s·]*+(?=[{_PAUSE})）〕\]]|\Z)"
-    return _BRACKETED.sub(lambda found: regex.sub(alone, _blank, found[0]), shown)
+    """Blank words in a script that stand alone between a bracket's pauses: (世宗, 1418년(음력 8월)~1450년)."""
+    alone = regex.compile(rf"(?<=[(（〔\[{_PAUSE}]\s?)\p{{{script}}}[\p{{{script}}}\s·]*+(?=[{_PAUSE})）〕\]]|\Z)")
+
+    def glossed(text: str) -> str:
+        return _BRACKETED.sub(lambda found: alone.sub(_blank, found[0]), text)
+
+    shown = glossed(shown)
+    outer = _BRACKETED.sub(_blank, shown)  # brackets that held brackets, now without them
+    glosses = zip(shown, outer, glossed(outer), strict=True)
+    return "".join(one if before == after else " " for one, before, after in glosses)
 
 
 def _without_quotes(line: str, policy: Policy) -> str:

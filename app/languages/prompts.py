@@ -11,52 +11,64 @@ from app.languages.words import words_in
 # how languages are called, in each other: in Latin letters with their endings, but for German ones, and without those
 # that are names of countries or things (China, Chinas, chinos); in scripts with cases a name stands without its ending
 _NAMES = {
-    "ar": "arabic arabes? árabes? arabisch arab[oai] арабск عربي العربية अरबी 아랍어 アラビア語 阿拉伯[语文]",
+    "ar": "arabic arabes? árabes? arabisch arab[oai] арабск عربي العربية अरबी 아랍어 アラビア語 阿拉伯[语語文]",
     "bg": "bulgarian bulgares? búlgar[oa]s? bulgarisch bulgar[oa]"
-    " болгарск البلغارية बल्गेरियाई 불가리아어 ブルガリア語 保加利亚[语文]",
+    " болгарск البلغارية बल्गेरियाई 불가리아어 ブルガリア語 保加利[亚亞][语語文]",
     "de": "german allemande?s? alemán aleman[ae]s? alemã(?:o|es|s)? deutsch tedesc(?:[oa]|h[ie])"
-    " немецк الألمانية जर्मन 독일어 ドイツ語 德语 德文 德語",
+    " немецк ال[أا]لمانية जर्मन(?!ी) 독일어 독어[로를] ドイツ語 (?<![道品公美])德[语語文]",
     "el": "greek grec(?:que)?s? grieg[oa]s? greg[oa]s? griechisch grec(?:[oai]|he)"
-    " греческ древнегреческ اليونانية यूनानी ग्रीक 그리스어 ギリシャ語 希腊[语文]",
+    " греческ древнегреческ اليونانية यूनानी ग्रीक 그리스어 ギリシャ語 希[腊臘][语語文]",
     "en": "english anglaise?s? inglés inglês ingles[aei]s? englisch"
-    " английск الإنجليزية अंग्रेज़ी अंग्रेजी 영어 英語 英语 英文",
+    " английск ال[إا]نجليزية? अंग्रेज़ी अंग्रेजी इंग्लिश 영어 영문(?!도|학|을.[모알]|.모를|인지)"
+    " 英[语語文] 英[译譯訳] 中[译譯]英",
     "es": "spanish espagnole?s? español(?:[ae]s?)? espanhol(?:as?)? espanhóis spanisch spagnol[oaie]"
-    " испанск الإسبانية स्पेनिश 스페인어 スペイン語 西班牙[语文]",
+    " испанск ال[إا]سبانية स्पेनिश 스페인어 スペイン語 西班牙[语語文]",
     "fr": "french français(?:es?)? francés francês frances[aei]s? französisch"
-    " французск الفرنسية फ्रेंच 프랑스어 フランス語 法语 法文",
+    " французск الفرنسية फ्रेंच फ़्रेंच फ्रांसीसी फ़्रांसीसी 프랑스어 불어[로를]"
+    " フランス語 (?<![书書立宪憲执執司方办辦无無])法[语語文]",
     "he": "hebrew hébreux? hébraïques? hebre[oa]s? hebraic[oa]s? hebräisch ebraic[oa]"
-    " иврит العبرية हिब्रू इब्रानी 히브리어 ヘブライ語 希伯来",
-    "hi": "hindi хинди الهندية हिंदी हिन्दी 힌디어 ヒンディー語 印地语",
+    " иврит العبرية हिब्रू इब्रानी 히브리어 ヘブライ語 希伯[来來]",
+    "hi": "hindi хинди الهندية हिंदी हिन्दी 힌디어 ヒンディー語 印地[语語文]",
     "id": "indonesian indonésien(?:ne)?s? indonesios? indonésio indonesisch indonesiano"
-    " индонезийск الإندونيسية 인도네시아어 インドネシア語 印尼[语文]",
+    " индонезийск ال[إا]ندونيسية इंडोनेशियाई 인도네시아어 インドネシア語 (?:印尼|印度尼西[亚亞])[语語文]",
     "it": "italian italien(?:ne)?s? italian[oaie]s? italienisch"
-    " итальянск الإيطالية इतालवी 이탈리아어 イタリア語 意大利语",
+    " итальянск ال[إا]يطالية इतालवी 이탈리아어 イタリア語 [意義义]大利[语語文]",
     "ja": "japanese japonaise?s? japonés japonês japones[ae]s? japanisch giappones[ei]"
-    " японск اليابانية जापानी 일본어 日本語 日语 日文",
-    "ko": "korean coréen(?:ne)?s? corean[oaie]s? koreanisch корейск الكورية कोरियाई 한국어 한국말 韓国語 韩语 韩文",
+    " японск اليابانية जापानी 일본어 일어[로를]"
+    r" 日本[语語] 和訳 (?<![今昨明每节節假生近\d])日[语語文]",
+    "ko": "korean coréen(?:ne)?s? corean[oaie]s? koreanisch корейск الكورية कोरियाई 한국어 한국말"
+    " [韩韓](?:[国國]?[语語]|文)",
     "nl": "dutch néerlandaise?s? neerlandés neerlandês neerlandes[ae]s? holandés holandês holandes[ae]s?"
-    " niederländisch holländisch olandes[ei] нидерландск голландск الهولندية डच 네덜란드어 オランダ語 荷兰[语文]",
+    " niederländisch holländisch olandes[ei] нидерландск голландск الهولندية डच 네덜란드어 オランダ語 荷[兰蘭][语語文]",
     "pl": "polish polonaise?s? polac[oa]s? polonês polones[ae]s? polnisch polacc[oa]"
-    " польск البولندية पोलिश 폴란드어 ポーランド語 波兰[语文]",
+    " польск البولندية पोलिश 폴란드어 ポーランド語 波[兰蘭][语語文]",
     "pt": "portuguese portugaise?s? portugués português portugues[ae]s? portugiesisch portoghes[ei]"
-    " португал البرتغالية 포르투갈어 ポルトガル語 葡萄牙[语文]",
-    "ru": "russian russes? rus[oa]s? russ[oa]s? russisch русск الروسية रूसी 러시아어 ロシア語 俄语 俄文",
+    " португальск البرتغالية पुर्तगाली 포르투갈어 ポルトガル語 葡萄牙[语語文]",
+    "ru": "russian russes? rus[oa]s? russ[oa]s? russisch русск الروسية रूसी 러시아어 ロシア語 俄[语語文]",
     "th": "thai thaïe?s? thaïlandaise?s? tailandés tailandês tailandes[aei]s? thailändisch thailandes[ei]"
-    " тайск التايلاندية थाई 태국어 タイ語 泰[语文]",
-    "tr": "turkish turcs? turques? turc[oa]s? türkisch турецк التركية तुर्की 터키어 튀르키예어 トルコ語 土耳其语",
+    " тайск التايلاندية थाई(?!ल) 태국어 タイ語 泰[语語文]",
+    "tr": "turkish turcs? turques? turc[oa]s? türkisch турецк التركية तुर्की 터키어 튀르키예어 トルコ語 土耳其[语語文]",
     "uk": "ukrainian ukrainien(?:ne)?s? ucranian[oa]s? ukrainisch ucrain[oa]"
-    " украинск الأوكرانية यूक्रेनी 우크라이나어 ウクライナ語 乌克兰[语文]",
+    " украинск ال[أا]وكرانية यूक्रेनी 우크라이나어 ウクライナ語 [乌烏]克[兰蘭][语語文]",
     "vi": "vietnamese vietnamien(?:ne)?s? vietnamitas? vietnamesisch"
-    " вьетнамск الفيتنامية वियतनामी 베트남어 ベトナム語 越南语",
+    " вьетнамск الفيتنامية वियतनामी 베트남어 ベトナム語 越南[语語文]",
     "zh": "chinese chinois(?:es?)? chino caracteres.chinos chinês chines[ae]s? chinesisch cines[ei]"
-    " китайск الصينية चीनी 중국어 中国語 中文 汉语 漢語",
+    " китайск الصينية चीनी 중국어 中[国國][语語] 中文 [汉漢][语語]",
 }
-_BEFORE = r"(?<![\p{Latin}\p{Cyrillic}\p{Devanagari}])"  # scripts whose words stand alone: китайский names no Thai
-_AFTER = r"(?!(?<=\p{Latin})\p{Latin})"  # nor does Russell name Russian
+_BEFORE = (
+    r"(?<![\p{Latin}\p{Cyrillic}\p{Devanagari}])"  # scripts whose words stand alone: китайский names no Thai
+    r"(?!(?<=\p{Hangul})(?:독어|불어|영문|일어))"  # nor does 운영문 name English
+)
+_AFTER = (
+    r"(?!(?<=\p{Latin})\p{Latin}"  # nor does Russell name Russian
+    r"|(?<=文)(?:[化明章件档檔献獻艺藝物]|[学學](?![习習校])|案(?!例))|(?<=[语語])[录錄义義]"  # 葡萄牙文学: no language
+    r"|(?<=어)(?:[민촌린]|선(?![생택])|업(?!무)))"  # 중국어선: a ship
+)
 
 
 def _named(names: str) -> regex.Pattern[str]:
     inflected = regex.sub(r"sch(?=\s)", "sch(?:e[mnrs]?)?", normalize("NFC", names))  # on German names
+    inflected = regex.sub(r"(?<=\s)ال", "[ال]ل", inflected)  # للفرنسية: into French
     return regex.compile(f"{_BEFORE}(?:{'|'.join(inflected.split())}){_AFTER}")
 
 

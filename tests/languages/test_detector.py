@@ -96,10 +96,21 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "한국(韓國)의 수도는 서울이다. (韓"),
         ("ko", "이순신(李舜臣, 1545년 4월 28일 ~ 1598년 12월 16일)은 조선 중기의 무신이다."),
         ("ko", "세종(世宗, 재위 1418년~1450년)은 조선의 왕이다. 유관순(柳寬順, 1902년"),
+        ("ko", "이순신(李舜臣, 1545년 4월 28일(음력 3월 8일) ~ 1598년 12월 16일(음력 11월 19일))은 무신이다."),
+        ("ko", "김구(金九, 1876년 8월 29일 (음력 7월 11일) ~ 1949년 6월 26일)는 독립운동가이다."),
+        ("ko", "이황(李滉, 1501년 ~ 1570년, 호(號)는 퇴계(退溪))은 학자이다. 김구(金九, 1876년 8월 (음력"),
         ("ko", "서울(옛 이름: 漢城, 漢陽)은 수도이다."),
         ("ja", "人々は時々、東京タワーへ行く。ＡＩ"),
         ("ja", "髙橋さんは髙島屋で働いています。"),
         ("ko", "거리는 5 km, 온도는 20 °C, 속도는 90 km/h 입니다."),
+        ("ko", "거리는 5\u00a0km, 6\u2009km, 7\u202fkm 입니다."),
+        ("ko", "혈압은 120 mmHg, 혈당은 5.5 mmol/L, 맥박은 60 bpm, 용량은 5 mg/kg/day 와 400 IU 입니다."),
+        ("ko", "발전량은 3 GWh, 출력은 2 MWh, 전국은 5 TWh 이고 타이어는 32 psi 입니다."),
+        ("ko", "힘은 3 kN, 회전력은 20 N·m, 관성은 2 kg·m², 전하는 5 A·h 이고 시간은 10 ns, 5 μs, 5 µs 입니다."),
+        ("ko", "축전기는 10 μF, 4 pF, 2 nF 이고 자기장은 5 mT 입니다."),
+        ("ko", "선량은 2 mSv, 1 Sv, 방사능은 3 Bq, 에너지는 4 eV, 5 keV, 6 MeV 입니다."),
+        ("ko", "밝기는 800 lm, 500 lx, 3 cd 이고 기압은 980 mbar, 1 atm, 신호는 -70 dBm 입니다."),
+        ("ko", "나트륨은 140 mEq, 속도는 1 Gbit/s, 64 kbit/s, 100 Mbit/s 입니다."),
         ("ko", "주소는 https://example.com/a?b=c 와 example.org, 메일은 a.b@example.com 입니다."),
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
@@ -119,9 +130,36 @@ def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> 
     assert kinds(text, language, strict="ＡＩ" not in text) == []
 
 
-@pytest.mark.parametrize("text", ["한국 韓國 만세", "그는 (오늘 天氣 좋다) 말했다", "세종(조선)의 世宗, 재위"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("값은 lm 입니다.", "lm"),
+        ("차는 5 lmno 입니다.", "lmno"),
+        ("차는 5 nsx 입니다.", "nsx"),
+        ("값은 5 km·weather 입니다.", "weather"),
+        ("값은 5\u00a0\u00a0km 입니다.", "km"),
+    ],
+)
+def test_a_unit_stands_after_a_number_and_begins_no_word(text: str, found: str) -> None:
+    assert [one for one, _ in kinds(text, "ko", strict=True)] == [found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "한국 韓國 만세",
+        "그는 (오늘 天氣 좋다) 말했다",
+        "세종(조선)의 世宗, 재위",
+        "그는 (오늘(아침) 天氣 좋다) 말했다",
+        "그는 ((오늘) 天氣 좋다) 말했다",
+    ],
+)
 def test_hanja_that_are_no_gloss_of_their_own_are_off(text: str) -> None:
     assert [kind for _, kind in kinds(text, "ko")] == ["script"]
+
+
+def test_a_bracket_inside_a_gloss_is_judged_by_itself() -> None:
+    assert kinds("이순신(李舜臣(Yi), 1545년)은 무신이다.", "ko", strict=True) == [("Yi", "latin_word")]
 
 
 @pytest.mark.parametrize("allowance", Allowance)
@@ -176,6 +214,32 @@ def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> Non
         ("de", "Schreibe das Wort „Frieden“ auf Hebräisch.", "Das Wort ist שלום."),
         ("fr", "Comment dit-on merci en ukrainien ?", "On dit дякую."),
         ("es", "¿Cómo se dice gracias en tailandés?", "Se dice ขอบคุณ."),
+        ("zh", "用日語怎麼說謝謝？", "日語的「謝謝」是ありがとう。"),
+        ("zh", "請翻譯成韓文：你好", "안녕하세요"),
+        ("zh", "用俄語寫「和平」。", "俄語寫作мир。"),
+        ("zh", "用希臘語、泰語和希伯來語問好。", "Γεια σου 和สวัสดี和שלום。"),
+        ("zh", "請用阿拉伯語說「和平」。", "是سلام。"),
+        ("zh", "用印地語怎麼問好？", "是नमस्ते。"),
+        ("zh", "用烏克蘭語怎麼說謝謝？", "是дякую。"),
+        ("zh", "請翻譯成法語：你好，我的朋友。", "Bonjour, mon ami, comment allez-vous aujourd'hui ?"),
+        ("zh", "翻譯成西班牙語：早安，朋友們。", "Buenos días, amigos, ¿cómo están todos hoy?"),
+        ("zh", "翻譯成義大利語：早安，朋友們。", "Buongiorno, amici miei, come state tutti oggi?"),
+        ("zh", "翻譯成葡萄牙語：早安，朋友們。", "Bom dia, meus amigos, como vocês estão hoje?"),
+        ("zh", "翻譯成越南語：早安，朋友們。", "Chào buổi sáng, các bạn của tôi, hôm nay thế nào?"),
+        ("zh", "翻譯成荷蘭語：早安，朋友們。", "Goedemorgen, vrienden, hoe gaat het vandaag met jullie?"),
+        ("zh", "翻譯成波蘭語：早安，朋友們。", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
+        ("zh", "翻譯成印尼語：早安，朋友們。", "Selamat pagi, teman-teman, apa kabar kalian hari ini?"),
+        ("zh", "翻譯成土耳其語：早安，朋友們。", "Günaydın arkadaşlar, bugün hepiniz nasılsınız bakalım?"),
+        ("ar", "كيف أقول مرحبا بالالمانية؟", "Guten Tag, meine lieben Freunde, wie geht es?"),
+        ("ar", "ترجم للإنجليزية: صباح الخير.", "Good morning, my friends, how are you?"),
+        ("ja", "英訳してください：今日は晴れです。", "The weather is very fine today."),
+        ("ko", "영문으로 바꿔 주세요: 안녕, 친구야.", "Hello, my friend, how are you doing?"),
+        ("ko", "불어로 인사해 주세요.", "Bonjour, mon ami, comment allez-vous ?"),
+        ("ko", "일어로 인사해 주세요.", "こんにちは、元気ですか"),
+        ("hi", "इसे इंग्लिश में लिखिए: सुप्रभात, दोस्तों।", "Good morning, my friends, how are you?"),
+        ("hi", "इसे फ़्रेंच में लिखिए: सुप्रभात।", "Bonjour, mes amis, comment allez-vous ?"),
+        ("hi", "इसे फ्रांसीसी में लिखिए: सुप्रभात।", "Bonjour, mes amis, comment allez-vous ?"),
+        ("en", "次の文を和訳してください: hello", "It is こんにちは."),
         ("ru", "Переведи на польский: доброе утро, друзья.", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
     ],
 )
@@ -238,14 +302,66 @@ def test_a_name_is_known_by_its_endings(text: str) -> None:
         "西班牙在哪里？",
         "Севастопольский порт",
         "स्थाई पता",
+        "介绍一下中国书法文化",
+        "中国有哪些传统节日文化",
+        "什么是道德文明",
+        "立法文件",
+        "语法文档",
+        "今日文章",
+        "今日语录",
+        "5月1日语音",
+        "节日文案",
+        "無法語音輸入",
+        "希腊文明",
+        "阿拉伯文化",
+        "葡萄牙文学",
+        "荷兰文化",
+        "무슨 영문인지 영문도 모르고 영문을 모르겠다.",
+        "운영문제, 수영문화",
+        "바람이 불어서 일어나 보니 통일어로",
+        "중국어선 불법조업",
+        "중국어민",
+        "일본어업",
+        "Какая столица Португалии?",
+        "जर्मनी की राजधानी",
+        "थाईलैंड में",
     ],
 )
 def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
     assert languages_named(text) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("fr", "请用法语写"),
+        ("fr", "法文翻译"),
+        ("fr", "英语法语"),
+        ("ja", "请用日文回答"),
+        ("ja", "日语文章"),
+        ("ja", "일본어를"),
+        ("ja", "일본어선생님"),
+        ("de", "德语"),
+        ("en", "英文学习"),
+        ("en", "英文案例"),
+        ("zh", "중국어로"),
+        ("zh", "중국어업무"),
+        ("pt", "португальского"),
+        ("de", "जर्मन में"),
+    ],
+)
+def test_a_name_is_known_before_whatever_else_follows(code: str, text: str) -> None:
+    assert code in languages_named(text)
+
+
 def test_quotation_marks_around_the_whole_answer_hide_nothing() -> None:
     assert kinds('"We do not know the answer."', "ko", strict=True)[0][1] == "answer"
+
+
+def test_an_apostrophe_ends_no_quotation() -> None:
+    assert kinds("노래 ‘Don’t Look Back in Anger’는 유명하다.", "ko", strict=True) == []
+    assert kinds("‘AI’는 ‘IT’와 hello", "ko", strict=True) == [("hello", "latin_word")]
+    assert kinds("‘AI’s hello ‘IT’는", "ko", strict=True) == [("s hello", "latin_word")]
 
 
 def test_marks_that_point_inwards_quote_in_german_alone() -> None:
