@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 
-from app.core.grounding import CHARACTER, MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
+from app.core.grounding import MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
 SPANS_PER_SENTENCE = 5
 _LABEL = r"[^\s\d:：\"“«「『]{1,30}"
@@ -68,7 +68,7 @@ def spans(sentence: str) -> list[str]:
         is_new = not any(holds(one, span) or holds(span, one) for one in kept)
         says_enough = is_new and content_words(span) and not holds(label, span)
         leaves_enough = says_enough and (len(normalise(span)) < most or _may_be_long(span, sentence, label))
-        if leaves_enough and _is_whole(span, sentence):  # a part of 4x4 or №5 is no answer to anything
+        if leaves_enough and holds(sentence, span):  # a part of 4x4 or №5 is no answer to anything
             kept.append(span)
         if len(kept) == SPANS_PER_SENTENCE:
             break
@@ -104,13 +104,6 @@ def _may_be_long(span: str, sentence: str, label: str) -> bool:
     left = content_words(sentence.replace(span, " ", 1))
     is_unspaced = SPACELESS.search(sentence) and _NUMBER.fullmatch(span)
     return bool(left and (label or is_unspaced or _ADDRESS.fullmatch(span)))
-
-
-def _is_whole(span: str, sentence: str) -> bool:
-    """Say whether a span is no part of a word; one between characters of scripts without spaces has one place only."""
-    if holds(sentence, span):
-        return True
-    return sentence.count(span) == 1 and holds(CHARACTER.sub(" ", sentence), span)
 
 
 def _without_stop_word(number: str) -> str:

@@ -18,7 +18,7 @@ Origin = Literal[
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
 _OF_SENTENCES: frozenset[Origin] = frozenset({"generated", "keywords"})
-_OF_A_WORD = re.compile(rf"(?!{SPACELESS.pattern})[\w{MARKS}]")
+_OF_A_WORD = re.compile(rf"[\w{MARKS}]")
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,16 @@ def _ambiguous(examples: Sequence[Example]) -> set[str]:
 def around(sentence: str, span: str) -> tuple[str, str]:
     """Return what stands before a span and after it, where it is no part of another word if there is such a place."""
     places = (one.start() for one in re.finditer(f"(?={re.escape(span)})", sentence))
-    beside = ((at, sentence[at - 1 : at] + sentence[at + len(span) : at + len(span) + 1]) for at in places)
-    alone = (at for at, others in beside if not _OF_A_WORD.search(others))  # "a" in "bell a" is no part of another word
-    start = next(alone, sentence.rindex(span))  # where words are not spaced it is
+    alone = (at for at in places if _begins(sentence, at) and _begins(sentence, at + len(span)))  # "a" of "bell a"
+    start = next(alone, sentence.rindex(span))  # where words are not spaced no border shows
     return sentence[:start], sentence[start + len(span) :]
+
+
+def _begins(sentence: str, at: int) -> bool:
+    """Say whether no word goes on at a place; a change to or from a script without spaces ends one."""
+    before, after = sentence[max(0, at - 1) : at], sentence[at : at + 1]
+    goes_on = _OF_A_WORD.match(before) and _OF_A_WORD.match(after)
+    return not goes_on or bool(SPACELESS.match(before)) != bool(SPACELESS.match(after))
 
 
 def without_duplicates(examples: Sequence[Example]) -> list[Example]:
