@@ -20,6 +20,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 import app.main as gateway
 from app.core.documents import Document, Pair
+from app.core.sentences import sentences
 from app.errors import (
     EmptyDocument,
     InvalidName,
@@ -84,10 +85,10 @@ def a_bomb() -> bytes:
         ("a.html", b"<h1>T</h1><p>one <img src='http://x/y' alt='a cat'></p><script>x()</script>", "# T\n\none a cat"),
         ("a.pdf", a_pdf("Key 42"), "Key 42"),
         ("A.DOCX", a_docx("Schlüssel 42"), "Schlüssel 42"),
-        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\nname: Eve."),
+        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\n\nname: Eve."),
         ("a.html", "<meta charset='latin-1'>né_e".encode("latin-1"), "né_e"),
         ("a.jsonl", b'{"name": "Bob", "age": 3}\n', "name: Bob; age: 3."),
-        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\nname: Eve."),
+        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\n\nname: Eve."),
     ],
 )
 def test_prose_of_every_kind_is_read(name: str, data: bytes, text: str) -> None:
@@ -111,6 +112,19 @@ def test_questions_with_answers_are_used_as_they_are(name: str, data: bytes) -> 
 
     assert (document.kind, document.pairs) == ("pairs", (Pair("Who?", "Bob", "d"),))
     assert Document.from_dict(document.to_dict()) == document
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b"name,age\nBob,33\nEve,44\n"),
+        ("a.tsv", b"name\tage\nBob\t33\nEve\t44\n"),
+        ("a.jsonl", b'{"name": "Bob", "age": 33}\n{"name": "Eve", "age": 44}\n'),
+        ("a.json", b'[{"name": "Bob", "age": 33}, {"name": "Eve", "age": 44}]'),
+    ],
+)
+def test_each_row_of_a_table_is_a_sentence(name: str, data: bytes) -> None:
+    assert sentences(read_document(name, data).text) == ["name: Bob; age: 33.", "name: Eve; age: 44."]
 
 
 @pytest.mark.parametrize(
