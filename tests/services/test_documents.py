@@ -97,6 +97,14 @@ def test_prose_of_every_kind_is_read(name: str, data: bytes, text: str) -> None:
     assert (document.kind, document.text.strip()) == ("prose", text)
 
 
+@pytest.mark.parametrize("said", ["iso-8859-1", "ISO8859-1", "latin1", "us-ascii", "windows-1252"])
+def test_a_page_in_latin_1_is_read_as_browsers_read_it(said: str) -> None:
+    page = b"<p>The caf\xe9 \x93Blue Moon\x94 costs 5\x80 and it\x92s open."
+    document = read_document("a.html", f'<meta charset="{said}">'.encode() + page)
+
+    assert document.text == "The café “Blue Moon” costs 5€ and it’s open."
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -184,6 +192,7 @@ def _page(url: str) -> str:
         ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.csv", b"name,year\nTarn,1931,built by Brandt\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
+        ("a.html", b"<meta charset=latin1>no sign: \x81", UnreadableDocument, "UTF-8"),
         ("a.html", b"<p>hi there</p><![foo[x]]>", UnreadableDocument, "broken"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),
         ("a.exe", b"MZ", UnsupportedDocument, "docx"),
