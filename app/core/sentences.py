@@ -18,6 +18,9 @@ _ABBREVIATION = re.compile(
 _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
 # each run of stops is tried once
 _END = re.compile(r"(?<![.!?…؟۔।॥])[.!?…؟۔।॥]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
+_NOTE = re.compile(  # a footnote's mark behind the end of a sentence
+    r"([.!?…؟۔।॥。！？｡][\"'”’)\]»」』）]*+)(?:\[{1,2}\^?[1-9]\d{0,2}\]{1,2}|[¹²³⁰⁴-⁹]+)++(?![!-~])"
+)
 _OPENING = re.compile(r"[\"'“‘(\[«]*+")
 _CLOSING = "\"'”’)]»」』）"
 _APART = re.compile(r"(\n\s*\n|^[ \t]*```[^`\n]*\n[\s\S]*?^[ \t]*```)", re.MULTILINE)  # blank lines, code
@@ -29,7 +32,7 @@ _STOPS = (*_FULL_STOPS, ":", ";", ",", "-")
 
 
 def sentences(text: str) -> list[str]:
-    """Cut a text into sentences; headings, list items and table rows stand alone, markdown's marks are taken off."""
+    """Cut a text into sentences; headings, list items and table rows stand alone, marks of all kinds are taken off."""
     return list(chain(*map(sentences_of_line, unmarked(unwrapped(text).split("\n")))))
 
 
@@ -114,7 +117,7 @@ def _carries_on(line: str, start: int) -> bool:
 
 
 def _cut(line: str) -> list[str]:
-    line = _BLANKS.sub(" ", line.replace("**", "").replace("__", ""))
+    line = _NOTE.sub(r"\1", _BLANKS.sub(" ", line.replace("**", "").replace("__", "")))
     parts: list[str] = []
     start = 0
     for match in _END.finditer(line):

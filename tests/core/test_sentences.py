@@ -89,6 +89,20 @@ def test_a_number_is_a_mark_where_its_neighbour_is_one_too_and_else_a_part_of_th
     assert sentences(text) == cut
 
 
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("It opened in 1931.[1] It cost €40.[2][13]", ["It opened in 1931.", "It cost €40."]),
+        ("It opened in 1931.[[1]] It stands.[^2] Why?¹²", ["It opened in 1931.", "It stands.", "Why?"]),
+        ("He said “Go.”[3] It is 5 m².", ["He said “Go.”", "It is 5 m²."]),
+        ("东京在这里。[1]第二句。", ["东京在这里。", "第二句。"]),
+        ("See f(x)[1], [2] and t.[1].y, a.[0] too.", ["See f(x)[1], [2] and t.[1].y, a.[0] too."]),
+    ],
+)
+def test_a_sentence_ends_before_the_mark_of_a_footnote(text: str, cut: list[str]) -> None:
+    assert sentences(text) == cut
+
+
 @settings(deadline=None)
 @given(st.text(alphabet='aB1 .!?。\n-#|"é東', max_size=120))
 def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
