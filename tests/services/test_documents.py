@@ -12,6 +12,7 @@ import docx
 import psutil
 import pytest
 from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,10 +45,15 @@ def a_pdf(text: str, password: str | None = None) -> bytes:
     return file.getvalue()
 
 
-def a_docx(text: str, picture: str = "") -> bytes:
+def a_docx(text: str, picture: str = "", link: str = "") -> bytes:
     file = io.BytesIO()
     document = docx.Document()
-    document.add_paragraph(text)
+    paragraph = document.add_paragraph(text)
+    if link:
+        anchor = OxmlElement("w:hyperlink")
+        anchor.set(qn("r:id"), document.part.relate_to(link, RELATIONSHIP_TYPE.HYPERLINK, is_external=True))
+        anchor.append(paragraph.runs[0]._r)
+        paragraph._p.append(anchor)
     if picture:
         pixel = io.BytesIO()
         Image.new("RGB", (1, 1)).save(pixel, "PNG")
@@ -148,6 +154,42 @@ def test_cells_of_a_csv_come_through_unchanged(cell: str, question: str) -> None
     document = read_document("a.csv", f"question,answer\n{cell},x\nC++?,y\nWhat is 1-1?,z\n".encode())
 
     assert document.pairs == (Pair(question, "x"), Pair("C++?", "y"), Pair("What is 1-1?", "z"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.html", b"<p>By <a href='/x_1' title='T'>Ada</a>.<sup><a href='#c'>[1]</a></sup> It cost 5 euros.</p>"),
+        ("a.html", b"<p>By <a href='/x_1'><img src='/x_1_(y).png' alt='Ada'></a>.</p><p>It cost 5 euros.</p>"),
+        ("a.docx", a_docx("By Ada. It cost 5 euros.", link="http://x.y/x_1")),
+        ("a.md", b'By [Ada](/x_1 "T").[[1]](#x_1) It cost [5 euros](</x_1 y_(z)>).'),
+        ("a.md", b"By [![Ada](x_1.png)](/x_1_(y)).[^1] It cost 5 euros."),
+        ("a.md", b'By [Ada][1]. It cost [5 euros][].\r\n\r\n[1]: /x_1 "T"\r\n[5 Euros]: x_1.md'),
+    ],
+)
+def test_a_link_is_the_text_that_it_shows(name: str, data: bytes) -> None:
+    document = read_document(name, data)
+
+    assert "x_1" not in document.text
+    assert sentences(document.text) == ["By Ada.", "It cost 5 euros."]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "text"),
+    [
+        ("<https://x.y/z> and [https://x.y/z](https://x.y/z)", "https://x.y/z and https://x.y/z"),
+        ("<a@x.y> is <b>bold</b>", "a@x.y is <b>bold</b>"),
+        ("Code: `a[1](x)`, ``b ` [c](d)``", "Code: `a[1](x)`, ``b ` [c](d)``"),
+        ("```\n[a](b)\n[c]: /d\n```\n[a](b) [c]", "```\n[a](b)\n[c]: /d\n```\na [c]"),
+        ("~~~\n<https://x.y>", "~~~\n<https://x.y>"),
+        (r"\[a](b), m[1][2], [c] and [ ] (d)", r"\[a](b), m[1][2], [c] and [ ] (d)"),
+        ("[see [a](b)][c]", "[see a][c]"),
+        ("[a] and [B]\n\n[b]: <c d>", "[a] and B"),
+        ("[Tea]: 3.50\n[Ada]: Hello.\n[^1]: https://x.y", "[Tea]: 3.50\n[Ada]: Hello.\n[^1]: https://x.y"),
+    ],
+)
+def test_of_markdown_only_the_addresses_of_links_go(markdown: str, text: str) -> None:
+    assert read_document("a.md", markdown.encode()).text == text
 
 
 def test_nothing_a_document_points_to_is_fetched() -> None:

@@ -21,13 +21,17 @@ from app.errors import EmptyDocument, UnreadableDocument
 from app.services.documents.text import decode
 
 MAX_UNPACKED_BYTES = 200 * 2**20
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")  # a picture's address is no text; its description is
+_IMAGE = re.compile(r"!\[([^\]]*)\]\((?:[^()]|\([^()]*+\))*+\)")  # a picture's address is no text; its description is
 _BREAKS = (  # what the parsers were seen to end with on broken files
     *(MarkItDownException, ParserRejectedMarkup, LxmlError, ExpatError),
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError),
 )
-_PLAIN = {"escape_asterisks": False, "escape_underscores": False}  # no backslashes in what is learned
+_PLAIN = {  # no backslashes in what is learned, and no addresses of links
+    "escape_asterisks": False,
+    "escape_underscores": False,
+    "strip": ["a"],
+}
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
 _WESTERN = ("iso8859-1", "ascii")  # either means windows-1252 in a page: https://encoding.spec.whatwg.org
 _OLE = b"\xd0\xcf\x11\xe0"  # what Office wraps a protected file in
