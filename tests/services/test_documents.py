@@ -192,6 +192,18 @@ def test_of_markdown_only_the_addresses_of_links_go(markdown: str, text: str) ->
     assert read_document("a.md", markdown.encode()).text == text
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.html", b"<p>Mo-Fr 8-12<br>Sa 9-11</p>"),
+        ("a.md", b"Mo-Fr 8-12\\\nSa 9-11"),
+        ("a.md", b"Mo-Fr 8-12  \nSa 9-11"),
+    ],
+)
+def test_a_line_that_is_broken_by_hand_ends_there(name: str, data: bytes) -> None:
+    assert sentences(read_document(name, data).text) == ["Mo-Fr 8-12", "Sa 9-11"]
+
+
 def test_nothing_a_document_points_to_is_fetched() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)

@@ -19,6 +19,7 @@ _TARGET = rf"\(\s*(?:<[^<>\n]*>|(?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*+\))*+)(?:\
 _LINK = re.compile(
     rf"{_CODE}|(?<!\\)!?\[(?P<shown>(?:{_PLAIN}|\[{_PLAIN}*+\])*+)\](?P<target>{_TARGET}|\[(?P<label>[^\[\]]*)\])"
     rf"|(?<!\\)!?\[(?P<both>{_PLAIN}++)\]"
+    r"|(?<!\\)(?P<broken>\\)(?=\n)"
     r"|<(?P<address>[a-zA-Z][\w+.-]+:[^\s<>]+|[^\s<>@]+@[^\s<>@]+)>",
     re.MULTILINE,
 )
@@ -45,6 +46,8 @@ def read_markdown(name: str, data: bytes) -> str:
             return text if is_link else f"[{text}]{found['target']}"
         if found["both"] is not None:
             return found["both"] if _folded(found["both"]) in labels else found[0]
+        if found["broken"]:
+            return "  "  # the other sign for a line that ends here
         return found["address"] or found[0]
 
     return _LINK.sub(shown, _DEFINITION.sub(defined, decode(name, data).replace("\r\n", "\n")))
