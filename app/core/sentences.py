@@ -10,7 +10,7 @@ _MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _NUMBER = re.compile(r"^\s*(\d{1,3})[.)]\s+")  # a mark, or the day of a date, an ordinal, the end of a sentence
 _BRACKETED = re.compile(r"^\s*\d{1,3}\)\s")
 _DATE = re.compile(r"^\s*\d{1,2}\.\s+[^\s\d]+\s+\d{4}(?!\d)")
-_ALONE = re.compile(r"^\s*(?:#{1,6}\s|\|)")  # nothing is carried on after a heading or a table's row
+_ALONE = re.compile(r"^\s*(?:#{1,6}\s|\||[-=]{3,}\s*$)")  # no heading, row of a table or rule goes on
 _ABBREVIATION = re.compile(
     r"\b(?:[^\W\d_]|(?<![\d.,€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
@@ -18,18 +18,26 @@ _ABBREVIATION = re.compile(
 _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
 # each run of stops is tried once
 _END = re.compile(r"(?<![.!?…؟۔।॥])[.!?…؟۔।॥]++[\"'”’)\]»]*+\s++(?=\S)|[。！？｡]+[」』”’）]*")
+_NOTE = re.compile(  # a footnote's mark behind the end of a sentence
+    r"([.!?…؟۔।॥。！？｡][\"'”’)\]»」』）]*+)(?:\[{1,2}\^?[1-9]\d{0,2}\]{1,2}|[¹²³⁰⁴-⁹]+)++(?![!-~])"
+)
 _OPENING = re.compile(r"[\"'“‘(\[«]*+")
 _CLOSING = "\"'”’)]»」』）"
 _APART = re.compile(r"(\n\s*\n|^[ \t]*```[^`\n]*\n[\s\S]*?^[ \t]*```)", re.MULTILINE)  # blank lines, code
 _WIDEST = 160  # characters; what goes on for longer was not wrapped
+_NARROW = 30  # characters; nor was what is narrower, or half as wide where a script has no capitals to tell by
+_ROOM = 0.9  # of the widest line, to be sure: letters differ in width
+_BROKEN = re.compile(r"\S {2}$")  # markdown's sign for a line that ends here
+_WORD = re.compile(r"[^\W_]\S*")
+_LABEL = re.compile(r"[^:：]{1,40}(?::(?!\S)|：)")
 _BLANKS = re.compile(r"[ \t]{2,}")
 _TITLE = 100
 _FULL_STOPS = (".", "!", "?", "…", "؟", "۔", "।", "॥", "。", "！", "？", "｡")
-_STOPS = (*_FULL_STOPS, ":", ";", ",", "-")
+_STOPS = (*_FULL_STOPS, ":", ";", ",", "-", "：", "；", "，", "、", "،")
 
 
 def sentences(text: str) -> list[str]:
-    """Cut a text into sentences; headings, list items and table rows stand alone, markdown's marks are taken off."""
+    """Cut a text into sentences; headings, list items and table rows stand alone, marks of all kinds are taken off."""
     return list(chain(*map(sentences_of_line, unmarked(unwrapped(text).split("\n")))))
 
 
@@ -64,6 +72,7 @@ def _joined(block: str) -> str:
     lines = block.split("\n")
     widest = max(map(len, lines))
     items = _items(lines)
+    items |= _listed(lines, items)
     ends = (
         "\n" if place in items or not _goes_on(*pair, widest) else " " for place, pair in enumerate(pairwise(lines), 1)
     )
@@ -79,9 +88,49 @@ def _items(lines: Sequence[str]) -> set[int]:
     return marked - {place for _, place in numbers} | set().union(*listed)
 
 
+def _listed(lines: Sequence[str], items: set[int]) -> set[int]:
+    """Return the places of a list's lines that have no marks, between headings and rows of tables."""
+    runs = [list(run) for _, run in groupby(range(len(lines)), key=lambda place: bool(_ALONE.match(lines[place])))]
+    return {place for run in runs if items.isdisjoint(run) and _is_list([lines[one] for one in run]) for place in run}
+
+
+def _is_list(lines: Sequence[str]) -> bool:
+    """Say whether each line says something of its own: a value behind a label, a sentence, or what no width cut off."""
+    told = [line.strip() for line in lines if _WORD.search(line)]
+    if (len(told) > 2 or max(map(len, told), default=0) < _NARROW) and all(map(_LABEL.match, told)):
+        return True
+    firsts = [found[0] for line in told if (found := _WORD.search(line))]
+    margins = {len(line) - len(line.lstrip()) for line in lines if line.strip()}
+    if len(told) < 3 or len(margins) > 1 or any(first[0].islower() for first in firsts):
+        return False
+    if any(line.rstrip(":：").endswith(_STOPS) for line in told[:-1]):
+        return all(line.rstrip(_CLOSING).endswith(_FULL_STOPS) for line in told)
+    return _are_alike(told) or _is_narrow(told, firsts) or _has_room(told, firsts)
+
+
+def _are_alike(lines: Sequence[str]) -> bool:
+    """Say whether all lines begin with a digit, or all end with one, or with the same sign."""
+    ends = {"0" if line[-1].isdigit() else line[-1] for line in lines}
+    return all(line[0].isdigit() for line in lines) or (len(ends) == 1 and not ends.pop().isalpha())
+
+
+def _is_narrow(lines: Sequence[str], firsts: Sequence[str]) -> bool:
+    has_capitals = all(first[0].isupper() or first[0].isdigit() for first in firsts)
+    return max(map(len, lines)) < (_NARROW if has_capitals else _NARROW / 2)
+
+
+def _has_room(lines: Sequence[str], firsts: Sequence[str]) -> bool:
+    """Say whether most lines, a heading aside, end where the next one's first word had room."""
+    most = _ROOM * max(map(len, lines))
+    rooms = [len(line) + 1 + len(first) <= most for line, first in zip(lines[1:], firsts[2:], strict=False)]
+    return 2 * sum(rooms) > len(rooms)
+
+
 def _goes_on(before: str, line: str, widest: int) -> bool:
     """Say whether a line carries on the one before, and is not the next sentence where the first word had room."""
     if not before.strip() or not line.strip() or _begins(before, line, widest):
+        return False
+    if _BROKEN.search(before) and not _carries_on(line.lstrip(), 0):
         return False
     has_room = widest > _WIDEST or len(before.rstrip()) + len(line.split(maxsplit=1)[0]) < widest
     return not (has_room and _ends(before.rstrip()) and not _carries_on(line.lstrip(), 0))
@@ -114,7 +163,7 @@ def _carries_on(line: str, start: int) -> bool:
 
 
 def _cut(line: str) -> list[str]:
-    line = _BLANKS.sub(" ", line.replace("**", "").replace("__", ""))
+    line = _NOTE.sub(r"\1", _BLANKS.sub(" ", line.replace("**", "").replace("__", "")))
     parts: list[str] = []
     start = 0
     for match in _END.finditer(line):

@@ -1,6 +1,7 @@
 """Cutting text into sentences."""
 
 import re
+import textwrap
 
 import pytest
 from hypothesis import given, settings
@@ -89,6 +90,20 @@ def test_a_number_is_a_mark_where_its_neighbour_is_one_too_and_else_a_part_of_th
     assert sentences(text) == cut
 
 
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("It opened in 1931.[1] It cost €40.[2][13]", ["It opened in 1931.", "It cost €40."]),
+        ("It opened in 1931.[[1]] It stands.[^2] Why?¹²", ["It opened in 1931.", "It stands.", "Why?"]),
+        ("He said “Go.”[3] It is 5 m².", ["He said “Go.”", "It is 5 m²."]),
+        ("东京在这里。[1]第二句。", ["东京在这里。", "第二句。"]),
+        ("See f(x)[1], [2] and t.[1].y, a.[0] too.", ["See f(x)[1], [2] and t.[1].y, a.[0] too."]),
+    ],
+)
+def test_a_sentence_ends_before_the_mark_of_a_footnote(text: str, cut: list[str]) -> None:
+    assert sentences(text) == cut
+
+
 @settings(deadline=None)
 @given(st.text(alphabet='aB1 .!?。\n-#|"é東', max_size=120))
 def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
@@ -112,6 +127,88 @@ def test_no_word_is_lost_and_the_order_is_kept(text: str) -> None:
 )
 def test_only_a_line_end_that_the_width_made_is_a_blank(text: str, shown: str) -> None:
     assert unwrapped(text) == shown
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Anna Meier: 044 123 45 67", "Ben Huber: 044 765 43 21", "Carla Rossi: 044 111 22 33"],
+        ["name: Anna", "city: Bern", "phone: 044", "age: 45"],
+        ["Mo-Fr: 8-12", "Sa: 9-11"],
+        ["address:", "  city: Bern", "  street: Seeweg 12"],
+        ["姓名：安娜", "城市：伯尔尼", "电话：044"],
+        ["Tea 3.50 €", "Hot chocolate with cream 5.00 €", "Coffee 4.00 €"],
+        ["08:00 Breakfast in the dining room on the ground floor", "09:30 Meeting of all", "12:00 Lunch in the garden"],
+        ["Opening hours of the museum in Tarn:", "Monday 8-12", "Saturday and Sunday", "Holidays by agreement"],
+        ["Anna Meier, Bahnhofstrasse 12, 044 123 45 67", "Ben Huber, Bahnhofstrasse 14, 044 765 43 21", "Cy, 1"],
+        ["Espresso", "Cappuccino", "Caffè latte"],
+        ["Bob Huber is 33.", "Eve Meier is 44.", "Ann Rossi is 55."],
+        ["黄瓜 1根", "红椒 1个", "豆腐皮 200克"],
+        ["नीदरलैंड", "जर्मनी", "फिनलैंड"],
+    ],
+)
+def test_each_line_of_a_list_without_marks_stands_alone(lines: list[str]) -> None:
+    told = [line.strip() for line in lines]
+
+    assert sentences("\n".join(lines)) == told
+    assert sentences("# Heading\n" + "\n".join(lines) + "\n| a | b |") == ["Heading", *told, "a | b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("Mo-Fr 8-12  \nSa 9-11", ["Mo-Fr 8-12", "Sa 9-11"]),
+        ("It opens on Monday  \nat eight.", ["It opens on Monday at eight."]),
+        ("---\ntitle: Tarn\ndate: 2024\n---\nIt stands.", ["title: Tarn", "date: 2024", "It stands."]),
+        ("The Bridge\n----------\nIt stands.", ["The Bridge", "It stands."]),
+    ],
+)
+def test_a_line_ends_where_markdown_says_so(text: str, cut: list[str]) -> None:
+    assert sentences(text) == cut
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Note: The ferry sails at six from the pier of\nTarn: it lands at seven.",
+        "Die Brücke von Tarn wurde 1931 von der\nBrandt AG gebaut und bis zum Jahr 1950 von der\nStadt erneuert.",
+        "> Die Brücke von Tarn wurde 1931 von der\n> Brandt AG und den Städten im Süden für die\n> Bahn gebaut.",
+        "Der Preis für die\n  Brücke von Tarn\n  Franken",
+        "It was built for the Mayor,\nAda Brandt,\nBen Huber and others.",
+    ],
+)
+def test_a_few_lines_that_begin_with_capitals_may_be_one_sentence(text: str) -> None:
+    assert sentences(text) == [" ".join(text.split())]
+
+
+PROSE = {
+    "en": "The Tarn Bridge was built by Ada Brandt of Velmark between May 1929 and June 1931 for the Harbour Board. "
+    "In the first year 1200 cars and 300 carts of Tarn and Velmark crossed it, as Mayor Hale told the Tarn Herald.",
+    "de": "Die Hängebrücke von Tarn wurde im Auftrag der Stadt Velmark von der Firma Brandt und Söhne aus Bern "
+    "errichtet und am 12. Mai 1931 von Bürgermeisterin Ilse Hale eröffnet. Im Jahr 1950 beschloss der Rat der Stadt "
+    "den Bau einer Bahn über die Brücke, deren Kosten Bund und Kanton trugen.",
+    "hi": "टार्न का पुल 1931 में वेलमार्क की आडा ब्रांट ने शहर के बंदरगाह के लिए बनाया था और उस पर पहले साल में 1200 "
+    "गाड़ियाँ चलीं। अब वहाँ हर दिन सैकड़ों लोग पैदल चलते हैं और शाम को नदी के किनारे बैठकर नावों को देखते हैं।",
+    "ar": "بنت آدا برانت جسر تارن في عام 1931 لمجلس الميناء في مدينة فيلمارك وعبرته في السنة الأولى ألف ومئتا سيارة. "
+    "واليوم يمشي عليه كل يوم مئات الناس ويجلسون في المساء على ضفة النهر لمشاهدة القوارب.",
+    "zh": "塔恩大桥由维尔马克的艾达·布兰特于一九三一年为港务局建造，第一年就有一千二百辆汽车通过这座桥。"
+    "如今每天都有数百人步行过桥，傍晚时分人们坐在河边看着船只来来往往，直到城里的灯光一盏一盏地亮起来为止。",
+}
+
+
+def wrapped(text: str, width: int) -> str:
+    if " " in text:
+        return textwrap.fill(text, width, break_on_hyphens=False)
+    return "\n".join(text[at : at + width // 2] for at in range(0, len(text), width // 2))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(PROSE)), st.integers(40, 100))
+def test_prose_that_a_width_wrapped_is_joined_in_any_script(language: str, width: int) -> None:
+    text = PROSE[language]
+    cut = sentences(wrapped(text, width))
+
+    assert [re.sub(r"\s", "", one) for one in cut] == [re.sub(r"\s", "", one) for one in sentences(text)]
 
 
 WORDS = ("Dr", "approx", "e.g", "z.B", "J", "Mai", "31", "1.5", "€3", "word", "Word", "東京", "é")

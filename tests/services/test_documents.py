@@ -12,6 +12,7 @@ import docx
 import psutil
 import pytest
 from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 import app.main as gateway
 from app.core.documents import Document, Pair
+from app.core.sentences import sentences
 from app.errors import (
     EmptyDocument,
     InvalidName,
@@ -43,10 +45,15 @@ def a_pdf(text: str, password: str | None = None) -> bytes:
     return file.getvalue()
 
 
-def a_docx(text: str, picture: str = "") -> bytes:
+def a_docx(text: str, picture: str = "", link: str = "") -> bytes:
     file = io.BytesIO()
     document = docx.Document()
-    document.add_paragraph(text)
+    paragraph = document.add_paragraph(text)
+    if link:
+        anchor = OxmlElement("w:hyperlink")
+        anchor.set(qn("r:id"), document.part.relate_to(link, RELATIONSHIP_TYPE.HYPERLINK, is_external=True))
+        anchor.append(paragraph.runs[0]._r)
+        paragraph._p.append(anchor)
     if picture:
         pixel = io.BytesIO()
         Image.new("RGB", (1, 1)).save(pixel, "PNG")
@@ -84,16 +91,24 @@ def a_bomb() -> bytes:
         ("a.html", b"<h1>T</h1><p>one <img src='http://x/y' alt='a cat'></p><script>x()</script>", "# T\n\none a cat"),
         ("a.pdf", a_pdf("Key 42"), "Key 42"),
         ("A.DOCX", a_docx("Schlüssel 42"), "Schlüssel 42"),
-        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\nname: Eve."),
+        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\n\nname: Eve."),
         ("a.html", "<meta charset='latin-1'>né_e".encode("latin-1"), "né_e"),
         ("a.jsonl", b'{"name": "Bob", "age": 3}\n', "name: Bob; age: 3."),
-        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\nname: Eve."),
+        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\n\nname: Eve."),
     ],
 )
 def test_prose_of_every_kind_is_read(name: str, data: bytes, text: str) -> None:
     document = read_document(name, data)
 
     assert (document.kind, document.text.strip()) == ("prose", text)
+
+
+@pytest.mark.parametrize("said", ["iso-8859-1", "ISO8859-1", "latin1", "us-ascii", "windows-1252"])
+def test_a_page_in_latin_1_is_read_as_browsers_read_it(said: str) -> None:
+    page = b"<p>The caf\xe9 \x93Blue Moon\x94 costs 5\x80 and it\x92s open."
+    document = read_document("a.html", f'<meta charset="{said}">'.encode() + page)
+
+    assert document.text == "The café “Blue Moon” costs 5€ and it’s open."
 
 
 @pytest.mark.parametrize(
@@ -114,6 +129,19 @@ def test_questions_with_answers_are_used_as_they_are(name: str, data: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b"name,age\nBob,33\nEve,44\n"),
+        ("a.tsv", b"name\tage\nBob\t33\nEve\t44\n"),
+        ("a.jsonl", b'{"name": "Bob", "age": 33}\n{"name": "Eve", "age": 44}\n'),
+        ("a.json", b'[{"name": "Bob", "age": 33}, {"name": "Eve", "age": 44}]'),
+    ],
+)
+def test_each_row_of_a_table_is_a_sentence(name: str, data: bytes) -> None:
+    assert sentences(read_document(name, data).text) == ["name: Bob; age: 33.", "name: Eve; age: 44."]
+
+
+@pytest.mark.parametrize(
     ("cell", "question"),
     [
         ('"Who said ""hi"", there?"', 'Who said "hi", there?'),
@@ -126,6 +154,54 @@ def test_cells_of_a_csv_come_through_unchanged(cell: str, question: str) -> None
     document = read_document("a.csv", f"question,answer\n{cell},x\nC++?,y\nWhat is 1-1?,z\n".encode())
 
     assert document.pairs == (Pair(question, "x"), Pair("C++?", "y"), Pair("What is 1-1?", "z"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.html", b"<p>By <a href='/x_1' title='T'>Ada</a>.<sup><a href='#c'>[1]</a></sup> It cost 5 euros.</p>"),
+        ("a.html", b"<p>By <a href='/x_1'><img src='/x_1_(y).png' alt='Ada'></a>.</p><p>It cost 5 euros.</p>"),
+        ("a.docx", a_docx("By Ada. It cost 5 euros.", link="http://x.y/x_1")),
+        ("a.md", b'By [Ada](/x_1 "T").[[1]](#x_1) It cost [5 euros](</x_1 y_(z)>).'),
+        ("a.md", b"By [![Ada](x_1.png)](/x_1_(y)).[^1] It cost 5 euros."),
+        ("a.md", b'By [Ada][1]. It cost [5 euros][].\r\n\r\n[1]: /x_1 "T"\r\n[5 Euros]: x_1.md'),
+    ],
+)
+def test_a_link_is_the_text_that_it_shows(name: str, data: bytes) -> None:
+    document = read_document(name, data)
+
+    assert "x_1" not in document.text
+    assert sentences(document.text) == ["By Ada.", "It cost 5 euros."]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "text"),
+    [
+        ("<https://x.y/z> and [https://x.y/z](https://x.y/z)", "https://x.y/z and https://x.y/z"),
+        ("<a@x.y> is <b>bold</b>", "a@x.y is <b>bold</b>"),
+        ("Code: `a[1](x)`, ``b ` [c](d)``", "Code: `a[1](x)`, ``b ` [c](d)``"),
+        ("```\n[a](b)\n[c]: /d\n```\n[a](b) [c]", "```\n[a](b)\n[c]: /d\n```\na [c]"),
+        ("~~~\n<https://x.y>", "~~~\n<https://x.y>"),
+        (r"\[a](b), m[1][2], [c] and [ ] (d)", r"\[a](b), m[1][2], [c] and [ ] (d)"),
+        ("[see [a](b)][c]", "[see a][c]"),
+        ("[a] and [B]\n\n[b]: <c d>", "[a] and B"),
+        ("[Tea]: 3.50\n[Ada]: Hello.\n[^1]: https://x.y", "[Tea]: 3.50\n[Ada]: Hello.\n[^1]: https://x.y"),
+    ],
+)
+def test_of_markdown_only_the_addresses_of_links_go(markdown: str, text: str) -> None:
+    assert read_document("a.md", markdown.encode()).text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.html", b"<p>Mo-Fr 8-12<br>Sa 9-11</p>"),
+        ("a.md", b"Mo-Fr 8-12\\\nSa 9-11"),
+        ("a.md", b"Mo-Fr 8-12  \nSa 9-11"),
+    ],
+)
+def test_a_line_that_is_broken_by_hand_ends_there(name: str, data: bytes) -> None:
+    assert sentences(read_document(name, data).text) == ["Mo-Fr 8-12", "Sa 9-11"]
 
 
 def test_nothing_a_document_points_to_is_fetched() -> None:
@@ -170,6 +246,7 @@ def _page(url: str) -> str:
         ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.csv", b"name,year\nTarn,1931,built by Brandt\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
+        ("a.html", b"<meta charset=latin1>no sign: \x81", UnreadableDocument, "UTF-8"),
         ("a.html", b"<p>hi there</p><![foo[x]]>", UnreadableDocument, "broken"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),
         ("a.exe", b"MZ", UnsupportedDocument, "docx"),

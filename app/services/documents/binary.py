@@ -1,5 +1,6 @@
 """html, pdf and docx by markitdown, behind checks for what it would choke on or let in."""
 
+import codecs
 import io
 import re
 import struct
@@ -20,14 +21,19 @@ from app.errors import EmptyDocument, UnreadableDocument
 from app.services.documents.text import decode
 
 MAX_UNPACKED_BYTES = 200 * 2**20
-_IMAGE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")  # a picture's address is no text; its description is
+_IMAGE = re.compile(r"!\[([^\]]*)\]\((?:[^()]|\([^()]*+\))*+\)")  # a picture's address is no text; its description is
 _BREAKS = (  # what the parsers were seen to end with on broken files
     *(MarkItDownException, ParserRejectedMarkup, LxmlError, ExpatError),
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, ArithmeticError),
 )
-_PLAIN = {"escape_asterisks": False, "escape_underscores": False}  # no backslashes in what is learned
+_PLAIN = {  # no backslashes in what is learned, and no addresses of links
+    "escape_asterisks": False,
+    "escape_underscores": False,
+    "strip": ["a"],
+}
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
+_WESTERN = ("iso8859-1", "ascii")  # either means windows-1252 in a page: https://encoding.spec.whatwg.org
 _OLE = b"\xd0\xcf\x11\xe0"  # what Office wraps a protected file in
 
 
@@ -38,7 +44,7 @@ def read_html(name: str, data: bytes) -> str:
         UnreadableDocument: it is no text.
     """
     said = _CHARSET.search(data[:2048])
-    text = decode(name, data, said.group(1).decode() if said else "utf-8")
+    text = decode(name, data, _meant(said.group(1).decode()) if said else "utf-8")
     info = StreamInfo(extension=".html", charset="utf-8")
     return _filled(name, _convert(HtmlConverter(), name, text.encode(), info))
 
@@ -75,6 +81,14 @@ def read_docx(name: str, data: bytes) -> str:
     if "word/document.xml" not in names:
         raise _broken(name)
     return _filled(name, _convert(DocxConverter(), name, data, StreamInfo(extension=".docx")))
+
+
+def _meant(charset: str) -> str:
+    """Return the encoding that browsers read where a page says this one."""
+    try:
+        return "cp1252" if codecs.lookup(charset).name in _WESTERN else charset
+    except LookupError:
+        return charset
 
 
 def _convert(converter: DocumentConverter, name: str, data: bytes, info: StreamInfo) -> str:

@@ -15,7 +15,7 @@ _Row = tuple[int, dict[str, Any]]  # where the user finds it, and its cells by l
 
 
 def read_csv(name: str, data: bytes) -> str | list[Pair]:
-    """Read a csv: pairs where the header holds `question` and `answer`, else a line of prose a row.
+    """Read a csv: pairs where the header holds `question` and `answer`, else a paragraph of prose a row.
 
     Raises:
         UnreadableDocument: not a csv, a row longer than the header, or a pair without an answer; the text says which.
@@ -41,12 +41,12 @@ def read_csv(name: str, data: bytes) -> str | list[Pair]:
                 "file",
             )
     if not {"question", "answer"} <= set(columns):
-        return "\n".join(_sentence(zip(header, cells, strict=False)) for _, cells in rest)
+        return "\n\n".join(_sentence(zip(header, cells, strict=False)) for _, cells in rest)
     return _pairs(name, [(number, dict(zip(columns, cells, strict=False))) for number, cells in rest])
 
 
 def read_jsonl(name: str, data: bytes) -> str | list[Pair]:
-    """Read jsonl: pairs where the objects hold `question` and `answer`, else a line of prose an object.
+    """Read jsonl: pairs where the objects hold `question` and `answer`, else a paragraph of prose an object.
 
     Raises:
         UnreadableDocument: a line is not an object, or a pair has no answer; the text says which line.
@@ -74,7 +74,7 @@ def _objects(name: str, rows: list[tuple[int, Any]]) -> str | list[Pair]:
     folded = [(number, {key.strip().lower(): value for key, value in row.items()}) for number, row in objects]
     if any({"question", "answer"} <= set(row) for _, row in folded):
         return _pairs(name, folded)
-    return "\n".join(_sentence(row.items()) for _, row in objects)
+    return "\n\n".join(_sentence(row.items()) for _, row in objects)
 
 
 def _parsed(name: str, text: str, where: str) -> Any:

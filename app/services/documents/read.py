@@ -10,6 +10,7 @@ from app.core.documents import Document, Pair, check_document_name
 from app.core.errors import InvalidValue
 from app.errors import EmptyDocument, InvalidName, TooLarge, UnreadableDocument, UnsupportedDocument
 from app.services.apart import apart
+from app.services.documents.markdown import read_markdown
 from app.services.documents.pairs import read_csv, read_json, read_jsonl
 from app.services.documents.text import decode
 
@@ -29,8 +30,8 @@ _READERS: dict[str, Callable[[str, bytes], _Content]] = {
     "": decode,
     ".txt": decode,
     ".text": decode,
-    ".md": decode,
-    ".markdown": decode,
+    ".md": read_markdown,
+    ".markdown": read_markdown,
     ".html": _read_binary,
     ".htm": _read_binary,
     ".pdf": _read_binary,
