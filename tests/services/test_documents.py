@@ -246,6 +246,8 @@ def _page(url: str) -> str:
         ("a.csv", b"question,answer\nWhere?,Paris, France\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.csv", b"name,year\nTarn,1931,built by Brandt\n", UnreadableDocument, "Row 2.*quotes"),
         ("a.html", b"<meta charset=nonsense>text", UnreadableDocument, "UTF-8"),
+        ("a.html", b'<meta charset="unicode_escape"><p>a \\ud800 b</p>', UnreadableDocument, "UTF-8"),
+        ("a.html", b'<meta charset="utf-7"><p>a +2AA- b</p>', UnreadableDocument, "UTF-8"),
         ("a.html", b"<meta charset=latin1>no sign: \x81", UnreadableDocument, "UTF-8"),
         ("a.html", b"<p>hi there</p><![foo[x]]>", UnreadableDocument, "broken"),
         ("a.jsonl", b"[" * 100_000, UnreadableDocument, "Line 1"),

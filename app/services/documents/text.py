@@ -29,6 +29,7 @@ def decode(name: str, data: bytes, declared: str = "utf-8") -> str:
     encoding = next((one for mark, one in _MARKS if data.startswith(mark)), declared)
     try:
         text = data.decode(encoding)
+        text.encode()  # some of Python's own encodings make half characters
     except (UnicodeError, LookupError) as error:
         raise UnreadableDocument(f"{name!r} is not in UTF-8: save it as UTF-8 and send it again.", "file") from error
     if _CONTROLS & set(text):
