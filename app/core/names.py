@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from ulid import ULID
-
 from app.core.errors import InvalidValue
 
 BASE = "base"
@@ -56,11 +54,6 @@ def is_memory_id(text: str) -> bool:
 def is_guard_id(text: str) -> bool:
     """Say whether `text` has the form of a language guard's id."""
     return _GUARD_ID.fullmatch(text) is not None
-
-
-def begun_at(memory_id: str) -> float:
-    """Return when an id was minted, in seconds since the epoch."""
-    return ULID.from_str(memory_id.partition("_")[2].upper()).timestamp
 
 
 def folder_of(owner: str) -> str:

@@ -11,11 +11,11 @@ from weakref import WeakValueDictionary
 
 import structlog
 from redis.exceptions import RedisError
+from ulid import ULID
 
 from app.core.documents import Document
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
-from app.core.names import begun_at
 from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound, ServiceError
 from app.services.documents import read_documents
 from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
@@ -155,7 +155,7 @@ class Rememberer:
         for tenant, memory_id in await asyncio.to_thread(self._artifacts.accepting):
             if await self._memories.is_there(tenant, memory_id):
                 await asyncio.to_thread(self._artifacts.end_accepting, tenant, memory_id)
-            elif begun_at(memory_id) < now - UPLOAD_S and not await self._memories.is_buried(tenant, memory_id):
+            elif _begun_at(memory_id) < now - UPLOAD_S and not await self._memories.is_buried(tenant, memory_id):
                 await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
                 log.info("memory.left_behind_dropped", memory_id=memory_id)
 
@@ -324,6 +324,11 @@ class Rememberer:
         for one in documents:
             content = one.document.to_dict()
             self._artifacts.write_document(memory.tenant, memory.id, one.document.digest, one.data, content)
+
+
+def _begun_at(memory_id: str) -> float:
+    """Return when an id was minted, in seconds since the epoch."""
+    return ULID.from_str(memory_id.partition("_")[2].upper()).timestamp
 
 
 def to_record(memory: Memory, version: Version) -> dict[str, Any]:
