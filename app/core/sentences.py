@@ -95,7 +95,10 @@ def _listed(lines: Sequence[str], items: set[int]) -> set[int]:
 
 
 def _is_list(lines: Sequence[str]) -> bool:
-    """Say whether each line says something of its own: a value behind a label, a sentence, or what no width cut off."""
+    """Say whether each line says something of its own: a value behind a label, a sentence, or what no width cut off.
+
+    The first may be what the list is called.
+    """
     told = [line.strip() for line in lines if _WORD.search(line)]
     if (len(told) > 2 or max(map(len, told), default=0) < _NARROW) and all(map(_LABEL.match, told)):
         return True
@@ -105,7 +108,12 @@ def _is_list(lines: Sequence[str]) -> bool:
         return False
     if any(line.rstrip(":：").endswith(_STOPS) for line in told[:-1]):
         return all(line.rstrip(_CLOSING).endswith(_FULL_STOPS) for line in told)
-    return _are_alike(told) or _is_narrow(told, firsts) or _has_room(told, firsts)
+    return (
+        _are_alike(told)
+        or (len(told) > 3 and _are_alike(told[1:]))
+        or _is_narrow(told, firsts)
+        or _has_room(told, firsts)
+    )
 
 
 def _are_alike(lines: Sequence[str]) -> bool:

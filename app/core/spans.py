@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 
 from app.core.grounding import MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
 SPANS_PER_SENTENCE = 5
+SPANS_PER_ROW = 12
 _LABEL = r"[^\s\d:：\"“«「『]{1,30}"
 _LABELLED = re.compile(rf"({_LABEL}(?: {_LABEL}){{0,3}})(?:: +|： *)(\S.*)(?<![.!?。！？])")  # and no sentence
+_CELL = r"[^:;]{1,40}: [^;]+"
+_ROW = re.compile(rf"{_CELL}(?:; {_CELL})+\.")  # of a table, as documents are read
 _LIST = re.compile(r"[,;:]\s|[，、；]")
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
@@ -17,6 +20,9 @@ _ATOM = rf"(?!{SPACELESS.pattern})[\w.+-]"
 _ADDRESS = re.compile(
     rf"(?:https?://|(?<!{_ATOM})www\.)(?:(?!{SPACELESS.pattern})[^\s<>\"“”«»，。、（）「」])+(?<=[\w/])|"
     rf"(?<!{_ATOM})(?:{_ATOM})++@(?:{_ATOM})+(?<=\w)"
+)
+_PHONE = re.compile(
+    r"(?<![\w.,:/-])(?=\+?(?:[ /()-]{0,2}\d){7})(?:\+\d{1,3}|\(?0\d{1,4}\)?)(?:[ /-]{1,2}\(?\d{1,5}\)?)+(?![\w/-])"
 )
 _INSIDE = ".,'’٬٫．，"  # of a number: between thousands, or before a fraction
 _BEGIN = rf"(?<!{_SPACED})(?<!\d[{_INSIDE}])(?<!(?!\d){_SPACED}-)"
@@ -55,11 +61,14 @@ _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den",
 
 
 def spans(sentence: str) -> list[str]:
-    """Return at most `SPANS_PER_SENTENCE`: quotes, dates, numbers with their unit, names, and how clauses end.
+    """Return at most `SPANS_PER_SENTENCE`: quotes, addresses, dates, numbers with their unit, names, and how clauses end.
 
     Only an address, the value of a line `label: value` and a number where words are not spaced may be most of their
-    sentence; the label is no span.
+    sentence; the label is no span. Of a table's row each cell is looked at by itself.
     """
+    if _ROW.fullmatch(sentence):
+        found = chain.from_iterable(map(spans, sentence.removesuffix(".").split("; ")))
+        return list(islice(dict.fromkeys(found), SPANS_PER_ROW))
     kept: list[str] = []
     label, value = _labelled(sentence)
     most = 0.7 * len(normalise(sentence))
@@ -79,6 +88,7 @@ def _candidates(sentence: str, value: str) -> Iterator[str]:
     yield from (match.group(1) for match in _QUOTED.finditer(sentence))
     yield from (match.group(0) for match in _ADDRESS.finditer(sentence))
     yield from [value] if _is_brief(value) else []
+    yield from (match.group(0) for match in _PHONE.finditer(sentence))
     yield from (match.group(0) for match in _DATE.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _NUMBER.finditer(sentence))
     yield from (_without_stop_word(match.group(0)) for match in _WORDED.finditer(sentence))

@@ -141,6 +141,7 @@ def test_only_a_line_end_that_the_width_made_is_a_blank(text: str, shown: str) -
         ["08:00 Breakfast in the dining room on the ground floor", "09:30 Meeting of all", "12:00 Lunch in the garden"],
         ["Opening hours of the museum in Tarn:", "Monday 8-12", "Saturday and Sunday", "Holidays by agreement"],
         ["Anna Meier, Bahnhofstrasse 12, 044 123 45 67", "Ben Huber, Bahnhofstrasse 14, 044 765 43 21", "Cy, 1"],
+        ["Emergency contacts", "Anna, owner, 044 123 45 67", "Ben, neighbour, 044 765 43 21", "Dr. Wu, 044 555 12 12"],
         ["Espresso", "Cappuccino", "Caffè latte"],
         ["Bob Huber is 33.", "Eve Meier is 44.", "Ann Rossi is 55."],
         ["黄瓜 1根", "红椒 1个", "豆腐皮 200克"],

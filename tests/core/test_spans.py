@@ -92,6 +92,31 @@ def test_of_a_label_and_its_value_the_value_is_found(line: str, found: list[str]
     assert spans(line) == found
 
 
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ("product: Blue bowl; price: 500; stock: 12.", ["Blue bowl", "500", "12"]),
+        ("name: Anna Meier; born: 3 May 1977; phone: 044 123 45 67.", ["Anna Meier", "3 May 1977", "044 123 45 67"]),
+        ("name: Tarn; note: It was built by Oda Lund in 1931.", ["Tarn", "1931", "Oda Lund"]),
+    ],
+)
+def test_every_cell_of_a_row_is_found_and_no_label(row: str, found: list[str]) -> None:
+    assert spans(row) == found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "phone"),
+    [
+        ("Anna Meier, owner, 044 123 45 67", "044 123 45 67"),
+        ("Call +41 44 123 45 67 at night.", "+41 44 123 45 67"),
+        ("Die Praxis hat (030) 123-4567.", "(030) 123-4567"),
+        ("Ring 020 7946 0018, please.", "020 7946 0018"),
+    ],
+)
+def test_a_telephone_number_is_found_whole_and_no_part_of_it(sentence: str, phone: str) -> None:
+    assert [span for span in spans(sentence) if any(map(str.isdigit, span))] == [phone]
+
+
 def test_what_stands_before_a_colon_is_found_where_it_has_a_number_or_a_sentence_follows() -> None:
     assert "Kestrel Database" in spans("Kestrel Database 4: notes for operators")
     assert "Tarn" in spans("News from Tarn: the winner receives a copper bell.")
