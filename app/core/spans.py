@@ -61,7 +61,7 @@ _JOINTS = frozenset(["of", "the", "de", "del", "la", "van", "von", "der", "den",
 
 
 def spans(sentence: str) -> list[str]:
-    """Return at most `SPANS_PER_SENTENCE`: quotes, addresses, dates, numbers with their unit, names, and how clauses end.
+    """Return at most `SPANS_PER_SENTENCE`: quotes, addresses, dates, numbers with their unit, names, ends of clauses.
 
     Only an address, the value of a line `label: value` and a number where words are not spaced may be most of their
     sentence; the label is no span. Of a table's row each cell is looked at by itself.
