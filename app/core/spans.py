@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 
 from app.core.grounding import MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
 
@@ -67,8 +67,8 @@ def spans(sentence: str) -> list[str]:
     sentence; the label is no span. Of a table's row each cell is looked at by itself.
     """
     if _ROW.fullmatch(sentence):
-        found = chain.from_iterable(map(spans, sentence.removesuffix(".").split("; ")))
-        return list(islice(dict.fromkeys(found), SPANS_PER_ROW))
+        cells = map(spans, sentence.removesuffix(".").split("; "))
+        return list(dict.fromkeys(chain.from_iterable(cells)))[:SPANS_PER_ROW]
     kept: list[str] = []
     label, value = _labelled(sentence)
     most = 0.7 * len(normalise(sentence))
