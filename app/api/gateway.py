@@ -135,7 +135,8 @@ async def open_gateway(
     async with _meaning(settings, store) as meaning:
         gateway = build(settings, own_redis, listener, own_http, store, meaning=meaning)
         tasks = [_start(gateway.fleet.watch()), _start(gateway.eraser.run()), seeding := _start(_seed(gateway))]
-        tasks += [_start(keep_swept(store)), _start(gateway.rememberer.keep_clean())]
+        tasks.append(_start(keep_swept(lambda: asyncio.to_thread(store.drop_orphans), "copies.not_swept")))
+        tasks.append(_start(keep_swept(gateway.rememberer.drop_left_behind, "memory.left_behind_kept")))
         await asyncio.wait({seeding}, timeout=FIRST_LOOK_S)
         try:
             yield gateway

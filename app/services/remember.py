@@ -22,7 +22,6 @@ from app.services.drafts import Ask, Options, checked_name, content_of, digest_o
 from app.services.guard_drafts import check_guardable, check_languages, guards_on
 from app.services.plan import Planner
 from app.stores.artifacts import ArtifactStore
-from app.stores.copies import SWEEP_S
 from app.stores.memories import Idempotency, MemoryStore
 from app.stores.queue import TrainingQueue
 from app.stores.versions import Job, VersionStore
@@ -118,7 +117,7 @@ class Rememberer:
         """
         all_of_it = [(memory, version), *guards]
         try:
-            await asyncio.to_thread(self._mark, all_of_it)
+            await asyncio.to_thread(_each, all_of_it, self._artifacts.begin_accepting)
             await asyncio.to_thread(keep)
             await asyncio.to_thread(self._write_records, all_of_it)
             memory_id, made = await self._memories.create(
@@ -126,14 +125,14 @@ class Rememberer:
             )
         except BaseException as error:
             if isinstance(error, ServiceError) or await self._is_missing(memory):
-                await asyncio.to_thread(self._erase, all_of_it)
+                await asyncio.to_thread(_each, all_of_it, self._artifacts.erase_memory)
             raise
         if made:
-            await asyncio.to_thread(self._unmark, all_of_it)
+            await asyncio.to_thread(_each, all_of_it, self._artifacts.end_accepting)
             for one, queued in all_of_it:
                 await self.enqueue(Job(one.tenant, one.id, queued.number))
         else:
-            await asyncio.to_thread(self._erase, all_of_it)
+            await asyncio.to_thread(_each, all_of_it, self._artifacts.erase_memory)
         return memory_id
 
     async def _is_missing(self, memory: Memory) -> bool:
@@ -146,8 +145,11 @@ class Rememberer:
             log.warning("memory.left_behind", memory_id=memory.id, error=type(error).__name__)
         return False
 
-    async def drop_left_behind(self, now: float) -> None:
+    async def drop_left_behind(self, now: float | None = None) -> None:
         """Erase what uploads have left that were cut off before they were accepted, by a kill or without a registry.
+
+        Args:
+            now: in seconds since the epoch; the clock's if not given.
 
         Raises:
             RedisError: only the registry can say what it holds; the rest is left for the next time.
@@ -155,34 +157,15 @@ class Rememberer:
         for tenant, memory_id in await asyncio.to_thread(self._artifacts.accepting):
             if await self._memories.is_there(tenant, memory_id):
                 await asyncio.to_thread(self._artifacts.end_accepting, tenant, memory_id)
-            elif _begun_at(memory_id) < now - UPLOAD_S and not await self._memories.is_buried(tenant, memory_id):
+            elif _begun_at(memory_id) < (now or time.time()) - UPLOAD_S and not await self._memories.is_buried(
+                tenant, memory_id
+            ):
                 await asyncio.to_thread(self._artifacts.erase_memory, tenant, memory_id)
                 log.info("memory.left_behind_dropped", memory_id=memory_id)
-
-    async def keep_clean(self) -> None:
-        """Do so now and then until cancelled."""
-        while True:
-            try:
-                await self.drop_left_behind(time.time())
-            except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
-                log.warning("memory.left_behind_kept", error=type(error).__name__)
-            await asyncio.sleep(SWEEP_S)
-
-    def _mark(self, all_of_it: Sequence[tuple[Memory, Version]]) -> None:
-        for memory, _ in all_of_it:
-            self._artifacts.begin_accepting(memory.tenant, memory.id)
-
-    def _unmark(self, all_of_it: Sequence[tuple[Memory, Version]]) -> None:
-        for memory, _ in all_of_it:
-            self._artifacts.end_accepting(memory.tenant, memory.id)
 
     def _write_records(self, accepted: Sequence[tuple[Memory, Version]]) -> None:
         for memory, version in accepted:
             self._artifacts.write_memory(memory.tenant, memory.id, to_record(memory, version))
-
-    def _erase(self, refused: Sequence[tuple[Memory, Version]]) -> None:
-        for memory, _ in refused:
-            self._artifacts.erase_memory(memory.tenant, memory.id)
 
     async def add_documents(self, memory: Memory, uploads: Sequence[Upload], ask: Ask) -> None:
         """Queue a new version made of the documents there are and these; one of the same name takes its place.
@@ -324,6 +307,12 @@ class Rememberer:
         for one in documents:
             content = one.document.to_dict()
             self._artifacts.write_document(memory.tenant, memory.id, one.document.digest, one.data, content)
+
+
+def _each(all_of_it: Sequence[tuple[Memory, Version]], act: Callable[[str, str], object]) -> None:
+    """Do something to the folder of each."""
+    for memory, _ in all_of_it:
+        act(memory.tenant, memory.id)
 
 
 def _begun_at(memory_id: str) -> float:

@@ -5,6 +5,7 @@ were away have copied is dropped by each of them: at its start, and every `SWEEP
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -16,14 +17,18 @@ SWEEP_S = 600.0
 
 async def sweep_copies(artifacts: ArtifactStore) -> None:
     """Drop the copies of what the store no longer holds; where it cannot be asked none, until the next time."""
-    try:
-        await asyncio.to_thread(artifacts.drop_orphans)
-    except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
-        log.warning("copies.not_swept", error=type(error).__name__)
+    await _try(lambda: asyncio.to_thread(artifacts.drop_orphans), "copies.not_swept")
 
 
-async def keep_swept(artifacts: ArtifactStore) -> None:
-    """Do so now and then until cancelled."""
+async def keep_swept(sweep: Callable[[], Awaitable[None]], failed: str) -> None:
+    """Sweep now and then until cancelled; `failed` is the event in the log where it could not be done."""
     while True:
-        await sweep_copies(artifacts)
+        await _try(sweep, failed)
         await asyncio.sleep(SWEEP_S)
+
+
+async def _try(sweep: Callable[[], Awaitable[None]], failed: str) -> None:
+    try:
+        await sweep()
+    except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
+        log.warning(failed, error=type(error).__name__)

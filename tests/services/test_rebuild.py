@@ -34,6 +34,15 @@ def more(document: str) -> dict[str, Any]:
     return {"documents": [{"name": document, "text": f"More of {document}."}]}
 
 
+async def remember_twice(world: World, http: httpx.AsyncClient, **options: Any) -> str:
+    """Make a memory with two versions whose weights are there and passed their gate."""
+    ada = await remember(http, "ada", **options)
+    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
+    for number in (1, 2):
+        write_version(world.settings, adapter(ada, number))
+    return ada
+
+
 def adapter(memory_id: str, number: int = 1) -> AdapterName:
     return AdapterName("acme", memory_id, number, f"{number:x}" * 12)
 
@@ -105,10 +114,7 @@ CUT_OFF: dict[str, Callable[[Registry], dict[str, Any]]] = {
 async def test_a_rebuild_that_was_cut_off_is_finished_by_the_next(
     world: World, http: httpx.AsyncClient, stores: Callable[[Registry], dict[str, Any]]
 ) -> None:
-    ada = await remember(http, "ada", pinned=True)
-    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
-    for number in (1, 2):
-        write_version(world.settings, adapter(ada, number))
+    ada = await remember_twice(world, http, pinned=True)
     await world.redis.flushall()
     with pytest.raises(ConnectionError):
         await rebuilder(world, **stores(world.redis)).run()
@@ -155,10 +161,8 @@ async def test_a_rollback_holds_unless_a_newer_version_was_published_since(
 async def test_a_rollback_holds_while_the_version_of_further_documents_is_made(
     world: World, http: httpx.AsyncClient
 ) -> None:
-    ada = await remember(http, "ada")
-    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
+    ada = await remember_twice(world, http)
     for number in (1, 2):
-        write_version(world.settings, adapter(ada, number))
         version = await world.gateway.versions.get("acme", ada, number)
         await world.gateway.versions.restore(dataclasses.replace(version, state=State.READY))
     await http.patch(f"/v1/memories/{ada}", json={"version": 1})
@@ -199,10 +203,7 @@ async def test_a_cancelled_version_stays_cancelled_and_a_retried_one_keeps_its_r
 async def test_what_was_cancelled_after_its_trainer_died_while_publishing_does_not_serve(
     world: World, http: httpx.AsyncClient
 ) -> None:
-    ada = await remember(http, "ada")
-    await http.post(f"/v1/memories/{ada}/documents", json=more("b.md"))
-    for number in (1, 2):
-        write_version(world.settings, adapter(ada, number))
+    ada = await remember_twice(world, http)
     await http.post(f"/v1/memories/{ada}/cancel")
     await lose_and_rebuild(world)
     memory = await world.gateway.memories.get("acme", ada)

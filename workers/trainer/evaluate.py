@@ -135,6 +135,7 @@ class _Ask:
     def __init__(self, client: EngineClient, engine: EngineRecord) -> None:
         self._client, self._engine = client, engine
         self._limit = asyncio.Semaphore(CONCURRENCY)
+        self._lengths: dict[str, int] = {}
 
     async def all(self, posed: Sequence[Posed]) -> list[bool]:
         """Say of each question whether who is picked answers it right; one longer than the engine takes is not."""
@@ -168,7 +169,10 @@ class _Ask:
         """Return how many tokens an answer may have; only of a long one they are counted."""
         if len(learned.encode()) <= ANSWER_TOKENS:
             return ANSWER_TOKENS
-        return max(ANSWER_TOKENS, len(await self._client.tokenize(self._engine.url, learned)) + 1)
+        if learned not in self._lengths:  # it is asked of several models, with and without passages
+            counted = len(await self._client.tokenize(self._engine.url, learned)) + 1
+            self._lengths[learned] = max(ANSWER_TOKENS, counted)
+        return self._lengths[learned]
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -55,14 +55,11 @@ class Example:
 def from_pairs(documents: Sequence[Document]) -> list[Example]:
     """Use uploaded pairs as they are; one question with two answers names its document in front."""
     pairs = [(document.name, pair) for document in documents for pair in document.pairs]
-    answers: dict[str, set[str]] = {}
-    for _, pair in pairs:
-        answers.setdefault(_key(pair.question), set()).add(_key(pair.answer))
+    ambiguous = _ambiguous((pair.question, _key(pair.answer)) for _, pair in pairs)
     found = []
     for name, pair in pairs:
         source = pair.document or name
-        ambiguous = len(answers[_key(pair.question)]) > 1
-        question = f'In "{source}": {pair.question}' if ambiguous else pair.question
+        question = f'In "{source}": {pair.question}' if _key(pair.question) in ambiguous else pair.question
         found.append(Example("chat", question, pair.answer, "pair", source))
     return without_duplicates(found)
 
@@ -89,26 +86,29 @@ def tell_gaps_apart(examples: Sequence[Example], passages: Sequence[Passage]) ->
 
     So it is where one table or list after the other has the same words about another thing.
     """
-    alike = _ambiguous(examples)
-    if not alike:
+
+    def ambiguous(found: Sequence[Example]) -> set[str]:
+        return _ambiguous((one.question, normalise(one.answer)) for one in found if one.origin == "gap")
+
+    shared = ambiguous(examples)
+    if not shared:
         return list(examples)
     before = {(passage.document, sentence): told for passage, sentence, told in each_sentence(passages)}
     told = [
         replace(one, question=_gap(one.document, one.sentence, one.answer, before[one.document, one.sentence]))
-        if one.origin == "gap" and _key(one.question) in alike
+        if one.origin == "gap" and _key(one.question) in shared
         else one
         for one in examples
     ]
-    still = _ambiguous(told)
+    still = ambiguous(told)
     return [one for one in told if one.origin != "gap" or _key(one.question) not in still]
 
 
-def _ambiguous(examples: Sequence[Example]) -> set[str]:
-    """Return the keys of gaps' questions that have several answers."""
+def _ambiguous(asked: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the keys of questions that have several answers."""
     answers: dict[str, set[str]] = {}
-    for one in examples:
-        if one.origin == "gap":
-            answers.setdefault(_key(one.question), set()).add(normalise(one.answer))
+    for question, answer in asked:
+        answers.setdefault(_key(question), set()).add(answer)
     return {question for question, several in answers.items() if len(several) > 1}
 
 
