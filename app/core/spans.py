@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from itertools import chain, takewhile
 
 from app.core.grounding import MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, content_words, holds, normalise
+from app.core.rows import cells_of
 
 SPANS_PER_SENTENCE = 5
 SPANS_PER_ROW = 12
 _LABEL = r"[^\s\d:：\"“«「『]{1,30}"
 _LABELLED = re.compile(rf"({_LABEL}(?: {_LABEL}){{0,3}})(?:: +|： *)(\S.*)(?<![.!?。！？])")  # and no sentence
-_CELL = r"[^:;]{1,40}: [^;]+"
-_ROW = re.compile(rf"{_CELL}(?:; {_CELL})+\.")  # of a table, as documents are read
 _LIST = re.compile(r"[,;:]\s|[，、；]")
 _QUOTED = re.compile(r"[\"“«「『]([^\"”»」』]{2,60})[\"”»」』]")
 _UPPER = r"[^\W\d_a-z]"
@@ -66,9 +65,9 @@ def spans(sentence: str) -> list[str]:
     Only an address, the value of a line `label: value` and a number where words are not spaced may be most of their
     sentence; the label is no span. Of a table's row each cell is looked at by itself.
     """
-    if _ROW.fullmatch(sentence):
-        cells = map(spans, sentence.removesuffix(".").split("; "))
-        return list(dict.fromkeys(chain.from_iterable(cells)))[:SPANS_PER_ROW]
+    if cells := cells_of(sentence):
+        told = ([value] if _is_a_cell(value) else spans(f"{label}: {value}") for label, value in cells)
+        return list(dict.fromkeys(chain.from_iterable(told)))[:SPANS_PER_ROW]
     kept: list[str] = []
     label, value = _labelled(sentence)
     most = 0.7 * len(normalise(sentence))
@@ -107,6 +106,11 @@ def _is_brief(value: str) -> bool:
     """Say whether a value is one to six words, none of them small, and no list."""
     words = value.casefold().split()
     return 1 <= len(words) <= 6 and STOP_WORDS.isdisjoint(words) and not _LIST.search(value)
+
+
+def _is_a_cell(value: str) -> bool:
+    """Say whether the value of a row's cell is asked for as a whole: up to six words, or as much without blanks."""
+    return len(value.split()) <= 6 and len(value) <= (20 if SPACELESS.search(value) else 60) and bool(normalise(value))
 
 
 def _may_be_long(span: str, sentence: str, label: str) -> bool:

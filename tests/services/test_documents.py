@@ -91,10 +91,10 @@ def a_bomb() -> bytes:
         ("a.html", b"<h1>T</h1><p>one <img src='http://x/y' alt='a cat'></p><script>x()</script>", "# T\n\none a cat"),
         ("a.pdf", a_pdf("Key 42"), "Key 42"),
         ("A.DOCX", a_docx("Schlüssel 42"), "Schlüssel 42"),
-        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\n\nname: Eve."),
+        ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\n\nname: Eve"),
         ("a.html", "<meta charset='latin-1'>né_e".encode("latin-1"), "né_e"),
         ("a.jsonl", b'{"name": "Bob", "age": 3}\n', "name: Bob; age: 3."),
-        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob.\n\nname: Eve."),
+        ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob\n\nname: Eve"),
     ],
 )
 def test_prose_of_every_kind_is_read(name: str, data: bytes, text: str) -> None:

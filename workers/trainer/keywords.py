@@ -10,10 +10,12 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
 from app.core.spans import names, spans
 from workers.trainer.examples import Example, around, gap
+from workers.trainer.labels import Labelled
 from workers.trainer.passages import Passage, each_sentence
 
 WIDTHS = (3, 5, 8)  # words on each side of the span that count as near
@@ -46,9 +48,11 @@ class _Told:
 
 
 def keyword_questions(
-    passages: Sequence[Passage], titles: Mapping[str, str], *, per_span: int, seed: int
+    passages: Sequence[Passage], titles: Mapping[str, str], *, per_span: int, seed: int, held_out: bool = False
 ) -> list[Example]:
     """Make questions for every span of every sentence; a sentence that two passages share belongs to the first.
+
+    Of the cells of a table's row most are asked for by their labels.
 
     A script without spaces has no words to choose from: there each span is asked for with a gap in the sentence. A
     question in which nothing is left to tell the sentence by is left out, as is one that another sentence answers.
@@ -56,24 +60,42 @@ def keyword_questions(
     Args:
         titles: what each document calls itself, by its name.
         per_span: how many for each span; they take turns.
+        held_out: those that ask by labels are worded as none is for training.
     """
     rng = random.Random(seed)
     made: list[Example] = []
     answered: dict[str, str] = {}  # by which sentence each question is
-    for told in _sentences(passages, titles):
+    each = list(_sentences(passages, titles))
+    labelled = Labelled.of((told.passage.document, told.sentence) for told in each)
+    for told in each:
         for span in spans(told.sentence) if per_span else ():
+            drawn = _by_labels(labelled, told, span, rng, per_span, held_out=held_out)
             if SPACELESS.search(told.sentence):
-                made.append(gap(told.sentence, span, told.passage))
-                continue
-            drawn = [_question(told, span, rng) for _ in range(per_span)]
-            own = [one for one in drawn if one and answered.setdefault(normalise(one), told.sentence) == told.sentence]
-            made += [_example(told, span, question, turn, len(own)) for turn, question in enumerate(own)]
+                drawn.append(gap(told.sentence, span, told.passage))
+            else:
+                worded = (_question(told, span, rng) for _ in range(per_span - len(drawn)))
+                drawn += [_example(told, span, question) for question in worded if question]
+            own = [
+                one
+                for one in drawn
+                if one.origin == "gap" or answered.setdefault(normalise(one.question), told.sentence) == told.sentence
+            ]
+            made += [one.in_turn(turn, len(own)) for turn, one in enumerate(own)]
     return made
 
 
-def _example(told: _Told, span: str, question: str, turn: int, turns: int) -> Example:
+def _by_labels(
+    labelled: Labelled, told: _Told, span: str, rng: random.Random, per_span: int, *, held_out: bool
+) -> list[Example]:
+    """Draw evenly from what a table's labels ask of a cell, of what has it, and of its whole row."""
+    groups = labelled.questions(told.passage.document, told.sentence, span, held_out=held_out)
+    turns = zip_longest(*(rng.sample(group, len(group)) for group in groups))
+    return [_example(told, answer, asked) for asked, answer in list(filter(None, chain(*turns)))[:per_span]]
+
+
+def _example(told: _Told, answer: str, question: str) -> Example:
     place = (told.passage.document, told.passage.index)
-    return Example("chat", question, span, "keywords", *place, turn, turns, told.sentence)
+    return Example("chat", question, answer, "keywords", *place, sentence=told.sentence)
 
 
 def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:

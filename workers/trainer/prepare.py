@@ -75,7 +75,7 @@ async def prepare(
     train, held = hold_out([*pairs, *made.examples, *keywords], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
-    others = keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1)
+    others = keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1, held_out=True)
     held += unseen([one for one in others if one.origin == "keywords"], covering)  # a gap is always trained on
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering

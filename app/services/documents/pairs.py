@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.core.documents import Pair
+from app.core.rows import row_of
 from app.errors import EmptyDocument, UnreadableDocument
 from app.services.documents.text import decode
 
@@ -111,7 +112,7 @@ def _cell(value: object) -> str:
 
 
 def _sentence(cells: Iterable[tuple[str, object]]) -> str:
-    return "; ".join(f"{_cell(key)}: {_cell(value)}" for key, value in cells if _cell(value)) + "."
+    return row_of((_cell(key), _cell(value)) for key, value in cells)
 
 
 def _delimiter(text: str) -> str:

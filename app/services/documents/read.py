@@ -12,6 +12,7 @@ from app.errors import EmptyDocument, InvalidName, TooLarge, UnreadableDocument,
 from app.services.apart import apart
 from app.services.documents.markdown import read_markdown
 from app.services.documents.pairs import read_csv, read_json, read_jsonl
+from app.services.documents.tables import with_rows
 from app.services.documents.text import decode
 
 MAX_CHARACTERS = 5_000_000
@@ -101,7 +102,8 @@ def _ending(name: str) -> str:
 
 def _clean(name: str, text: str) -> str:
     text = text.encode("utf-8", "replace").decode().replace("\0", "")  # pdf fonts can map glyphs to anything
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")).strip()
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n"))
+    text = with_rows(text).strip()
     if len(text) > MAX_CHARACTERS:
         raise TooLarge(f"{name!r} holds more than {MAX_CHARACTERS} characters: send it in parts.", "file")
     if not any(char.isalnum() for char in text):
