@@ -138,7 +138,8 @@ class VersionStore:
         Args:
             fence: the fencing token of the trainer that asks; none when a user asks, which takes the job from
                 whoever holds it.
-            memory_fields: written with it; `current` only where no later version serves.
+            memory_fields: written with it; `current` only where no later version serves, and the pins of a memory that
+                is pinned move with it.
 
         Returns:
             The version as it is now.
@@ -216,7 +217,7 @@ class VersionStore:
 
 
 def _keys(job: Job) -> list[str]:
-    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs, revision."""
+    """Return the keys that `claim` and `apply` take: version, memory, events, jobs, revision, pinned."""
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
-    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant)]
+    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant), layout.PINNED]
