@@ -101,12 +101,14 @@ class VersionStore:
         """
         tenant, number = memory.tenant, version.number
         keys = [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, number)]
-        keys += [layout.events_key(tenant, memory.id), layout.JOBS, layout.contents_key(tenant)]
+        keys += [layout.events_key(tenant, memory.id), layout.JOBS]
+        keys += [layout.contents_key(tenant), layout.memories_key(tenant)]
         fields = flat({"latest": number, "content": content, "updated_at": version.created_at})
         job = str(Job(tenant, memory.id, number))
         first = state_event(State.QUEUED, number)
         args = [str(memory.latest), fields, flat(dataclasses.asdict(version)), first, job, version.created_at]
-        outcome, value = await self._scripts.run("add_version", keys, [*args, content, memory.id])
+        args += [content, memory.id, layout.memory_key(tenant, "")]
+        outcome, value = await self._scripts.run("add_version", keys, args)
         if outcome == "missing":
             raise MemoryNotFound(f"There is no memory {memory.id!r}.")
         if outcome == "conflict":

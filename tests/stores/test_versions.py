@@ -7,7 +7,7 @@ import pytest
 
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
-from app.errors import LeaseLost, MemoryNotFound, StateConflict
+from app.errors import DuplicateContent, LeaseLost, MemoryNotFound, StateConflict
 from app.stores.engines import EngineStore
 from app.stores.events import EventStore
 from app.stores.memories import MemoryStore
@@ -144,6 +144,19 @@ async def test_a_new_version_leaves_the_current_one_serving(
     assert (now.latest, now.current, now.content) == (2, 1, "union")
     with pytest.raises(StateConflict):
         await store.add(memory, a_version(memory, number=2), content="another")
+
+
+async def test_once_a_memory_has_more_documents_a_copy_of_what_it_was_is_the_one_that_is_named(redis: Registry) -> None:
+    memories, versions = MemoryStore(redis), VersionStore(SentTwice(redis))
+    first, copy, third = (a_memory(content="same") for _ in range(3))
+    for memory in (first, copy):
+        await memories.create(memory, a_version(memory), unique_content=False)
+    await versions.add(first, a_version(first, number=2), content="more")
+
+    with pytest.raises(DuplicateContent, match=copy.id):
+        await memories.create(third, a_version(third))
+    with pytest.raises(DuplicateContent, match=first.id):
+        await versions.add(copy, a_version(copy, number=2), content="more")
 
 
 async def test_of_two_versions_that_are_published_at_once_the_later_serves(
