@@ -24,7 +24,6 @@ __all__ = ["EngineRecord", "EngineStore", "Residency"]
 
 _PREFIX = "lk:engine"
 _IDS = f"{_PREFIX}:ids"
-_PINNED = f"{_PREFIX}:pinned"
 _DESIRED_DAYS = 30  # an engine that never returns is forgotten after so long
 
 
@@ -102,7 +101,7 @@ class EngineStore:
         """Stop desiring the adapter on every engine, and unpin it."""
         ids = await self._redis.smembers(_IDS)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.srem(_PINNED, adapter)
+            pipe.srem(layout.PINNED, adapter)
             for engine_id in ids:
                 pipe.zrem(_desired(engine_id), adapter)
             await pipe.execute()
@@ -111,20 +110,20 @@ class EngineStore:
 
     async def pin(self, adapter: str) -> None:
         """Keep every engine that holds the adapter from evicting it."""
-        await self._redis.sadd(_PINNED, adapter)
+        await self._redis.sadd(layout.PINNED, adapter)
 
     async def unpin(self, adapter: str) -> None:
         """Let engines evict the adapter again."""
-        await self._redis.srem(_PINNED, adapter)
+        await self._redis.srem(layout.PINNED, adapter)
 
     async def pin_serving(self, tenant: str, memory_id: str) -> None:
         """Pin what serves of a memory that is pinned, and nothing else of it; nothing of one that is gone."""
         prefix = layout.version_key(tenant, memory_id, 0).removesuffix("0")
-        await self._scripts.run("pin_serving", [layout.memory_key(tenant, memory_id), _PINNED], [prefix])
+        await self._scripts.run("pin_serving", [layout.memory_key(tenant, memory_id), layout.PINNED], [prefix])
 
     async def pinned(self) -> set[str]:
         """Return the pinned adapters."""
-        return set(await self._redis.smembers(_PINNED))
+        return set(await self._redis.smembers(layout.PINNED))
 
 
 def _row(engine_id: str) -> str:

@@ -2,6 +2,7 @@
 
 JOBS = "lk:jobs"
 ERASURES = "lk:erasures"
+PINNED = "lk:engine:pinned"
 MEMORY, GUARD = "mem", "lng"  # kinds: what ids begin with
 
 

@@ -173,7 +173,7 @@ class MemoryStore:
         keys += [layout.memory_key(tenant, memory.id), layout.tombstone_key(tenant, memory.id)]
         keys += [layout.ERASURES, layout.JOBS, layout.revision_key(tenant)]
         member = f"{tenant}/{memory.id}"
-        args = [memory.id, flat(tombstone), member, time.time(), f"{member}/"]
+        args = [memory.id, flat(tombstone), member, time.time(), f"{member}/", layout.memory_key(tenant, "")]
         return int(await self._scripts.run("bury", keys, args))
 
     async def is_there(self, tenant: str, memory_id: str) -> bool:

@@ -101,12 +101,14 @@ class VersionStore:
         """
         tenant, number = memory.tenant, version.number
         keys = [layout.memory_key(tenant, memory.id), layout.version_key(tenant, memory.id, number)]
-        keys += [layout.events_key(tenant, memory.id), layout.JOBS, layout.contents_key(tenant)]
+        keys += [layout.events_key(tenant, memory.id), layout.JOBS]
+        keys += [layout.contents_key(tenant), layout.memories_key(tenant)]
         fields = flat({"latest": number, "content": content, "updated_at": version.created_at})
         job = str(Job(tenant, memory.id, number))
         first = state_event(State.QUEUED, number)
         args = [str(memory.latest), fields, flat(dataclasses.asdict(version)), first, job, version.created_at]
-        outcome, value = await self._scripts.run("add_version", keys, [*args, content, memory.id])
+        args += [content, memory.id, layout.memory_key(tenant, "")]
+        outcome, value = await self._scripts.run("add_version", keys, args)
         if outcome == "missing":
             raise MemoryNotFound(f"There is no memory {memory.id!r}.")
         if outcome == "conflict":
@@ -138,7 +140,8 @@ class VersionStore:
         Args:
             fence: the fencing token of the trainer that asks; none when a user asks, which takes the job from
                 whoever holds it.
-            memory_fields: written with it; `current` only where no later version serves.
+            memory_fields: written with it; `current` only where no later version serves, and the pins of a memory that
+                is pinned move with it.
 
         Returns:
             The version as it is now.
@@ -216,7 +219,7 @@ class VersionStore:
 
 
 def _keys(job: Job) -> list[str]:
-    """Return the keys that `claim` and `apply` take, in their order: version, memory, events, jobs, revision."""
+    """Return the keys that `claim` and `apply` take: version, memory, events, jobs, revision, pinned."""
     tenant, memory_id = job.tenant, job.memory_id
     keys = [layout.version_key(tenant, memory_id, job.number), layout.memory_key(tenant, memory_id)]
-    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant)]
+    return [*keys, layout.events_key(tenant, memory_id), layout.JOBS, layout.revision_key(tenant), layout.PINNED]

@@ -161,7 +161,7 @@ class Workshop:
 
     async def metadata(self) -> dict[str, str]:
         """Return what is known of the guard."""
-        return (await self.trainer.memories.get(self.guard.tenant, self.guard.id)).metadata
+        return (await MemoryStore(self.redis).get(self.guard.tenant, self.guard.id)).metadata
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ async def workshop(redis: Registry, registry_url: str, tmp_path: Path) -> AsyncI
         exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         maker = CandidateMaker(settings, artifacts, examiner, http, BaseStore(redis))
-        trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
+        trainer = Trainer(settings, versions, engines, artifacts, examiner, maker, guards)
         guard = a_memory(id=memory_id().replace("mem_", "lng_"), metadata={"language": "ko"})
         ref = DocumentRef("prompts.txt", "e" * 64, "prompts", 10)
         artifacts.write_document(guard.tenant, guard.id, ref.digest, b"", {"prompts": PROMPTS})
@@ -197,7 +197,7 @@ async def test_a_guard_that_keeps_to_its_language_serves_with_its_scores(worksho
     assert (before, after, version.scores["gain"]) == (0.0, 1.0, [1.0, 1.0])
     nothing_long = {"lpr": 1.0, "wpr": 1.0, "lcpr": 1.0, "answers": 2, "scorable": 0}
     assert version.scores["after"]["benchmark"] == nothing_long
-    guard = await workshop.trainer.memories.get(workshop.guard.tenant, workshop.guard.id)
+    guard = await MemoryStore(workshop.redis).get(workshop.guard.tenant, workshop.guard.id)
     assert guard.current == 1
     manifest = workshop.trainer.artifacts.read_manifest(workshop.trainer.artifacts.versions(guard.tenant, guard.id)[0])
     assert (manifest["language"], manifest["base"]["digest"]) == ("ko", workshop.base)
@@ -307,7 +307,7 @@ async def test_a_guard_that_answers_nothing_is_rejected(workshop: Workshop) -> N
 
 async def waiting_for(workshop: Workshop, state: State = State.QUEUED) -> Memory:
     """Let the guard wait for a memory whose only version is in a state."""
-    memories, guard = workshop.trainer.memories, workshop.guard
+    memories, guard = MemoryStore(workshop.redis), workshop.guard
     memory = a_memory(name="ada")
     await memories.create(memory, replace(a_version(memory), state=state))
     metadata = {"language": "ko", "memory": memory.id}
@@ -329,7 +329,7 @@ async def becomes_ready(workshop: Workshop, memory: Memory) -> AdapterName:
         workshop.trainer.artifacts, version, folder, {}, base={"digest": workshop.base, "name": "tiny"}, canary={}
     )
     await workshop.trainer.versions.restore(replace(version, state=State.READY, adapter=str(written.name)))
-    await workshop.trainer.memories.update(memory.tenant, memory.id, {"current": 1})
+    await MemoryStore(workshop.redis).update(memory.tenant, memory.id, {"current": 1})
     return written.name
 
 
@@ -396,7 +396,7 @@ async def test_a_guard_fails_with_a_sentence_when_its_memory_has_parts(workshop:
     parts = tuple(str(AdapterName(memory.tenant, memory.id, 1, digit * 12)) for digit in "12")
     in_parts = replace(a_version(memory), state=State.READY, adapter=parts[0], parts=parts)
     await workshop.trainer.versions.restore(in_parts)
-    await workshop.trainer.memories.update(memory.tenant, memory.id, {"current": 1})
+    await MemoryStore(workshop.redis).update(memory.tenant, memory.id, {"current": 1})
     version = await workshop.attempt()
 
     assert version.state is State.FAILED
@@ -406,7 +406,7 @@ async def test_a_guard_fails_with_a_sentence_when_its_memory_has_parts(workshop:
 
 async def test_a_guard_fails_with_a_sentence_when_its_memory_is_deleted(workshop: Workshop) -> None:
     memory = await waiting_for(workshop)
-    await workshop.trainer.memories.bury(memory, {"deleted_at": 1.0})
+    await MemoryStore(workshop.redis).bury(memory, {"deleted_at": 1.0})
     version = await workshop.attempt()
 
     assert version.state is State.FAILED

@@ -1,6 +1,7 @@
 """Memories on a real server."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -102,6 +103,19 @@ async def test_a_copy_that_is_allowed_is_the_one_that_is_named_only_where_it_is_
 
     with pytest.raises(DuplicateContent, match=first.id):
         await accept(store, content="same")
+
+
+async def test_once_a_memory_is_deleted_its_oldest_copy_is_the_one_that_is_named(store: MemoryStore) -> None:
+    memories = sorted((a_memory(content="same") for _ in range(3)), key=lambda memory: memory.id)
+    for memory in (*memories, a_memory(), a_memory(id=memory_id().replace("mem_", "lng_"), content="same")):
+        await store.create(memory, a_version(memory), unique_content=False)
+
+    for deleted, copy in itertools.pairwise(memories):
+        await store.bury(deleted, {"id": deleted.id})
+        with pytest.raises(DuplicateContent, match=copy.id):
+            await accept(store, content="same")
+    await store.bury(memories[-1], {"id": memories[-1].id})
+    await accept(store, content="same")
 
 
 async def test_only_one_of_many_simultaneous_uploads_gets_a_name(store: MemoryStore) -> None:

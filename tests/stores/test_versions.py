@@ -1,12 +1,14 @@
 """Versions, leases and fencing on a real server."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
-from app.errors import LeaseLost, MemoryNotFound, StateConflict
+from app.errors import DuplicateContent, LeaseLost, MemoryNotFound, StateConflict
+from app.stores.engines import EngineStore
 from app.stores.events import EventStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
@@ -144,6 +146,19 @@ async def test_a_new_version_leaves_the_current_one_serving(
         await store.add(memory, a_version(memory, number=2), content="another")
 
 
+async def test_once_a_memory_has_more_documents_a_copy_of_what_it_was_is_the_one_that_is_named(redis: Registry) -> None:
+    memories, versions = MemoryStore(redis), VersionStore(SentTwice(redis))
+    first, copy, third = (a_memory(content="same") for _ in range(3))
+    for memory in (first, copy):
+        await memories.create(memory, a_version(memory), unique_content=False)
+    await versions.add(first, a_version(first, number=2), content="more")
+
+    with pytest.raises(DuplicateContent, match=copy.id):
+        await memories.create(third, a_version(third))
+    with pytest.raises(DuplicateContent, match=first.id):
+        await versions.add(copy, a_version(copy, number=2), content="more")
+
+
 async def test_of_two_versions_that_are_published_at_once_the_later_serves(
     store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
 ) -> None:
@@ -160,6 +175,44 @@ async def test_of_two_versions_that_are_published_at_once_the_later_serves(
 
     assert (await MemoryStore(redis).get("acme", memory.id)).current == 2
     assert (await store.get("acme", memory.id, 1)).state is State.READY
+
+
+async def test_the_pins_of_a_pinned_memory_move_in_the_step_that_publishes(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, first = accepted
+    engines, second = EngineStore(redis), a_version(memory, number=2)
+    await MemoryStore(redis).update("acme", memory.id, {"pinned": True})
+    await store.add(memory, second, content="union")
+    await engines.pin("a stranger's")
+    pinned = []
+
+    for version, fields in ((first, {"adapter": "a"}), (second, {"adapter": "b1", "parts": ("b1", "b2")})):
+        await publish(store, version, fields)
+        pinned.append(await engines.pinned())
+
+    assert pinned == [{"a stranger's", "a"}, {"a stranger's", "b1", "b2"}]
+
+
+async def test_publishing_leaves_the_pins_of_a_memory_that_is_not_pinned(
+    store: VersionStore, redis: Registry, accepted: tuple[Memory, Version]
+) -> None:
+    memory, first = accepted
+    engines, second = EngineStore(redis), a_version(memory, number=2)
+    await store.add(memory, second, content="union")
+    await publish(store, first, {"adapter": "a"})
+    await engines.pin("a")  # by itself
+    await publish(store, second, {"adapter": "b"})
+
+    assert await engines.pinned() == {"a"}
+
+
+async def publish(store: VersionStore, version: Version, fields: Mapping[str, object]) -> None:
+    """Carry a version from its claim to the step that makes it serve."""
+    fence = await store.claim(job_of(version), lease_s=30)
+    for state in (State.PREPARING, State.TRAINING, State.EVALUATING, State.PUBLISHING):
+        version = await store.change(version, state, fence=fence)
+    await store.change(version, State.READY, fence=fence, fields=fields, memory_fields={"current": version.number})
 
 
 async def test_a_version_keeps_the_names_of_its_parts(store: VersionStore, accepted: tuple[Memory, Version]) -> None:

@@ -163,7 +163,7 @@ async def workshop(redis: Registry, tmp_path: Path) -> AsyncIterator[Workshop]:
         control = ControlExam(client, tmp_path / "control", lambda: TEXTS)
         examiner = Examiner(engines, client, control, wait_s=1)
         maker = WritesOneFile(artifacts, tmp_path)
-        trainer = Trainer(settings, memories, versions, engines, artifacts, examiner, maker)
+        trainer = Trainer(settings, versions, engines, artifacts, examiner, maker)
         memory = a_memory()
         await memories.create(memory, replace(a_version(memory), recipe=Recipe(seeds=1).to_dict()))
         yield Workshop(trainer, engine, memory, redis, maker)
@@ -187,7 +187,7 @@ async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop
     }
     assert version.scores["control"]["perplexity_rise"] == 0.5
     assert (version.scores["context"], version.scores["context_questions"]) == (0.0, 4)
-    memory = await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)
+    memory = await MemoryStore(workshop.redis).get(workshop.memory.tenant, workshop.memory.id)
     assert memory.current == 1
 
 
@@ -342,7 +342,7 @@ async def test_a_memory_erased_while_it_trained_leaves_no_files(workshop: Worksh
     memory = workshop.memory
 
     async def delete() -> None:
-        await workshop.trainer.memories.bury(memory, {"deleted_at": 1.0})
+        await MemoryStore(workshop.redis).bury(memory, {"deleted_at": 1.0})
 
     workshop.maker.while_training = delete
     await work(workshop.trainer, workshop.job)
@@ -386,7 +386,7 @@ async def test_a_version_whose_document_is_missing_says_so_and_is_not_tried_agai
 
 async def test_a_new_version_of_a_pinned_memory_takes_the_pin_of_the_one_before(workshop: Workshop) -> None:
     await workshop.start_engine()
-    await workshop.trainer.memories.update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
+    await MemoryStore(workshop.redis).update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
     first = await workshop.attempt()
     before = await workshop.trainer.engines.pinned()
     second = await grow(workshop)
@@ -398,7 +398,7 @@ async def test_a_new_version_of_a_pinned_memory_takes_the_pin_of_the_one_before(
 
 async def test_a_version_that_comes_to_serve_no_more_is_not_pinned(workshop: Workshop) -> None:
     await workshop.start_engine()
-    await workshop.trainer.memories.update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
+    await MemoryStore(workshop.redis).update(workshop.memory.tenant, workshop.memory.id, {"pinned": True})
     newer = await grow(workshop)
     older = await workshop.attempt()
 

@@ -18,6 +18,7 @@ from app.rank import SELECTION, Published
 from app.retrieve import PartIndex
 from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
+from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, set_recipe, workshop
 from tests.trainer.test_make import make, remembered, tiny_maker
@@ -181,7 +182,7 @@ async def judged(workshop: Workshop, parts: int = 2) -> Version:
 
 
 async def test_parts_that_answer_what_they_learned_serve_together(workshop: Workshop) -> None:
-    await workshop.trainer.memories.update("acme", workshop.memory.id, {"pinned": True})
+    await MemoryStore(workshop.redis).update("acme", workshop.memory.id, {"pinned": True})
     version = await judged(workshop)
     names = (name_of(workshop, 1), name_of(workshop, 2))
     scores, note = version.scores, workshop.trainer.artifacts.read_published(AdapterName.parse(names[0]))

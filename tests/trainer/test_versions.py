@@ -9,6 +9,7 @@ from app.control import control_questions
 from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.recipe import Recipe
+from app.stores.memories import MemoryStore
 from app.stores.versions import Job
 from tests.factories import a_version
 from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
@@ -29,7 +30,7 @@ async def second(workshop: Workshop) -> Version:
 
 
 async def current(workshop: Workshop) -> int:
-    return (await workshop.trainer.memories.get(workshop.memory.tenant, workshop.memory.id)).current
+    return (await MemoryStore(workshop.redis).get(workshop.memory.tenant, workshop.memory.id)).current
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ class Trainer:
     """What a job works with."""
 
     settings: Settings
-    memories: MemoryStore
     versions: VersionStore
     engines: EngineStore
     artifacts: ArtifactStore
@@ -115,7 +114,7 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
         memories, versions = MemoryStore(redis), VersionStore(redis)
         exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
-        yield Trainer(settings, memories, versions, engines, artifacts, examiner, maker, guards)
+        yield Trainer(settings, versions, engines, artifacts, examiner, maker, guards)
     await redis.aclose()
 
 
@@ -241,8 +240,6 @@ async def _publish(trainer: Trainer, step: _Steps) -> None:
     first = AdapterName.parse(version.adapter)
     await asyncio.to_thread(trainer.artifacts.mark_published, first, version.scores, version.parts)
     await step.to(State.READY, {"error": None}, current=version.number)
-    if (await trainer.memories.get(version.tenant, version.memory_id)).pinned:
-        await trainer.engines.pin_serving(version.tenant, version.memory_id)
 
 
 def _weights_of(candidates: list[Candidate]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 -- Change one version, and its memory with it, if the version still is what the caller thinks it is.
--- KEYS: 1 version, 2 memory, 3 events, 4 jobs, 5 revision
+-- KEYS: 1 version, 2 memory, 3 events, 4 jobs, 5 revision, 6 pinned
 -- ARGV: 1 expected states (JSON list, [] for any), 2 fence ("" for none), 3 version fields, 4 memory fields,
 --       5 event, 6 "open" | "close" | "", 7 job, 8 now
 if redis.call('EXISTS', KEYS[2]) == 0 or redis.call('EXISTS', KEYS[1]) == 0 then return {'missing', ''} end
@@ -24,6 +24,17 @@ local serving = tonumber(redis.call('HGET', KEYS[2], 'current') or '0')
 for i = 1, #memory, 2 do
   local older = memory[i] == 'current' and tonumber(memory[i + 1]) < serving  -- published after a later one
   if not older then redis.call('HSET', KEYS[2], memory[i], memory[i + 1]) end
+end
+local current = tonumber(redis.call('HGET', KEYS[2], 'current') or '0')
+if current ~= serving and redis.call('HGET', KEYS[2], 'pinned') == 'true' then  -- as pin_serving does
+  for number = 1, tonumber(redis.call('HGET', KEYS[2], 'latest')) do
+    local row = redis.call('HMGET', string.match(KEYS[1], '.*:') .. number, 'adapter', 'parts')
+    if row[1] then
+      local adapters = cjson.decode('[' .. row[1] .. ']')
+      for _, part in ipairs(cjson.decode(row[2] or '[]')) do adapters[#adapters + 1] = part end
+      redis.call(number == current and 'SADD' or 'SREM', KEYS[6], unpack(adapters))
+    end
+  end
 end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
 if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end
