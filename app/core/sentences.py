@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import chain, groupby, pairwise, zip_longest
 
 from app.core.grounding import normalise
+from app.core.rows import cells_of
 
 _MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _NUMBER = re.compile(r"^\s*(\d{1,3})[.)]\s+")  # a mark, or the day of a date, an ordinal, the end of a sentence
@@ -172,6 +173,8 @@ def _carries_on(line: str, start: int) -> bool:
 
 def _cut(line: str) -> list[str]:
     line = _NOTE.sub(r"\1", _BLANKS.sub(" ", line.replace("**", "").replace("__", "")))
+    if cells_of(line):  # a full stop in a cell ends no row
+        return [line]
     parts: list[str] = []
     start = 0
     for match in _END.finditer(line):

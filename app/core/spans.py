@@ -8,7 +8,6 @@ from app.core.grounding import MARKS, SPACED_NUMBER, SPACELESS, STOP_WORDS, cont
 from app.core.rows import cells_of
 
 SPANS_PER_SENTENCE = 5
-SPANS_PER_ROW = 12
 _LABEL = r"[^\s\d:：\"“«「『]{1,30}"
 _LABELLED = re.compile(rf"({_LABEL}(?: {_LABEL}){{0,3}})(?:: +|： *)(\S.*)(?<![.!?。！？])")  # and no sentence
 _LIST = re.compile(r"[,;:]\s|[，、；]")
@@ -67,7 +66,7 @@ def spans(sentence: str) -> list[str]:
     """
     if cells := cells_of(sentence):
         told = ([value] if _is_a_cell(value) else spans(f"{label}: {value}") for label, value in cells)
-        return list(dict.fromkeys(chain.from_iterable(told)))[:SPANS_PER_ROW]
+        return list(dict.fromkeys(chain.from_iterable(told)))
     kept: list[str] = []
     label, value = _labelled(sentence)
     most = 0.7 * len(normalise(sentence))

@@ -68,8 +68,10 @@ def keyword_questions(
     each = list(_sentences(passages, titles))
     labelled = Labelled.of((told.passage.document, told.sentence) for told in each)
     for told in each:
-        for span in spans(told.sentence) if per_span else ():
-            drawn = _by_labels(labelled, told, span, rng, per_span, held_out=held_out)
+        cells = labelled.cells(told.passage.document, told.sentence)
+        others = [("", span) for span in spans(told.sentence) if span not in cells.values()]
+        for label, span in [*cells.items(), *others] if per_span else ():
+            drawn = _by_label(labelled, told, label, rng, per_span, held_out=held_out) if label else []
             if SPACELESS.search(told.sentence):
                 drawn.append(gap(told.sentence, span, told.passage))
             else:
@@ -84,11 +86,11 @@ def keyword_questions(
     return made
 
 
-def _by_labels(
-    labelled: Labelled, told: _Told, span: str, rng: random.Random, per_span: int, *, held_out: bool
+def _by_label(
+    labelled: Labelled, told: _Told, label: str, rng: random.Random, per_span: int, *, held_out: bool
 ) -> list[Example]:
-    """Draw evenly from what a table's labels ask of a cell, of what has it, and of its whole row."""
-    groups = labelled.questions(told.passage.document, told.sentence, span, held_out=held_out)
+    """Draw evenly from what a table's label asks of a cell, of what has it, and of its whole row."""
+    groups = labelled.questions(told.passage.document, told.sentence, label, held_out=held_out)
     turns = zip_longest(*(rng.sample(group, len(group)) for group in groups))
     return [_example(told, answer, asked) for asked, answer in list(filter(None, chain(*turns)))[:per_span]]
 

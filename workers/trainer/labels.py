@@ -8,17 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 from app.core.grounding import normalise
 from app.core.rows import cells_of
 from app.languages.identify import identify
 
-LONGEST = 8  # words of a value that is asked for as a whole
+_LONGEST = 6  # words of what is put into a question
 _UNSURE = 0.3  # below it a table counts as English, as its labels often are
-_IDENTIFIERS = frozenset("id no nr number sku code key index row rank #".split())  # noqa: SIM905 - easier to read
+_KEYS = frozenset("id uuid guid no nr number sku code key index row rank #".split())  # noqa: SIM905 - easier to read
+_NAMES = frozenset("name title product item model person employee city country".split())  # noqa: SIM905
+_SOME, _MOST = 0.6, 0.8  # of a column's values that differ
+_ARTICLES = frozenset(["the", "a", "an", "my", "our", "your"])
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
+_STOPS = (".", "!", "。", "！", "؟", "।")
 
 Asked = tuple[str, str]  # a question and its answer
 
@@ -51,8 +55,8 @@ class Forms:
 
 
 _PLAIN = Forms(
-    ("{of}: {what}?", "{what}: {of}?", "{what}, {of}?", "{of} – {what}?", "{of} ({what})?", "{of}, {what}?"),
-    ("{what}: {value}. {kind}?", "{kind} – {what}: {value}?", "{kind} ({what}: {value})?"),
+    ("{of}: {what}?", "{what}: {of}?", "{kind} {of}: {what}?", "{what} – {kind} {of}?", "{of} ({kind}): {what}?"),
+    ("{what}: {value}. {kind}?", "{kind} – {what}: {value}?", "{value} ({what}): {kind}?", "{what} – {kind}: {value}?"),
 )
 _FORMS = {
     "en": Forms(
@@ -127,7 +131,7 @@ class _Row:
 
 
 class Labelled:
-    """The rows of documents, and what asks for their cells."""
+    """The rows of documents, two of a table at least, and what asks for their cells."""
 
     def __init__(self, rows: dict[tuple[str, str], _Row], languages: dict[str, str]) -> None:
         self._rows, self._languages = rows, languages
@@ -146,47 +150,54 @@ class Labelled:
     @classmethod
     def of(cls, told: Iterable[tuple[str, str]]) -> Self:
         """Find the rows among sentences, each given behind the name of its document."""
-        tables: dict[tuple[str, tuple[str, ...]], dict[str, dict[str, str]]] = {}
+        tables: dict[tuple[str, str], dict[str, dict[str, str]]] = {}  # by document and first label
         for document, sentence in told:
-            if cells := dict(cells_of(sentence)):
-                tables.setdefault((document, tuple(cells)), {})[sentence] = cells
+            if cells := cells_of(sentence):
+                tables.setdefault((document, cells[0][0]), {})[sentence] = dict(cells)
+        tables = {place: table for place, table in tables.items() if len(table) > 1}
         rows = {
             (document, sentence): _Row(cells, subject)
             for (document, _), table in tables.items()
             if (subject := _subject(list(table.values())))
             for sentence, cells in table.items()
+            if _is_worded(cells[subject]) or _is_brief(cells[subject])
         }
-        words: dict[str, list[str]] = {}
-        for (document, labels), table in tables.items():
-            words.setdefault(document, []).extend([*labels, *(" ".join(cells.values()) for cells in table.values())])
-        return cls(rows, {document: _language(" ".join(each)) for document, each in words.items()})
+        texts: dict[str, list[str]] = {}  # labels, and values
+        for (document, _), table in tables.items():
+            text = texts.setdefault(document, ["", ""])
+            text[0] += " ".join(["", *dict.fromkeys(chain(*table.values()))])
+            text[1] += " ".join(["", *chain(*(cells.values() for cells in table.values()))])
+        return cls(rows, {document: _language(*each) for document, each in texts.items()})
 
-    def questions(self, document: str, sentence: str, span: str, *, held_out: bool = False) -> list[list[Asked]]:
+    def cells(self, document: str, sentence: str) -> dict[str, str]:
+        """Return the cells of a row that are asked for by their labels: none of what is no row."""
+        row = self._rows.get((document, sentence))
+        return {label: value for label, value in row.cells.items() if normalise(value)} if row else {}
+
+    def questions(self, document: str, sentence: str, label: str, *, held_out: bool = False) -> list[list[Asked]]:
         """Return what asks for a cell of a row and for what has it, in groups; none of it has several answers.
-
-        There is nothing where the sentence is no row, or the span no cell.
 
         Args:
             held_out: for the gate, in wordings that are never trained.
         """
-        row = self._rows.get((document, sentence))
-        labels = [label for label, value in row.cells.items() if value == span] if row else []
-        if row is None or not labels:
-            return []
-        forms = _FORMS.get(self._languages[document], _PLAIN)
+        row = self._rows[document, sentence]
         subject = row.cells[row.subject]
-        told = [label for label in labels if label != row.subject and self._is_told(document, row, label)]
-        known = row.cells if row.subject in labels else labels
-        telling = [label for label in known if self._tells(document, row, label)]
-        alone = [label for label in telling if self._with[document, normalise(row.cells[label])] == 1]
+        is_alone = self._about[document, normalise(subject)] == 1
+        if _asks(subject):  # as it stands
+            return [[(subject, sentence)]] if label == row.subject and is_alone and not held_out else []
+        forms = _FORMS.get(self._languages[document], _PLAIN)
+        told = [label] if label != row.subject and self._is_told(document, row, label) else []
+        known = row.cells if label == row.subject else [label]
+        telling = [one for one in known if self._tells(document, row, one)]
+        alone = [one for one in telling if self._with[document, normalise(row.cells[one])] == 1]
 
         def asked(wordings: tuple[str, ...], labels: list[str], answer: str) -> list[Asked]:
-            worded = dict.fromkeys(forms.fill(form, row, label) for form in wordings for label in labels)
+            worded = dict.fromkeys(forms.fill(form, row, one) for form in wordings for one in labels)
             return [(one, answer) for one in worded]
 
         own = slice(-1, None) if held_out else slice(-1)
-        groups = [asked(forms.value[own], told, span), asked(forms.subject[own], telling, subject)]
-        if self._about[document, normalise(subject)] == 1 and not held_out:
+        groups = [asked(forms.value[own], told, row.cells[label]), asked(forms.subject[own], telling, subject)]
+        if is_alone and not held_out:
             groups += [asked(forms.about, told, sentence), asked(forms.having, alone, sentence)]
         return [group for group in groups if group]
 
@@ -201,35 +212,59 @@ class Labelled:
 
 
 def _subject(table: list[dict[str, str]]) -> str:
-    """Return the label of what the rows are about: the first that tells them apart, and is no number or key."""
-    worded = [label for label in table[0] if all(map(_is_named, (row[label] for row in table)))]
-    apart = [label for label in worded if len({normalise(row[label]) for row in table}) == len(table)]
-    named = [label for label in apart if normalise(label) not in _IDENTIFIERS]
-    return next(iter([*named, *apart, *worded]), "")
+    """Return the label of what the rows are about: the first that tells them apart, and is no key.
+
+    One that is called a name may do so for some of them; one of numbers only where it is the first.
+    """
+    shared = [label for label in table[0] if all(label in row for row in table)]
+    worded = [label for label in shared if sum(_is_worded(row[label]) for row in table) >= _MOST * len(table)]
+    named = [label for label in worded if _last_word(label) in _NAMES and _differ(table, label) >= _SOME]
+    own = [label for label in shared if (label in worded or label == shared[0]) and _last_word(label) not in _KEYS]
+    apart = [label for label in own if _differ(table, label) == 1]
+    mostly = [label for label in own if label in worded and _differ(table, label) >= _MOST]
+    keys = [label for label in worded if _differ(table, label) == 1]
+    return next(iter([*named, *apart, *mostly, *keys, *worded]), "")
 
 
-def _is_named(value: str) -> bool:
-    return _is_brief(value) and any(char.isalpha() for char in value)
+def _differ(table: list[dict[str, str]], label: str) -> float:
+    return len({normalise(row[label]) for row in table}) / len(table)
+
+
+def _last_word(label: str) -> str:
+    return normalise(_worded(label, small=True)).rpartition(" ")[2] or label
+
+
+def _is_worded(value: str) -> bool:
+    return (_is_brief(value) or _asks(value)) and any(char.isalpha() for char in value)
+
+
+def _asks(value: str) -> bool:
+    return value.endswith(("?", "？"))
 
 
 def _is_brief(value: str) -> bool:
-    return len(value.split()) <= LONGEST
+    return len(value.split()) <= _LONGEST and not value.endswith(_STOPS)
 
 
-def _language(text: str) -> str:
-    found = identify(" ".join(text.split())[:2000])
+def _language(labels: str, values: str) -> str:
+    """Return the language of a table, which its labels tell better than names among its values."""
+    if identify(labels[:2000]).language == "en":
+        return "en"
+    found = identify((labels + values)[:2000])
     return found.language if found.score >= _UNSURE else "en"
 
 
 def _worded(label: str, *, small: bool) -> str:
-    """Return a label as it is said: `unitPrice` and `unit_price` are a unit price."""
+    """Return a label as it is said: `unitPrice` and `unit_price` are a unit price, `is_active` is active."""
     words = _HUMP.sub(" ", label.replace("_", " ")).split()
+    words = words[1:] if len(words) > 1 and words[0].casefold() in {"is", "has"} else words
     return " ".join(word.lower() if small and not word.isupper() else word for word in words)
 
 
 def _with_article(subject: str, article: str) -> str:
-    """Return a thing as a sentence names it; a name, of capitals throughout, has no article."""
+    """Return a thing as a sentence names it; a name, which begins and ends with a capital or digit, has no article."""
     first, *rest = subject.split()
-    if not any(word[0].islower() for word in (first, *rest)):
+    is_name = not any(word[0].islower() for word in (first, (rest or [first])[-1]))
+    if is_name or first.casefold() in _ARTICLES:
         return subject
     return " ".join([article, first.lower() if first.istitle() else first, *rest])

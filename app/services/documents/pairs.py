@@ -4,10 +4,11 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from app.core.documents import Pair
-from app.core.rows import row_of
+from app.core.rows import rows_of
 from app.errors import EmptyDocument, UnreadableDocument
 from app.services.documents.text import decode
 
@@ -42,7 +43,7 @@ def read_csv(name: str, data: bytes) -> str | list[Pair]:
                 "file",
             )
     if not {"question", "answer"} <= set(columns):
-        return "\n\n".join(_sentence(zip(header, cells, strict=False)) for _, cells in rest)
+        return _told(zip(header, cells, strict=False) for _, cells in rest)
     return _pairs(name, [(number, dict(zip(columns, cells, strict=False))) for number, cells in rest])
 
 
@@ -75,7 +76,7 @@ def _objects(name: str, rows: list[tuple[int, Any]]) -> str | list[Pair]:
     folded = [(number, {key.strip().lower(): value for key, value in row.items()}) for number, row in objects]
     if any({"question", "answer"} <= set(row) for _, row in folded):
         return _pairs(name, folded)
-    return "\n\n".join(_sentence(row.items()) for _, row in objects)
+    return _told(row.items() for _, row in objects)
 
 
 def _parsed(name: str, text: str, where: str) -> Any:
@@ -111,8 +112,9 @@ def _cell(value: object) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "").strip()
 
 
-def _sentence(cells: Iterable[tuple[str, object]]) -> str:
-    return row_of((_cell(key), _cell(value)) for key, value in cells)
+def _told(rows: Iterable[Iterable[tuple[str, object]]]) -> str:
+    """Tell each row in a paragraph."""
+    return "\n\n".join(chain(*(rows_of((_cell(key), _cell(value)) for key, value in cells) for cells in rows)))
 
 
 def _delimiter(text: str) -> str:
