@@ -39,7 +39,7 @@ def with_rows(text: str) -> str:
     told: list[str] = []
     end = 0
     for table in _tables(_PARSER.parse(text), lines):
-        rows = _rows(table.rows) if _is_whole(table, lines) else []
+        rows = list(chain(*map(rows_of, _cells(table.rows)))) if _is_whole(table, lines) else []
         if rows:
             told += ["\n".join(lines[end : table.begin]).strip("\n"), *rows]
             end = table.end
@@ -74,24 +74,21 @@ def _signs(texts: Iterable[str]) -> Counter[str]:
     return Counter(char for text in texts for char in text if char.isalnum())
 
 
-def _rows(table: Sequence[Sequence[str]]) -> list[str]:
+def _cells(table: Sequence[Sequence[str]]) -> list[list[tuple[str, str]]]:
+    """Return each row's cells behind their labels; nothing of a table without."""
     header, *rows = table
     rows = [row for row in rows if any(row)]
     is_list = len(header) == 2 and all(label and len(value) <= _LONGEST for label, value in rows)
     if is_list and not any(header):
-        return _listed(rows)
+        return [[(label, value)] for label, value in rows]
     if is_list and not _has_digit(header[0]) and _has_digit(header[1]) and not _YEAR.fullmatch(header[1]):
-        return _listed([header, *rows])
+        return [[(label, value)] for label, value in [header, *rows]]
     if not any(header) and len(rows) > 1 and _heads(rows[0], rows[1:]):
         header, *rows = rows
     columns = zip(*rows, strict=True)
     if not all(label or not any(column) for label, column in zip(header, columns, strict=False)):
         return []
-    return list(chain(*(rows_of(zip(header, row, strict=True)) for row in rows)))
-
-
-def _listed(rows: Sequence[Sequence[str]]) -> list[str]:
-    return list(chain(*(rows_of([(label, value)]) for label, value in rows)))
+    return [list(zip(header, row, strict=True)) for row in rows]
 
 
 def _heads(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

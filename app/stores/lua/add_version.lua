@@ -9,13 +9,7 @@ local same = redis.call('HGET', KEYS[5], ARGV[7])
 if same and same ~= ARGV[8] then return {'duplicate', same} end
 local before = redis.call('HGET', KEYS[1], 'content')
 redis.call('HSET', KEYS[1], unpack(cjson.decode(ARGV[2])))
-local content = cjson.decode('[' .. before .. ']')[1]
-if redis.call('HGET', KEYS[5], content) == ARGV[8] then
-  redis.call('HDEL', KEYS[5], content)
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do  -- its oldest copy is named from now on, as in bury
-    if redis.call('HGET', ARGV[9] .. id, 'content') == before then redis.call('HSETNX', KEYS[5], content, id) end
-  end
-end
+hand_on(KEYS[5], before, ARGV[8], KEYS[6], ARGV[9])
 redis.call('HSET', KEYS[5], ARGV[7], ARGV[8])
 redis.call('HSET', KEYS[2], unpack(cjson.decode(ARGV[3])))
 redis.call('XADD', KEYS[3], '*', unpack(cjson.decode(ARGV[4])))

@@ -26,15 +26,8 @@ for i = 1, #memory, 2 do
   if not older then redis.call('HSET', KEYS[2], memory[i], memory[i + 1]) end
 end
 local current = tonumber(redis.call('HGET', KEYS[2], 'current') or '0')
-if current ~= serving and redis.call('HGET', KEYS[2], 'pinned') == 'true' then  -- as pin_serving does
-  for number = 1, tonumber(redis.call('HGET', KEYS[2], 'latest')) do
-    local row = redis.call('HMGET', string.match(KEYS[1], '.*:') .. number, 'adapter', 'parts')
-    if row[1] then
-      local adapters = cjson.decode('[' .. row[1] .. ']')
-      for _, part in ipairs(cjson.decode(row[2] or '[]')) do adapters[#adapters + 1] = part end
-      redis.call(number == current and 'SADD' or 'SREM', KEYS[6], unpack(adapters))
-    end
-  end
+if current ~= serving and redis.call('HGET', KEYS[2], 'pinned') == 'true' then
+  pin_serving(KEYS[2], KEYS[6], string.match(KEYS[1], '.*:'))
 end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
 if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end

@@ -3,15 +3,9 @@
 -- ARGV: 1 id, 2 tombstone fields, 3 owed member, 4 now, 5 job prefix, 6 prefix of memory keys
 if redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
 local row = redis.call('HMGET', KEYS[4], 'name', 'content')
-local name, content = cjson.decode('[' .. row[1] .. ']')[1], cjson.decode('[' .. row[2] .. ']')[1]
-redis.call('HDEL', KEYS[1], name)
+redis.call('HDEL', KEYS[1], cjson.decode('[' .. row[1] .. ']')[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
-if redis.call('HGET', KEYS[2], content) == ARGV[1] then
-  redis.call('HDEL', KEYS[2], content)
-  for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do  -- its oldest copy is named from now on
-    if redis.call('HGET', ARGV[6] .. id, 'content') == row[2] then redis.call('HSETNX', KEYS[2], content, id) end
-  end
-end
+hand_on(KEYS[2], row[2], ARGV[1], KEYS[3], ARGV[6])
 local latest = tonumber(redis.call('HGET', KEYS[4], 'latest'))
 for number = 1, latest do redis.call('ZREM', KEYS[7], ARGV[5] .. number) end
 redis.call('DEL', KEYS[4])
