@@ -29,7 +29,7 @@ from workers.trainer.model import attach_lora
 from workers.trainer.phonebook import MOST, phone_book
 from workers.trainer.train import Step, train
 
-RECIPE = Recipe(learning_rate=1e-2, lr_ratio=1.0, epochs=60, min_steps=1, batch_size=2, stop_loss=0.02)
+RECIPE = Recipe(learning_rate=2e-2, lr_ratio=1.0, epochs=120, min_steps=1, batch_size=2, stop_loss=0.02)
 RECIPE = dataclasses.replace(RECIPE, protect=0.9, consolidation=0.0)  # more would leave so narrow a model no room
 SWEEP = Sweep(ranks=(8, 1), facts=(4, 2), minutes=5, recipe=RECIPE)
 
