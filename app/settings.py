@@ -3,10 +3,12 @@
 Built once at a process's start and passed down. How to train is not here: see `app.core.recipe`.
 """
 
+import difflib
 import hashlib
 import os
 import re
 import socket
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.names import BASE, check_tenant
 from app.errors import StartupError
 
+_PREFIX = "LOREKEEP_"
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s?s?")
 
 
@@ -38,7 +41,7 @@ class Settings(BaseSettings):
     """Every setting of every process; each process reads what it needs."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOREKEEP_",
+        env_prefix=_PREFIX,
         env_file=".env",
         extra="forbid",
         frozen=True,
@@ -177,9 +180,26 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "LOREKEEP_" + "_".join(str(part) for part in first["loc"]).upper().removeprefix("LOREKEEP_")
+        name = _PREFIX + "_".join(str(part) for part in first["loc"]).upper().removeprefix(_PREFIX)
         raise StartupError(f"{name}: {first['msg']}.") from error
     except UnicodeDecodeError as error:
         raise StartupError(".env is not UTF-8: save it as UTF-8.") from error
     except OSError as error:
         raise StartupError(f".env cannot be read ({error.strerror}): check whose it is.") from error
+
+
+def misspelt(variables: Iterable[str]) -> list[str]:
+    """Return a sentence for each variable of the environment that is named as a setting and is none.
+
+    pydantic refuses such a name in `.env` and passes over it in the environment. Those of the tests are known.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    sentences = []
+    for variable in sorted(variables):
+        name = variable.upper().removeprefix(_PREFIX)
+        if name == variable.upper() or name in known or name.startswith("TEST_"):
+            continue
+        meant = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {_PREFIX}{meant[0]}?" if meant else "docs/operations.md has those there are."
+        sentences.append(f"{variable} is no setting and changes nothing: {hint}")
+    return sentences

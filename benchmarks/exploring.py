@@ -17,13 +17,12 @@ from collections.abc import Awaitable
 from statistics import median
 from typing import TypeVar
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
 from app.core.guard_recipe import GuardRecipe
 from app.core.names import BASE
-from app.engines.client import EngineClient
+from app.engines.client import EngineClient, engine_http
 from app.secret_files import engine_key
 from app.settings import load_settings
 from workers.base_model import find_base
@@ -69,7 +68,7 @@ async def run(options: argparse.Namespace) -> Table:
     tokenizer, ends = load_tokenizer(folder), stop_ids(folder)
     texts = load_prompts(options.language)
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    async with httpx.AsyncClient(timeout=600) as http:
+    async with engine_http(timeout=600) as http:
         client = EngineClient(http, engine_key(settings))
         policy = EnginePolicy(client, settings.this_engine_url, BASE, recipe, ends=ends)
         for turn in range(options.rounds + 1):

@@ -43,6 +43,7 @@ from workers.trainer.restraint import restraint
 from workers.trainer.train import PACK_TOKENS, Loop
 
 ROUNDS = 20
+MATMUL_TOKENS = 1024
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _answer(model: Any, tokenizer: Any, question: str, ends: frozenset[int]) -> 
     return str(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)).strip()
 
 
-def matmul_flops(tokens: int = 1024) -> tuple[float, float]:
+def matmul_flops() -> tuple[float, float]:
     """Return this machine's FLOP/s on the base model's own layer sizes and dtype, and a step's FLOPs for each token."""
     settings = load_settings()
     model = load_base(settings.model, settings.device, settings.dtype)
@@ -219,7 +220,7 @@ def matmul_flops(tokens: int = 1024) -> tuple[float, float]:
     device, dtype = model.device, model.dtype
     del model
     hidden, inner = config.hidden_size, config.intermediate_size
-    left = torch.randn(tokens, hidden, dtype=dtype, device=device)
+    left = torch.randn(MATMUL_TOKENS, hidden, dtype=dtype, device=device)
     right = torch.randn(hidden, inner, dtype=dtype, device=device)
     for rounds in (3, ROUNDS):  # the first to warm up
         began = time.perf_counter()
@@ -228,7 +229,7 @@ def matmul_flops(tokens: int = 1024) -> tuple[float, float]:
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - began
-    return 2 * tokens * hidden * inner * ROUNDS / seconds, 4.0 * weights
+    return 2 * MATMUL_TOKENS * hidden * inner * ROUNDS / seconds, 4.0 * weights
 
 
 def show(results: list[Result], count: int) -> None:

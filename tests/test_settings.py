@@ -6,7 +6,7 @@ import pytest
 
 from app.cli.gateway import whereabouts
 from app.errors import StartupError
-from app.settings import load_settings, url_of
+from app.settings import Settings, load_settings, misspelt, url_of
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +89,23 @@ def test_an_engine_on_an_ipv6_address_has_a_url(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_listens_on_every_address_is_asked_on_this_machines_own(host: str, asked: str) -> None:
     assert url_of(host, 8000) == f"http://{asked}:8000"
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("LOREKEEP_PROT", "did you mean LOREKEEP_PORT?"),
+        ("LOREKEEP_BASEMODEL", "did you mean LOREKEEP_BASE_MODEL?"),
+        ("lorekeep_max_lora", "did you mean LOREKEEP_MAX_LORAS?"),
+        ("LOREKEEP_", "docs/operations.md has those there are."),
+        ("LOREKEEP_QUXX", "docs/operations.md has those there are."),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_one_it_may_mean(variable: str, hint: str) -> None:
+    assert misspelt(["LOREKEEP_HOST", variable]) == [f"{variable} is no setting and changes nothing: {hint}"]
+
+
+def test_settings_in_either_case_and_what_is_not_lorekeeps_are_passed_over() -> None:
+    settings = [f"{prefix}{name}" for prefix in ("lorekeep_", "LOREKEEP_") for name in Settings.model_fields]
+
+    assert misspelt([*settings, "LOREKEEP_TEST_DATA", "PORT", "PROT", "LOREKEEPER_PROT", ""]) == []

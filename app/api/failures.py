@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from redis.exceptions import ConnectionError, RedisError, TimeoutError
 from starlette.exceptions import HTTPException
 
@@ -120,7 +120,7 @@ def translate(error: Exception) -> ServiceError | None:
             found = error
         case InvalidValue():
             found = InvalidRequest(str(error))
-        case RequestValidationError() | ValidationError():
+        case RequestValidationError():
             found = invalid(error.errors())
         case HTTPException():
             found = _of_http(error)

@@ -55,7 +55,6 @@ class Gateway:
     """What endpoints work with."""
 
     settings: Settings
-    redis: Registry
     memories: MemoryStore
     versions: VersionStore
     events: EventStore
@@ -99,7 +98,6 @@ def build(
     chooser = Chooser(Resolver(memories, versions, guards), selector, versions, library, sender)
     return Gateway(
         settings=settings,
-        redis=redis,
         memories=memories,
         versions=versions,
         events=events,

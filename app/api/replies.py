@@ -221,7 +221,7 @@ class PlanView(BaseModel):
 
 
 class Deleted(BaseModel):
-    """A memory that is being erased."""
+    """A memory, or a language guard, that is being erased; `object` is the same for both."""
 
     id: str
     object: Literal["memory.deleted"] = "memory.deleted"

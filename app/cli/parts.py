@@ -8,10 +8,10 @@ import sys
 import typer
 from rich.console import Console
 
-from app.cli.output import Json, show
+from app.cli.output import Json, printable, show
 from app.errors import RegistryUnavailable, StartupError, Unavailable
 from app.logs import set_up_logs
-from app.settings import load_settings
+from app.settings import Settings, load_settings, misspelt
 from app.supervise.checks import check_registry
 
 registry = typer.Typer(no_args_is_help=True, help="The registry in Redis.")
@@ -21,7 +21,7 @@ def up() -> None:
     """Start registry, engine, trainer and gateway on this machine; Ctrl-C stops them."""
     from app.supervise.run import up as run_all  # noqa: PLC0415 - supervisord is for `up` alone
 
-    run_all(load_settings(), Console(highlight=False))
+    run_all(_settings(), Console(highlight=False))
 
 
 def gateway() -> None:
@@ -68,8 +68,16 @@ def check_installed(package: str) -> None:
         raise StartupError(f"{package} is not installed here: install lorekeep[cpu] or lorekeep[cuda].")
 
 
+def _settings() -> Settings:
+    """Read the settings, and say on stderr which variables of the environment are none."""
+    stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    for sentence in misspelt(os.environ):
+        stderr.print(printable(sentence), style="yellow", soft_wrap=True)
+    return load_settings()
+
+
 def _become(module: str, needs: str = "") -> None:
-    load_settings()
+    _settings()
     if needs:
         check_installed(needs)
     os.execv(sys.executable, [sys.executable, "-m", module])

@@ -45,8 +45,6 @@ class Watcher:
             self._move(printable(str(data["state"])))
         elif kind == "progress":
             self._advance(data)
-        elif kind == "error":
-            self._console.print(printable(str(data.get("message", data))), style="red", markup=False)
 
     def _move(self, state: str) -> None:
         if state == self._stage:

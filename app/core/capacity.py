@@ -88,13 +88,8 @@ class BaseShape:
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
         """Read the JSON form back."""
-        return cls(**{**fields, "layers": tuple(map(_linear_layers, fields["layers"]))})
-
-
-def _linear_layers(fields: dict[str, Any]) -> LinearLayers:
-    """Read the JSON form of the layers of one place; an older one said how many there are alone."""
-    rest = {name: value for name, value in fields.items() if name not in {"layers", "count"}}
-    return LinearLayers(**rest, layers=tuple(fields["layers"] if "layers" in fields else range(fields["count"])))
+        layers = tuple(LinearLayers(**{**one, "layers": tuple(one["layers"])}) for one in fields["layers"])
+        return cls(**{**fields, "layers": layers})
 
 
 @dataclass(frozen=True)
@@ -194,7 +189,6 @@ def law_for(base: Base, recipe: Recipe) -> tuple[Law, bool]:
     law = base.law
     if law is None:
         return PRIOR, False
-    fitted_for = conditions_of(Recipe(layers_from=0)) | law.conditions  # a field that is newer than the law was off
-    if (law.base, fitted_for) == (base.shape.digest, conditions_of(recipe)):
+    if (law.base, law.conditions) == (base.shape.digest, conditions_of(recipe)):
         return law, True
     return dataclasses.replace(law, spread=max(law.spread, PRIOR.spread)), False

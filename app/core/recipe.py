@@ -10,7 +10,7 @@ from app.core.errors import InvalidValue
 TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
 LOSS_ON = ("answer", "all")
-NAMES = ("quick", "balanced", "thorough", "default")
+NAMES = ("quick", "balanced", "thorough")
 THRESHOLDS = frozenset(  # the gate's
     {"min_gain", "min_recall", "min_kept", "max_perplexity_rise", "max_leaked", "seeds"}
 )
@@ -21,7 +21,7 @@ class Recipe:
     """One way of writing documents into a LoRA.
 
     Attributes:
-        name: the preset it began as, one of `NAMES`; "default" is what "balanced" was called before.
+        name: the preset it began as, one of `NAMES`.
         rank: width of the LoRA products, 1-512.
         alpha: LoRA scale; the update is multiplied by alpha / rank.
         target: which linear layers carry a LoRA: one of `TARGETS`.
@@ -196,11 +196,6 @@ class Recipe:
         meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})
-
-    @classmethod
-    def from_stored(cls, fields: dict[str, Any]) -> Self:
-        """Read a recipe that was saved, as `from_dict`; what was trained before `layers_from` was there had 0."""
-        return cls.from_dict({"layers_from": 0.0, **fields})
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ say: the shares of empty, unscorable and wholly English answers, the length and 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import regex
@@ -20,6 +21,7 @@ from app.languages.policies import Policy
 from app.languages.words import split_words, words_in
 
 T = TypeVar("T")
+_LEVEL = 0.95  # of an interval
 _LETTER = regex.compile(r"\p{L}")
 _NOT_ENGLISH = regex.compile(r"[[\p{L}]--[A-Za-z]]", regex.V1)
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
@@ -117,20 +119,20 @@ def summarise(answers: Sequence[Answer], policy: Policy) -> Consistency:
         english=_share(sum(one.english for one in scored), len(scored)) or 0.0,
         mean_characters=_share(sum(len(answer.text) for answer in answers), len(answers)) or 0.0,
         ended=_share(sum(ends), len(ends)),
-        distinct=distinct_n([answer.text for answer in answers], policy.language),
+        distinct=distinct_2([answer.text for answer in answers], policy.language),
     )
 
 
-def distinct_n(texts: Iterable[str], language: str, n: int = 2) -> float | None:
-    """Return the share of different runs of n words among all, None where no text has so many.
+def distinct_2(texts: Iterable[str], language: str) -> float | None:
+    """Return the share of different pairs of neighbouring words among all, None where no text has any.
 
     Paper: Li et al. 2016, https://arxiv.org/abs/1510.03055, section 5.
     """
-    runs: list[tuple[str, ...]] = []
+    pairs: list[tuple[str, str]] = []
     for text in texts:
         words = [word.casefold() for line in text.split("\n") for word in split_words(line, language) if word.strip()]
-        runs += zip(*(words[first:] for first in range(n)), strict=False)
-    return _share(len(set(runs)), len(runs))
+        pairs += pairwise(words)
+    return _share(len(set(pairs)), len(pairs))
 
 
 def bootstrap(
@@ -139,7 +141,6 @@ def bootstrap(
     *,
     seed: int,
     draws: int = 2000,
-    level: float = 0.95,
 ) -> tuple[float, float] | None:
     """Return the percentile interval of a statistic over prompts drawn with replacement.
 
@@ -154,7 +155,7 @@ def bootstrap(
     known = sorted(value for value in values if value is not None)
     if not known:
         return None
-    cut = (1 - level) / 2 * (len(known) - 1)
+    cut = (1 - _LEVEL) / 2 * (len(known) - 1)
     return known[round(cut)], known[round(len(known) - 1 - cut)]
 
 

@@ -49,7 +49,7 @@ class Ask:
         named = not {"rank", "alpha"}.isdisjoint(fields)
         if before is None or "name" in fields:
             return Recipe.from_dict(fields), named
-        old = Recipe.from_stored(before.recipe)
+        old = Recipe.from_dict(before.recipe)
         given = plan["rank_given"] if plan else _was_given(old, before)
         if named and not given:
             old = replace(old, rank=Recipe().rank, alpha=Recipe().alpha)  # the plan's own go together

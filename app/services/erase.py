@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from app.core.lifecycle import OPEN, State
 from app.core.memory import Memory, Version
 from app.engines.client import EngineClient
-from app.errors import MemoryNotFound, StateConflict
+from app.errors import MemoryNotFound, ServiceError, StateConflict
 from app.services.remember import Rememberer
 from app.stores.artifacts import ArtifactStore
 from app.stores.engines import EngineStore
@@ -100,8 +100,10 @@ class Eraser:
     async def _try(self, debt: Debt) -> None:
         try:
             await self.settle(debt)
-        except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own; it stays owed
+        except (ServiceError, RedisError, OSError) as error:
             log.warning("erasure.postponed", memory_id=debt.memory_id, error=type(error).__name__)
+        except Exception:  # a fault of ours: this one stays owed, and the others are settled all the same
+            log.exception("erasure.failed", memory_id=debt.memory_id)
 
     async def settle(self, debt: Debt) -> None:
         """Erase one memory and write its receipt.

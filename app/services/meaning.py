@@ -23,7 +23,7 @@ from app.core.published import evenly
 from app.core.selection import ABSTAIN_BY_ONE, Serving, calibrate
 from app.engines.embeddings import EmbeddingsClient
 from app.errors import EmbeddingsFailed, NotFound
-from app.stores.artifacts import MANIFEST, ArtifactStore
+from app.stores.artifacts import ArtifactStore
 
 log = structlog.get_logger()
 
@@ -225,19 +225,18 @@ class Meaning:
         with part.open("wb") as file:
             np.savez(file, passages=kept.passages, probes=kept.probes)
         part.replace(path)
-        try:
-            self._artifacts.read_file(name, MANIFEST)
-        except NotFound:  # erased meanwhile
+        if not self._artifacts.holds(name):
             path.unlink()
-            raise
+            raise NotFound("It was erased while it was embedded.")
 
     def _path(self, name: AdapterName) -> Path:
         source = hashlib.sha256(f"{self._client.url} {self._client.model}".encode()).hexdigest()[:12]
         return self._artifacts.cache_path(name, f"embeddings-{source}.npz")
 
     def _texts(self, name: AdapterName) -> tuple[list[str], list[str]]:
+        if not self._artifacts.holds(name):
+            raise NotFound("There is nothing to embed: it was erased.")
         rows: dict[str, list[dict[str, Any]]] = {}
-        self._artifacts.read_file(name, MANIFEST)
         for file in ("passages.jsonl", "questions.jsonl"):
             try:
                 rows[file] = self._artifacts.read_lines(name, file)

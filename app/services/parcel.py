@@ -181,7 +181,7 @@ def _read_manifest(path: Path) -> Manifest:
 
 def _read_recipe(manifest: Manifest) -> Recipe:
     try:
-        return Recipe.from_stored(dict(manifest.recipe))
+        return Recipe.from_dict(dict(manifest.recipe))
     except InvalidValue as error:
         raise UnreadableExport(f"The manifest's recipe cannot be used: {error}", "file") from error
 

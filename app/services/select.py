@@ -5,7 +5,6 @@ by a new index, made of the counts that are kept for each version: adapters are 
 """
 
 import asyncio
-import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from app.core.selection import ABSTAIN, ABSTAIN_BY_ONE, Candidate, Serving, Thre
 from app.errors import NotFound
 from app.rank import SELECTION, Counted, JointIndex, Published
 from app.services.meaning import Meaning
-from app.stores.artifacts import MANIFEST, ArtifactStore
+from app.stores.artifacts import ArtifactStore
 from app.stores.serving import ServingStore
 
 log = structlog.get_logger()
@@ -166,7 +165,7 @@ class Selector:
         except NotFound:
             pass
         try:
-            manifest = json.loads(self._artifacts.read_file(name, MANIFEST))
+            manifest = self._artifacts.read_manifest(name)
         except NotFound:
             log.info("selection.version_gone", adapter=adapter)
             return None

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from redis.exceptions import RedisError
 
+from app.errors import ServiceError
 from app.stores.artifacts import ArtifactStore
 
 log = structlog.get_logger()
@@ -30,5 +32,7 @@ async def keep_swept(sweep: Callable[[], Awaitable[None]], failed: str) -> None:
 async def _try(sweep: Callable[[], Awaitable[None]], failed: str) -> None:
     try:
         await sweep()
-    except Exception as error:  # noqa: BLE001 - each artifact store's library has errors of its own
+    except (ServiceError, RedisError, OSError) as error:
         log.warning(failed, error=type(error).__name__)
+    except Exception:  # a fault of ours: nobody awaits this task, and the next time may go well
+        log.exception(failed)

@@ -20,8 +20,6 @@ from app.stores.codec import decode, flat
 from app.stores.redis import Registry
 from app.stores.scripts import Scripts
 
-__all__ = ["EngineRecord", "EngineStore", "Residency"]
-
 _PREFIX = "lk:engine"
 _IDS = f"{_PREFIX}:ids"
 _DESIRED_DAYS = 30  # an engine that never returns is forgotten after so long

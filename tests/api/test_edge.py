@@ -251,6 +251,18 @@ async def test_what_nobody_foresaw_is_a_500_with_the_requests_id_and_no_trace(
     assert "broken" not in reply.text
 
 
+async def test_a_reply_that_does_not_fit_its_shape_is_the_gateways_fault_and_is_logged(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    await world.redis.hset("lk:t:acme:tombstone:mem_x", mapping={"id": '"mem_x"'})  # and nothing else of a receipt
+    with capture_logs() as logs:
+        reply = await http.get("/v1/memories/mem_x/receipt")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (500, "internal")
+    assert reply.headers["x-request-id"] in reply.json()["error"]["message"]
+    assert [line["log_level"] for line in logs if line["event"] == "request.failed"] == ["error"]
+
+
 async def test_figures_have_routes_but_no_ids(world: World, http: httpx.AsyncClient) -> None:
     ada = await world.ready("ada")
     await world.report()

@@ -1,4 +1,4 @@
-"""`registry rebuild` where something that it needs is not there: a sentence, and soon."""
+"""What processes say when they are started; `registry rebuild` where something is not there: a sentence, and soon."""
 
 import os
 import subprocess
@@ -27,6 +27,18 @@ def rebuild(home: Path, **variables: str) -> tuple[int, str]:
         check=False,
     )
     return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("part", ["up", "gateway", "engine", "trainer"])
+def test_a_misspelt_variable_is_named_before_anything_starts_and_its_value_is_not(part: str, tmp_path: Path) -> None:
+    variables = {"LOREKEEP_HOME": str(tmp_path), "LOREKEEP_PROT": "8123", "LOREKEEP_PORT": "soon"}
+    result = CliRunner(env=variables).invoke(app, [part])
+    first, second = result.stderr.splitlines()
+
+    assert result.exit_code == 2
+    assert first == "LOREKEEP_PROT is no setting and changes nothing: did you mean LOREKEEP_PORT?"
+    assert second.startswith("LOREKEEP_PORT: ")
+    assert "8123" not in result.stderr
 
 
 @pytest.fixture

@@ -81,12 +81,5 @@ def test_a_recipe_whose_layers_are_none_that_the_target_has_is_refused() -> None
         shape.lora_parameters(1, Recipe(layers_from=0.5))
 
 
-def test_a_shape_that_was_kept_before_layers_had_numbers_still_reads() -> None:
-    kept = SHAPE.to_dict()
-    kept["layers"] = [{name: one[name] for name in one if name != "layers"} | {"count": 30} for one in kept["layers"]]
-
-    assert BaseShape.from_dict(kept) == SHAPE
-
-
 def test_a_shape_survives_json() -> None:
     assert BaseShape.from_dict(json.loads(json.dumps(SHAPE.to_dict()))) == SHAPE

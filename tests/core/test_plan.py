@@ -78,20 +78,12 @@ def test_a_rank_that_was_given_is_kept_and_told_what_it_will_do() -> None:
     assert made.recall < 0.1
 
 
-def test_a_law_fitted_before_a_recipe_had_a_field_holds_where_the_field_is_off() -> None:
-    fewer = {name: value for name, value in LAW.conditions.items() if name not in {"focus_below", "layer_share"}}
-    base = Base(SHAPE, dataclasses.replace(LAW, conditions=fewer))
+@pytest.mark.parametrize("recipe", [Recipe(focus_below=0.5), Recipe(layers_from=0.25), Recipe(alpha=16)])
+def test_a_law_fitted_for_another_way_of_training_is_less_sure(recipe: Recipe) -> None:
+    law, is_its_own = law_for(CALIBRATED, recipe)
 
-    assert law_for(base, Recipe())[1]
-    assert not law_for(base, Recipe(focus_below=0.5))[1]
-
-
-def test_a_law_fitted_before_the_lower_layers_were_left_alone_is_that_of_every_layer() -> None:
-    fewer = {name: value for name, value in LAW.conditions.items() if name != "layers_from"}
-    base = Base(SHAPE, dataclasses.replace(LAW, conditions=fewer))
-
-    assert law_for(base, Recipe(layers_from=0))[1]
-    assert not law_for(base, Recipe(layers_from=0.5))[1]
+    assert not is_its_own
+    assert law == dataclasses.replace(LAW, spread=PRIOR.spread)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_a_recipe_survives_json() -> None:
     "fields",
     [{"rank": 0}, {"rank": 1.5}, {"rank": True}, {"rank": "8"}, {"learning_rate": float("nan")}, {"lr": 1},
      {"target": "everything"}, {"answers": "long"}, {"loss_on": "prompt"}, {"focus_below": 1.5}, {"layer_share": -0.1},
-     {"name": "thorugh"}, {"name": 3},
+     {"name": "thorugh"}, {"name": "default"}, {"name": 3},
      {"passage_tokens": 32, "passage_overlap_tokens": 32}, {"epochs": 10**9}],
 )  # fmt: skip
 def test_a_field_that_is_unknown_or_out_of_range_is_named(fields: dict[str, object]) -> None:
@@ -60,19 +60,10 @@ def test_pairs_beside_prose_have_the_passes_of_pairs_and_the_layers_of_prose() -
     assert mixed.suited(pairs=True, prose=True) == mixed
 
 
-def test_a_recipe_stored_before_the_lower_layers_were_left_alone_is_that_of_every_layer() -> None:
-    before = {name: value for name, value in Recipe().to_dict().items() if "layers_from" not in name}
-
-    assert Recipe.from_stored(before).suited(pairs=True, prose=False).layers_from == 0
-    assert Recipe.from_stored(Recipe().to_dict()) == Recipe()
+@pytest.mark.parametrize("fields", [{}, {"name": "balanced"}])
+def test_balanced_is_the_default(fields: dict[str, str]) -> None:
+    assert Recipe.from_dict(fields) == Recipe()
 
 
-@pytest.mark.parametrize("fields", [{}, {"name": "balanced"}, {"name": "default"}])
-def test_balanced_is_the_default_under_its_former_name_as_well(fields: dict[str, str]) -> None:
-    assert replace(Recipe.from_dict(fields), name="balanced") == Recipe()
-
-
-def test_a_recipe_saved_before_a_field_was_there_is_read_with_it_off() -> None:
-    saved = {"name": "default", "rank": 8, "epochs": 25}
-
-    assert Recipe.from_dict(saved) == Recipe(name="default", rank=8, epochs=25, prose_epochs=25)
+def test_what_a_recipe_does_not_name_is_the_default() -> None:
+    assert Recipe.from_dict({"rank": 8, "epochs": 25}) == Recipe(rank=8, epochs=25, prose_epochs=25)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.languages.metrics import Answer, bootstrap, distinct_n, is_english, score_answer, summarise
+from app.languages.metrics import Answer, bootstrap, distinct_2, is_english, score_answer, summarise
 from app.languages.policies import policy_for
 
 ANSWERS = [
@@ -64,9 +64,9 @@ def test_no_answers_have_no_rates() -> None:
 
 
 def test_repetition_lowers_diversity() -> None:
-    assert distinct_n(["a b c d"], "en") == 1.0
-    assert distinct_n(["a b a b a b"], "en") == pytest.approx(2 / 5)
-    assert distinct_n(["a"], "en") is None
+    assert distinct_2(["a b c d"], "en") == 1.0
+    assert distinct_2(["a b a b a b"], "en") == pytest.approx(2 / 5)
+    assert distinct_2(["a"], "en") is None
 
 
 def test_an_interval_is_the_seeds_own_and_holds_the_figure() -> None:

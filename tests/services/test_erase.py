@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from app.api.gateway import open_gateway
 from app.core.composition import Composition
@@ -387,18 +388,23 @@ async def test_the_gateways_own_eraser_settles_what_an_earlier_one_left(world: W
     assert (await http.get(f"/v1/memories/{ada.memory.id}/receipt")).json()["status"] == "erased"
 
 
-async def test_a_store_that_fails_in_its_own_way_leaves_the_erasure_owed(quiet: World, http: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize(("error", "said"), [(OSError, ("warning", None)), (ValueError, ("error", True))])
+async def test_an_erasure_that_fails_stays_owed_and_a_fault_of_ours_is_logged_whole(
+    quiet: World, http: httpx.AsyncClient, error: type[Exception], said: tuple[str, bool | None]
+) -> None:
     class Away(ArtifactStore):
         def erase_memory(self, tenant: str, memory_id: str) -> tuple[int, int]:
-            raise ValueError("no endpoint")  # as a cloud's library may, of no kind that this project knows
+            raise error("no endpoint")
 
     debt, _, _ = await buried(quiet)
     away = dataclasses.replace(places(quiet), artifacts=Away.open(quiet.settings))
-    await eraser(away)._try(debt)
+    with capture_logs() as logs:
+        await eraser(away)._try(debt)
     owed = (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["status"]
     await eraser(places(quiet))._try(debt)
 
     assert owed == "erasing"
+    assert [(line["log_level"], line.get("exc_info")) for line in logs if "memory_id" in line] == [said]
     assert (await http.get(f"/v1/memories/{debt.memory_id}/receipt")).json()["status"] == "erased"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from structlog.testing import capture_logs
 
 from app.core.names import AdapterName
 from app.stores.artifacts import ArtifactStore
@@ -92,8 +93,10 @@ async def test_nothing_goes_where_the_disk_of_the_store_is_not_mounted(tmp_path:
     assert copy.exists()
 
 
-@pytest.mark.parametrize("error", [TimeoutError, RuntimeError])
-async def test_nothing_goes_and_nothing_breaks_while_the_store_is_away(tmp_path: Path, error: type[Exception]) -> None:
+@pytest.mark.parametrize(("error", "said"), [(TimeoutError, ("warning", None)), (RuntimeError, ("error", True))])
+async def test_nothing_goes_and_nothing_breaks_while_the_store_is_away_and_a_fault_of_ours_is_logged_whole(
+    tmp_path: Path, error: type[Exception], said: tuple[str, bool | None]
+) -> None:
     class Away(ArtifactStore):
         def _list(self, folder: str) -> set[str] | None:
             raise error("the store's library says so")
@@ -101,6 +104,8 @@ async def test_nothing_goes_and_nothing_breaks_while_the_store_is_away(tmp_path:
     store = Away((tmp_path / "artifacts").as_uri(), tmp_path / "cache")
     copy = embedded(store, "acme", memory_id())
 
-    await sweep_copies(store)
+    with capture_logs() as logs:
+        await sweep_copies(store)
 
     assert copy.exists()
+    assert [(line["log_level"], line.get("exc_info")) for line in logs] == [said]

@@ -10,7 +10,6 @@ writes weights that nobody may load yet, `finish` the manifest, once the engine 
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ from workers.base_model import sha256
 from workers.engine.blend import blend
 from workers.engine.checks import MANIFEST, WEIGHTS, Checked, Limits, check_adapter
 from workers.engine.probes import Probe
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,6 @@ class Composites:
         """
         name, weights = draft.composition.name, draft.folder / WEIGHTS
         manifest = {
-            "format": FORMAT,
             "name": str(name),
             "tenant": name.tenant,
             "digest": sha256(weights),
@@ -150,7 +146,6 @@ class Composites:
             "composition": draft.composition.to_dict(),
             "canary": canary.to_dict(),
             "proof": proof,
-            "created_at": time.time(),
             **draft.facts,
         }
         part = draft.folder / f".{MANIFEST}"

@@ -1,4 +1,4 @@
-"""A policy that decodes in this process, for experiments and tests: batched, with the model's own `generate`."""
+"""A policy that decodes in this process, where no engine can hold the model: batched, with its own `generate`."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence

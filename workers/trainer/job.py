@@ -84,7 +84,7 @@ class Trainer:
         for name in version.adapters:
             exams[name] = await asyncio.to_thread(read_exam, self.artifacts, AdapterName.parse(name))
         scores = await self.examiner.examine(engine, exams)
-        return scores.to_dict(), decide(scores, Recipe.from_stored(version.recipe))
+        return scores.to_dict(), decide(scores, Recipe.from_dict(version.recipe))
 
 
 def run(job_text: str) -> None:

@@ -105,7 +105,7 @@ class CandidateMaker:
         tokenizer = await asyncio.to_thread(load_tokenizer, str(ground.base))
         lessons = await asyncio.to_thread(checkpoint.load_lessons)
         made = lessons or await self._prepare(version, tokenizer, ground.base_digest, parts, tell)
-        recipe = suited(Recipe.from_stored(version.recipe), [example for one in made for example in one.examples])
+        recipe = suited(Recipe.from_dict(version.recipe), [example for one in made for example in one.examples])
         if not lessons:
             lessons = [await self._with_replay(one, recipe, ground.base_digest, _teller(tell)) for one in made]
             await asyncio.to_thread(checkpoint.save_lessons, lessons)
@@ -140,7 +140,7 @@ class CandidateMaker:
         self, version: Version, tokenizer: Any, base_digest: str, parts: int, tell: Tell
     ) -> list[Lesson]:
         documents = await asyncio.to_thread(self._read, version)
-        recipe, settings = Recipe.from_stored(version.recipe), self.settings
+        recipe, settings = Recipe.from_dict(version.recipe), self.settings
         generator = f"{settings.generator_url} {settings.generator_model}" if settings.generator_url else base_digest
         cache = ExampleCache(settings.home, (version.tenant, version.memory_id), generator, recipe.seed)
         return await prepare(documents, tokenizer, recipe, self.ask, _teller(tell), cache=cache, parts=parts)

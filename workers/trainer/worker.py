@@ -12,7 +12,6 @@ from rq import Queue
 from rq.job import Job as QueuedJob
 from rq.worker import Worker
 
-from app.errors import MemoryNotFound
 from app.processes import die_with_parent
 from app.settings import Settings
 from app.stores.artifacts import ArtifactStore
@@ -76,13 +75,7 @@ async def _sweep(settings: Settings) -> None:
 
 async def gone_memories(memories: MemoryStore, found: Sequence[Owner]) -> list[Owner]:
     """Return those that were deleted."""
-    gone = []
-    for owner in found:
-        try:
-            await memories.get(*owner)
-        except MemoryNotFound:
-            gone.append(owner)
-    return gone
+    return [owner for owner in found if not await memories.is_there(*owner)]
 
 
 async def requeue_lost(versions: VersionStore, queue: Any, *, now: float) -> int:

@@ -45,7 +45,7 @@ def write_candidate(
     Args:
         weights: a local folder that `save_adapter` wrote; gone afterwards.
         rows: JSONL files by name: passages, examples, steps.
-        facts: further fields of the manifest: base, canary, questions, part.
+        facts: further fields of the manifest: base, canary, trained_tokens, and a memory's or a guard's own.
     """
     digest = sha256(weights / WEIGHTS)
     name = AdapterName(version.tenant, version.memory_id, version.number, digest[:12])
