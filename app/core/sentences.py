@@ -1,7 +1,7 @@
 """Where sentences begin and end: prose, headings, lists and tables; Latin and other full stops."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, groupby, pairwise, zip_longest
 
 from app.core.grounding import normalise
@@ -9,11 +9,22 @@ from app.core.rows import cells_of
 
 _MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
 _NUMBER = re.compile(r"^\s*(\d{1,3})[.)]\s+")  # a mark, or the day of a date, an ordinal, the end of a sentence
+_SPEAKER = (
+    r"^\s*(?:[*_]{{2}})?(?:{})\s*\d{{0,3}}(?:(?:\.|\s*:)(?:[*_]{{2}})?\s+|\s*：\s*)"  # Q: and A2. before what is said
+)
+_ASKS = re.compile(
+    _SPEAKER.format("Q|Question|Frage|F|Pregunta|Domanda|Pergunta|Вопрос|问题?|問題?|質問|질문|سؤال|س|प्रश्न"),
+    re.IGNORECASE,
+)
+_REPLIES = re.compile(
+    _SPEAKER.format("A|Answer|Antwort|Réponse|Respuesta|Risposta|Resposta|Ответ|答案?|回答|답변?|جواب|إجابة|ج|उत्तर"),
+    re.IGNORECASE,
+)
 _BRACKETED = re.compile(r"^\s*\d{1,3}\)\s")
 _DATE = re.compile(r"^\s*\d{1,2}\.\s+[^\s\d]+\s+\d{4}(?!\d)")
 _ALONE = re.compile(r"^\s*(?:#{1,6}\s|\||[-=]{3,}\s*$)")  # no heading, row of a table or rule goes on
 _ABBREVIATION = re.compile(
-    r"\b(?:[^\W\d_]|(?<![\d.,€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
+    r"\b(?:[^\W\d_]|(?<![\d.,:€$£])\d{1,2}|Mrs?|Ms|Dr|Prof|St|Nr|Nos?|vs|etc|cf|al|Fig|Eq|Inc|Ltd|Co|Corp|Jr|Sr|approx|ca|bzw|usw|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|e\.g|i\.e|z\.B|d\.h|p\.m|a\.m)\.$"
 )
 _LONGEST = len("approx.")  # of what `_ABBREVIATION` finds
@@ -48,11 +59,27 @@ def sentences_of_line(line: str) -> list[str]:
 
 
 def unmarked(lines: Sequence[str]) -> list[str]:
-    """Take the marks off a text's lines; what may be the day of a date, or an ordinal, is none."""
+    """Take the marks off a text's lines, and the labels of questions and answers.
+
+    What may be the day of a date, or an ordinal, is no mark.
+    """
     items = _items(["" if _DATE.match(line) else line for line in lines])
-    return [
+    told = [
         _MARK.sub("", line) if place in items or _BRACKETED.match(line) else line for place, line in enumerate(lines)
     ]
+    for asks, replies in _spoken(told):
+        told[asks], told[replies] = _ASKS.sub("", told[asks]), _REPLIES.sub("", told[replies])
+    return told
+
+
+def _spoken(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield the places of lines that are labelled as a question and, next after it, its answer."""
+    told = [place for place, line in enumerate(lines) if line.strip()]
+    yield from (
+        (asks, replies)
+        for asks, replies in pairwise(told)
+        if _ASKS.match(lines[asks]) and _REPLIES.match(lines[replies])
+    )
 
 
 def unwrapped(text: str) -> str:
@@ -148,6 +175,8 @@ def _goes_on(before: str, line: str, widest: int) -> bool:
 def _begins(before: str, line: str, widest: int) -> bool:
     """Say whether a line that is no item of a list begins anew; a number does not in the midst of a sentence."""
     if _ALONE.match(before) or _ALONE.match(line):
+        return True
+    if _ASKS.match(line) or (_ASKS.match(before) and _REPLIES.match(line)):
         return True
     if _NUMBER.match(line) and (
         _NUMBER.match(before) or _ends(before.rstrip()) or before.rstrip().endswith((":", ";"))

@@ -11,7 +11,7 @@ from workers.trainer.examples import Example, gap
 from workers.trainer.facts import Fact
 
 _PIECE = re.compile(rf"{CHARACTER.pattern}|(?:(?!{SPACELESS.pattern}).)+")  # a character, or a word beside such
-ASKING = frozenset({"generated", "keywords", "gap"})  # origins that ask for a fact, not only tell it
+ASKING = frozenset({"asked", "generated", "keywords", "gap"})  # origins that ask for a fact, not only tell it
 
 
 @dataclass(frozen=True)

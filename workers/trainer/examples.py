@@ -13,7 +13,7 @@ from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage, each_sentence
 
 Origin = Literal[
-    "pair", "keywords", "gap", "passage", "replay",
+    "pair", "asked", "keywords", "gap", "passage", "replay",
     "generated", "summary", "rewrite", "implication", "relation", "self_study",
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
@@ -27,9 +27,9 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "keywords" of a sentence, "gap" filled in one,
-            "passage", "replay" of what the base model says; worded by a generator: "generated" questions,
-            "summary", "rewrite", "implication", "relation", "self_study".
+        origin: where it comes from: "pair" as uploaded, "asked" by the document itself, "keywords" of a sentence,
+            "gap" filled in one, "passage", "replay" of what the base model says; worded by a generator: "generated"
+            questions, "summary", "rewrite", "implication", "relation", "self_study".
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
         ends: whether the end of the answer is learned.
@@ -55,11 +55,11 @@ class Example:
 def from_pairs(documents: Sequence[Document]) -> list[Example]:
     """Use uploaded pairs as they are; one question with two answers names its document in front."""
     pairs = [(document.name, pair) for document in documents for pair in document.pairs]
-    ambiguous = _ambiguous((pair.question, _key(pair.answer)) for _, pair in pairs)
+    ambiguous = ambiguous_questions((pair.question, folded(pair.answer)) for _, pair in pairs)
     found = []
     for name, pair in pairs:
         source = pair.document or name
-        question = f'In "{source}": {pair.question}' if _key(pair.question) in ambiguous else pair.question
+        question = f'In "{source}": {pair.question}' if folded(pair.question) in ambiguous else pair.question
         found.append(Example("chat", question, pair.answer, "pair", source))
     return without_duplicates(found)
 
@@ -88,7 +88,7 @@ def tell_gaps_apart(examples: Sequence[Example], passages: Sequence[Passage]) ->
     """
 
     def ambiguous(found: Sequence[Example]) -> set[str]:
-        return _ambiguous((one.question, normalise(one.answer)) for one in found if one.origin == "gap")
+        return ambiguous_questions((one.question, normalise(one.answer)) for one in found if one.origin == "gap")
 
     shared = ambiguous(examples)
     if not shared:
@@ -96,19 +96,19 @@ def tell_gaps_apart(examples: Sequence[Example], passages: Sequence[Passage]) ->
     before = {(passage.document, sentence): told for passage, sentence, told in each_sentence(passages)}
     told = [
         replace(one, question=_gap(one.document, one.sentence, one.answer, before[one.document, one.sentence]))
-        if one.origin == "gap" and _key(one.question) in shared
+        if one.origin == "gap" and folded(one.question) in shared
         else one
         for one in examples
     ]
     still = ambiguous(told)
-    return [one for one in told if one.origin != "gap" or _key(one.question) not in still]
+    return [one for one in told if one.origin != "gap" or folded(one.question) not in still]
 
 
-def _ambiguous(asked: Iterable[tuple[str, str]]) -> set[str]:
+def ambiguous_questions(asked: Iterable[tuple[str, str]]) -> set[str]:
     """Return the keys of questions that have several answers."""
     answers: dict[str, set[str]] = {}
     for question, answer in asked:
-        answers.setdefault(_key(question), set()).add(answer)
+        answers.setdefault(folded(question), set()).add(answer)
     return {question for question, several in answers.items() if len(several) > 1}
 
 
@@ -137,7 +137,7 @@ def without_duplicates(examples: Sequence[Example]) -> list[Example]:
     rivals: dict[tuple[object, ...], list[str]] = {}
     kept = []
     for example in examples:
-        keys: set[tuple[str, ...]] = {(example.kind, _key(example.question), _key(example.answer))}
+        keys: set[tuple[str, ...]] = {(example.kind, folded(example.question), folded(example.answer))}
         said: list[str] = []
         if example.origin in WORDED and example.turns == 1:
             said = rivals.setdefault(_rivalry(example), [])
@@ -242,5 +242,6 @@ def _fact(example: Example) -> tuple[str, int | None, str]:
     return example.document, example.passage, normalise(example.answer)
 
 
-def _key(text: str) -> str:
+def folded(text: str) -> str:
+    """Return a text without differences of case and blanks."""
     return " ".join(text.casefold().split())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.core.grounding import PRONOUNS, content_words, normalise
+from app.core.grounding import PRONOUNS, content_words, is_question, normalise
 from app.core.spans import spans
 from workers.trainer.passages import Passage, each_sentence
 
@@ -23,9 +23,11 @@ class Fact:
 
 
 def facts_of(passages: Sequence[Passage]) -> list[Fact]:
-    """List every fact; a sentence that two passages share belongs to the first. A single word says nothing."""
+    """List every fact; a sentence that two passages share belongs to the first. A word or a question says nothing."""
     found = []
     for passage, sentence, before in each_sentence(passages):
+        if is_question(sentence):
+            continue
         told = f"{before} {sentence}".strip() if _refers_back(sentence) else sentence
         bare = [""] if len(content_words(sentence)) > 1 else []
         found += [Fact(passage, sentence, told, span) for span in spans(sentence) or bare]

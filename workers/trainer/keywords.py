@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, normalise
+from app.core.grounding import COUNT, PRONOUNS, SPACELESS, STOP_WORDS, content_words, is_question, normalise
 from app.core.spans import names, spans
 from workers.trainer.examples import Example, around, gap
 from workers.trainer.labels import Labelled
@@ -56,6 +56,7 @@ def keyword_questions(
 
     A script without spaces has no words to choose from: there each span is asked for with a gap in the sentence. A
     question in which nothing is left to tell the sentence by is left out, as is one that another sentence answers.
+    A sentence that is a question itself answers none.
 
     Args:
         titles: what each document calls itself, by its name.
@@ -65,7 +66,7 @@ def keyword_questions(
     rng = random.Random(seed)
     made: list[Example] = []
     answered: dict[str, str] = {}  # by which sentence each question is
-    each = list(_sentences(passages, titles))
+    each = [told for told in _sentences(passages, titles) if not is_question(told.sentence)]
     labelled = Labelled.of((told.passage.document, told.sentence) for told in each)
     for told in each:
         cells = labelled.cells(told.passage.document, told.sentence)
@@ -101,12 +102,17 @@ def _example(told: _Told, answer: str, question: str) -> Example:
 
 
 def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:
-    topics = {name: re.split(r"[:(–—]", title)[0].strip().removeprefix("The ") for name, title in titles.items()}
+    topics = {name: topic_of(title) for name, title in titles.items()}
     english = {passage: len(_ENGLISH & set(normalise(passage.text).split())) > 1 for passage in passages}
     for passage, sentence, before in each_sentence(passages):
         refers_back = not PRONOUNS.isdisjoint(normalise(sentence).split()[:4])
         meant = " ".join(names(before)) if refers_back else ""
         yield _Told(passage, sentence, meant, topics[passage.document], english[passage])
+
+
+def topic_of(title: str) -> str:
+    """Return what a title names, without what it adds to that."""
+    return re.split(r"[:(–—]", title)[0].strip().removeprefix("The ")
 
 
 def _question(told: _Told, span: str, rng: random.Random) -> str:

@@ -1,0 +1,90 @@
+"""Questions that a document asks and answers itself."""
+
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.asked import LONGEST, asked
+from app.core.sentences import sentences
+
+
+def found(text: str) -> list[tuple[str, str]]:
+    return [(one.question, one.answer) for one in asked(textwrap.dedent(text).strip())]
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "answer"),
+    [
+        ("## How do I pay?\nBy card. In the app.", "How do I pay?", "By card. In the app."),
+        ("## How do I pay?\n\nBy card.\n\nOr by bank.\n\n## Prices\n\nNine.", "How do I pay?", "By card. Or by bank."),
+        ("How do I pay?\n-------------\nBy card.", "How do I pay?", "By card."),
+        ("**How do I pay?** By card.", "How do I pay?", "By card."),
+        ("**How do I pay?**\n\nBy card.", "How do I pay?", "By card."),
+        ("3. How do I pay?\n   By card.\n4. And how at night?\n   In cash.", "How do I pay?", "By card."),
+        ("- How do I pay? By card.", "How do I pay?", "By card."),
+        ("Q: How do I pay?\nA: By card.", "How do I pay?", "By card."),
+        ("Q7. How do I pay?\n\nA7. By card.", "How do I pay?", "By card."),
+        ("**Frage:** Wie zahle ich das?\n**Antwort:** Mit Karte.", "Wie zahle ich das?", "Mit Karte."),
+        ("Вопрос: Как мне заплатить?\nОтвет: Картой.", "Как мне заплатить?", "Картой."),
+        ("問：どうやって払いますか？\n答：カードで。", "どうやって払いますか？", "カードで。"),
+        ("## How do I pay? And where is that?\nBy card.", "How do I pay? And where is that?", "By card."),
+        ("How do I pay when nobody\nis there?\nBy card.", "How do I pay when nobody is there?", "By card."),
+        ("## Who do I ask?\n- Ada Brandeis\n- Dov Holmvik", "Who do I ask?", "Ada Brandeis; Dov Holmvik"),
+    ],
+)  # fmt: skip
+def test_what_stands_below_a_question_answers_it(text: str, question: str, answer: str) -> None:
+    assert found(text)[0] == (question, answer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "He came late. Why did he do that? Nobody knows.",
+        "Why did they go there? They had to.",  # prose, which asks for effect
+        "## Why?\nBecause of the rain.",
+        "## How do I pay?\n## Prices\nNine euros.",
+        "How do I pay?\n\n## Prices\n\nNine euros.",
+        "How do I pay?",
+        "",
+    ],
+)
+def test_a_question_that_nothing_answers_or_that_prose_asks_is_none(text: str) -> None:
+    assert not found(text)
+
+
+def test_below_a_line_that_is_no_heading_an_answer_ends_with_its_paragraph() -> None:
+    text = """
+        How do I pay?
+
+        By card.
+
+        The harbour was built in 1931.
+    """
+
+    assert found(text) == [("How do I pay?", "By card.")]
+
+
+def test_a_long_answer_ends_with_a_sentence() -> None:
+    long = " ".join(f"Sentence {number} says one thing more." for number in range(40))
+    [(_, answer)] = found(f"## What is there to say?\n{long}")
+
+    assert len(answer) <= LONGEST
+    assert answer.endswith("says one thing more.")
+    assert found("## What is there to say?\n" + "word " * 200)[0][1] == ("word " * 200).strip()
+
+
+def test_labels_of_questions_and_answers_are_no_part_of_a_sentence() -> None:
+    assert sentences("Q: How do I pay?\nA: By card.") == ["How do I pay?", "By card."]
+    assert sentences("A: Alpha is first.\nB: Beta is second.") == ["A: Alpha is first.", "B: Beta is second."]
+
+
+@given(st.text("AQa?:. \n#*-1", max_size=60))
+def test_every_question_has_an_answer_and_both_are_sentences_of_the_text(text: str) -> None:
+    told = sentences(text)
+
+    for one in asked(text):
+        assert one.sentences
+        assert set(one.sentences) <= set(told)
+        assert all(part in told for part in sentences(one.question))
