@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from app.core.asked import asked
 from app.core.documents import Document
+from app.core.grounding import is_question
 from app.core.recipe import Recipe
 from app.core.sentences import sentences
 from app.core.spans import spans
@@ -26,12 +28,16 @@ class Facts:
         sentences: of prose.
         spans: stretches of these sentences that a question may ask for; each is one fact.
         bare: sentences without such a stretch; each is one fact all the same.
+        asked, replies: questions that prose asks and answers itself, and the sentences that answer them, which count
+            above.
     """
 
     pairs: int = 0
     sentences: int = 0
     spans: int = 0
     bare: int = 0
+    asked: int = 0
+    replies: int = 0
 
     @property
     def total(self) -> int:
@@ -62,8 +68,11 @@ class Load:
 def count_facts(documents: Sequence[Document]) -> Facts:
     """Count what can be asked of documents; a sentence that one of them holds twice counts once."""
     pairs = {(pair.question, pair.answer) for document in documents for pair in document.pairs}
-    found = [len(spans(one)) for document in documents for one in dict.fromkeys(sentences(document.text))]
-    return Facts(len(pairs), len(found), sum(found), found.count(0))
+    told = (one for document in documents for one in dict.fromkeys(sentences(document.text)) if not is_question(one))
+    found = [len(spans(one)) for one in told]
+    own = [one for document in documents for one in asked(document.text)]
+    replies = sum(len(one.sentences) for one in own)
+    return Facts(len(pairs), len(found), sum(found), found.count(0), len(own), replies)
 
 
 def learned_text(document: Document) -> str:
@@ -77,9 +86,9 @@ def estimate_tokens(text: str) -> int:
 
 
 def rows_an_epoch(load: Load, recipe: Recipe) -> int:
-    """Return about how many rows a pass shows: pairs, keyword questions in turn, gaps, passages, replay."""
+    """Return about how many rows a pass shows: pairs, own and keyword questions in turn, gaps, passages, replay."""
     keywords, gaps = _questions(load.facts, recipe)
-    taught = max(1, load.facts.pairs + keywords + gaps + _passages(load, recipe))
+    taught = max(1, load.facts.pairs + _own(load.facts, recipe) + keywords + gaps + _passages(load, recipe))
     return taught + _replayed(taught, recipe)
 
 
@@ -91,12 +100,20 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
     """
     facts, passages = load.facts, _passages(load, recipe)
     keywords, gaps = _questions(facts, recipe)
-    chats = (facts.pairs + keywords + gaps) * template_tokens + gaps * _FRAME_TOKENS
-    asked = round(_KEYWORD_SHARE[recipe.answers] * (keywords + gaps) * load.prose_tokens / max(1, facts.sentences))
+    own = _own(facts, recipe)
+    chats = (facts.pairs + own + keywords + gaps) * template_tokens + gaps * _FRAME_TOKENS
+    by_words = round(_KEYWORD_SHARE[recipe.answers] * (keywords + gaps) * load.prose_tokens / max(1, facts.sentences))
     told = load.prose_tokens + passages * recipe.passage_overlap_tokens
-    taught = chats + load.pair_tokens + asked + told
+    a_sentence = load.prose_tokens / max(1, facts.sentences + facts.asked)
+    answered = round(own * a_sentence * (1 + facts.replies / max(1, facts.asked)))
+    taught = chats + load.pair_tokens + by_words + answered + told
     replayed = rows_an_epoch(load, recipe) - rows_an_epoch(load, replace(recipe, replay=0.0))
     return taught + replayed * (template_tokens + _REPLAY_TOKENS)
+
+
+def _own(facts: Facts, recipe: Recipe) -> int:
+    """Return how many rows of questions that prose asks itself a pass shows: as they stand, and in other words."""
+    return facts.asked * (2 if recipe.keyword_questions else 1)
 
 
 def _questions(facts: Facts, recipe: Recipe) -> tuple[int, int]:

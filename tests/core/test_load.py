@@ -26,6 +26,14 @@ def test_each_span_of_prose_is_a_fact_and_so_is_a_sentence_with_none() -> None:
     assert found.total == 3
 
 
+def test_a_question_that_prose_asks_and_answers_is_no_fact_and_is_shown_twice_a_pass() -> None:
+    found = count_facts([prose("## When was it founded?\nIt was founded on 14 March 1987 by Oswin Tarrel.")])
+
+    assert found == Facts(sentences=1, spans=2, asked=1, replies=1)
+    assert found.total == 2
+    assert rows_an_epoch(Load(found, prose_tokens=20), Recipe(replay=0)) == 2 + 2 + 1
+
+
 def test_the_load_is_the_documents_own_words() -> None:
     assert learned_text(prose("Ada.")) == "Ada."
     assert learned_text(pairs(("a?", "1"), ("b?", "2"))) == "a? 1\nb? 2"

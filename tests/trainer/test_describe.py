@@ -22,7 +22,7 @@ from workers.trainer.model import attach_lora, save_adapter
 from workers.trainer.prepare import prepare
 from workers.trainer.train import shown
 
-VELDMARK = Path(__file__).parent.parent / "data" / "veldmark.md"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def described(build: Callable[[], Any], folder: Path) -> BaseShape:
@@ -66,9 +66,10 @@ def test_a_base_model_that_is_no_model_is_a_sentence(tmp_path: Path) -> None:
         describe_base(Settings(_env_file=None, home=tmp_path, base_model=str(tmp_path / "tiny")))
 
 
-async def test_the_rows_and_tokens_of_an_epoch_are_about_those_that_training_shows() -> None:
-    text = VELDMARK.read_text()
-    document = Document("veldmark.md", "prose", text, (), "d" * 64, len(text))
+@pytest.mark.parametrize("name", ["veldmark.md", "tidewell.md"])
+async def test_the_rows_and_tokens_of_an_epoch_are_about_those_that_training_shows(name: str) -> None:
+    text = (DATA / name).read_text()
+    document = Document(name, "prose", text, (), "d" * 64, len(text))
     tokenizer, recipe = (
         byte_tokenizer(),
         Recipe(passage_tokens=800, passage_overlap_tokens=100, questions_per_passage=0, replay=0),
