@@ -1,9 +1,10 @@
 """What endpoints take."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
+from app.core.modes import Asked
 from app.core.roles import Role
 from app.services.compose import ComposeOptions
 
@@ -142,7 +143,7 @@ class QueryBody(Body):
 
     question: Text
     memories: Short | list[Short]
-    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
+    mode: Asked = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
     compose: ComposeOptions | None = None
