@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
 from app.core.modes import Asked
+from app.core.names import TENANT
 from app.core.roles import Role
 from app.services.compose import ComposeOptions
 
@@ -181,7 +182,7 @@ class KeyBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"tenant": "acme", "role": "writer", "expires": None}})
 
-    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    tenant: Annotated[str, StringConstraints(pattern=f"^{TENANT}$")]
     role: Role = Role.WRITER
     expires: AwareDatetime | None = None
 
