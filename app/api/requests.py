@@ -8,6 +8,7 @@ from app.core.modes import Asked
 from app.core.names import TENANT
 from app.core.roles import Role
 from app.services.compose import ComposeOptions
+from app.services.target import Extension
 
 
 def _inlined(schema: Any) -> Any:
@@ -25,17 +26,7 @@ def _inlined(schema: Any) -> Any:
 
 
 def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
-    memory = {
-        "type": "object",
-        "properties": {
-            "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
-            "mode": {"enum": ["adapter", "context", "both", "auto"]},
-            "language": {"type": "string"},
-            "explain": {"type": "boolean"},
-            "compose": _inlined(ComposeOptions.model_json_schema()),
-        },
-        "additionalProperties": False,
-    }
+    memory = _inlined(Extension.model_json_schema())
     properties = {"model": {"type": "string"}, needed: schema, "stream": {"type": "boolean"}, "memory": memory}
     body = {"type": "object", "required": ["model", needed], "properties": properties, "additionalProperties": True}
     content = {"schema": body, "example": {"model": "base", needed: example}}
