@@ -56,24 +56,21 @@ RecipeFields = dict[Short, StrictBool | StrictInt | Annotated[float, Field(allow
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class OptionsBody(Body):
-    """What an upload may ask for beside its documents."""
+class TrainingBody(Body):
+    """How to train, as an upload of more documents may ask for; what is left open is as before."""
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
     split: bool | None = None
+
+
+class OptionsBody(TrainingBody):
+    """What an upload may ask for beside its documents."""
+
     metadata: Metadata = Field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
     languages: list[Short] = Field(default_factory=list, max_length=100)
-
-
-class MoreOptionsBody(Body):
-    """What an upload of more documents may ask for; what is left open is as before."""
-
-    recipe: RecipeFields | None = None
-    target_recall: Share | None = None
-    split: bool | None = None
 
 
 class TextDocument(Body):
@@ -95,18 +92,15 @@ class DocumentsBody(Body):
     """More documents in JSON."""
 
     documents: list[TextDocument] = Field(min_length=1, max_length=1000)
-    options: MoreOptionsBody = Field(default_factory=MoreOptionsBody)
+    options: TrainingBody = Field(default_factory=TrainingBody)
 
 
-class PlanBody(Body):
+class PlanBody(TrainingBody):
     """What to plan: documents, or how many tokens and facts they hold."""
 
     documents: list[TextDocument] | None = Field(None, min_length=1, max_length=1000)
     tokens: int | None = Field(None, ge=1, le=10**12)
     facts: int | None = Field(None, ge=1, le=10**12)
-    target_recall: Share | None = None
-    split: bool | None = None
-    recipe: RecipeFields | None = None
 
 
 class PatchBody(Body):
@@ -122,12 +116,8 @@ class PatchBody(Body):
     version: int | None = Field(None, ge=1, le=10**9)
 
 
-class RetryBody(Body):
+class RetryBody(TrainingBody):
     """What to change of the training at the next try; a recipe's `name` starts from that preset."""
-
-    recipe: RecipeFields | None = None
-    target_recall: Share | None = None
-    split: bool | None = None
 
 
 class QueryBody(Body):
@@ -193,8 +183,8 @@ def _upload(body: type[Body], options: type[Body], *, named: bool) -> dict[str, 
 
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)
-MORE_DOCUMENTS = _upload(DocumentsBody, MoreOptionsBody, named=False)
-PLAN = _upload(PlanBody, MoreOptionsBody, named=False)
+MORE_DOCUMENTS = _upload(DocumentsBody, TrainingBody, named=False)
+PLAN = _upload(PlanBody, TrainingBody, named=False)
 EXPORTED = {
     "requestBody": {
         "required": True,
