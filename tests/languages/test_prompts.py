@@ -16,7 +16,7 @@ from workers.languages.prompts import (
     hold_out,
     load_prompts,
     requested,
-    split_prompts,
+    trainable,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def of_own_script(text: str, scripts: tuple[str, ...]) -> bool:
 def test_a_hundred_prompts_of_every_language_may_all_train(language: str) -> None:
     prompts = load_prompts(language)
 
-    assert split_prompts(prompts, language) == (prompts, ())
+    assert trainable(prompts, language) == prompts
     assert len(prompts) >= 100
     assert all(of_own_script(one, SCRIPTS[language]) for one in prompts)
 
@@ -69,7 +69,7 @@ def test_no_two_prompts_of_a_language_are_nearly_the_same(language: str) -> None
 def test_every_request_for_foreign_text_only_tests(language: str) -> None:
     asked = requested(language)
 
-    assert split_prompts(asked, language) == ((), asked)
+    assert trainable(asked, language) == ()
     assert len(asked) >= 15
 
 
@@ -120,7 +120,7 @@ def test_clean_texts_are_ten_paragraphs_of_two_to_four_sentences_in_one_script(l
 def test_foreign_letters_names_of_languages_and_words_of_programs_keep_a_prompt_out_of_training(
     language: str, prompt: str
 ) -> None:
-    assert split_prompts([prompt], language) == ((), (prompt,))
+    assert trainable([prompt], language) == ()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_foreign_letters_names_of_languages_and_words_of_programs_keep_a_prompt_
     ],
 )
 def test_countries_digits_signs_and_look_alike_words_stay_in_training(language: str, prompt: str) -> None:
-    assert split_prompts([prompt], language) == ((prompt,), ())
+    assert trainable([prompt], language) == (prompt,)
 
 
 def test_every_fifth_prompt_is_held_out_and_the_order_stays() -> None:
@@ -157,7 +157,7 @@ def test_a_language_without_prompts_is_refused_with_those_there_are(
     with pytest.raises(InvalidRequest, match=r"'xx': choose one of ar, de, es"):
         read("xx")
     with pytest.raises(InvalidRequest, match="'xx'"):
-        split_prompts(["?"], "xx")
+        trainable(["?"], "xx")
 
 
 def test_the_wheel_ships_the_folders_of_texts() -> None:

@@ -60,8 +60,8 @@ def clean_texts(language: str) -> tuple[str, ...]:
     return tuple(text.strip().split("\n\n"))
 
 
-def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the prompts that may train a guard for `language`, and those that only test it.
+def trainable(prompts: Iterable[str], language: str) -> tuple[str, ...]:
+    """Return the prompts that may train a guard for `language`.
 
     A prompt with a foreign character, or that names a language or a program, may rightly be answered with foreign text:
     training on it would unlearn that. Filter: TLPO, arXiv 2604.26553, training data.
@@ -71,11 +71,7 @@ def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...
     """
     _check(language)
     found = _left_out(language)
-    train: list[str] = []
-    test_only: list[str] = []
-    for prompt in prompts:
-        (test_only if found.search(normalize("NFC", prompt)) else train).append(prompt)
-    return tuple(train), tuple(test_only)
+    return tuple(prompt for prompt in prompts if not found.search(normalize("NFC", prompt)))
 
 
 def hold_out(prompts: Sequence[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
