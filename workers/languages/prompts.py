@@ -15,21 +15,12 @@ from unicodedata import normalize
 
 import regex
 
+from app.core.guard_recipe import SHIPPED
 from app.errors import InvalidRequest
+from app.languages.policies import policy_for
 
 T = TypeVar("T")
 HELD_OUT_EVERY = 5
-SCRIPTS = {
-    "ar": ("Arabic",),
-    "de": ("Latin",),
-    "es": ("Latin",),
-    "fr": ("Latin",),
-    "hi": ("Devanagari",),
-    "ja": ("Han", "Hiragana", "Katakana"),
-    "ko": ("Hangul",),
-    "ru": ("Cyrillic",),
-    "zh": ("Han",),
-}
 _FILES = Path(__file__).parent
 
 
@@ -81,9 +72,9 @@ def hold_out(prompts: Sequence[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
 
 
 def _check(language: str) -> None:
-    if language not in SCRIPTS:
+    if language not in SHIPPED:
         raise InvalidRequest(
-            f"No prompts are shipped for the language {language!r}: choose one of {', '.join(SCRIPTS)}.", "language"
+            f"No prompts are shipped for the language {language!r}: choose one of {', '.join(SHIPPED)}.", "language"
         )
 
 
@@ -94,6 +85,6 @@ def _lines(folder: str, language: str) -> list[str]:
 @cache
 def _left_out(language: str) -> regex.Pattern[str]:
     """Return what finds a character of a foreign script, or a word that keeps a prompt out of training."""
-    own = "".join(rf"\p{{Script={script}}}" for script in (*SCRIPTS[language], "Common", "Inherited"))
+    own = "".join(rf"\p{{Script={script}}}" for script in (*policy_for(language).scripts, "Common", "Inherited"))
     words = _lines("left_out", language) + _lines("left_out", "en")
     return regex.compile(normalize("NFC", "|".join((f"[^{own}]", *words))), regex.IGNORECASE)
