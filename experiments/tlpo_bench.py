@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app.languages.detector import Verdict
 from app.languages.metrics import Answer
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.judge import PolicyJudge
-from workers.languages.points import Ids, Kind, Prompt, decode
+from workers.languages.points import Ids, Prompt, decode
 from workers.languages.prompts import load_prompts, trainable
 
 FRAMES = {
@@ -39,7 +40,7 @@ class Framed:
         """See `Judge`."""
         return self.judge.find(text.partition(self.stop)[0], prompt)
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """See `Judge`."""
         return self.judge.classify(fragment)
 
