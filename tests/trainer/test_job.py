@@ -4,14 +4,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import stamina
 from pydantic import SecretStr
 from redis.exceptions import ConnectionError as Unreachable
 
@@ -37,17 +36,10 @@ from workers.trainer.exam import Exam
 from workers.trainer.job import PUT_BACK_S, Trainer, work
 from workers.trainer.write import Candidate, write_candidate
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 TEXTS = [(1, 2, 3)]
 QUESTIONS = [{"question": f"How deep is shaft {n}?", "answer": f"{n} metres", "kind": "held_out"} for n in range(4)]
 PASSAGES = [{"text": "Every shaft is so many metres deep."}]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries as in production, without the pauses and fewer."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
 
 
 async def _nothing() -> None:

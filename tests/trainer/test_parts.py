@@ -20,12 +20,12 @@ from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
-from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, set_recipe, workshop
+from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, set_recipe, workshop
 from tests.trainer.test_make import make, remembered, tiny_maker
 from workers.trainer.write import Candidate, planned_parts
 
-__all__ = ["no_waiting", "workshop"]
-pytestmark = pytest.mark.redis
+__all__ = ["workshop"]
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 NAMES = ["Ada Abbring", "Bela Brandeis", "Cyra Corvane", "Dov Dalmeyer", "Elin Estrup", "Fabe Falkner"]
 BOOK = Document("a.csv", "pairs", "", tuple(Pair(f"Who is {n}?", f"{n[:3]} 7") for n in NAMES), "d" * 64, 9)
 PAGE = Document("a.md", "prose", "The ferry of Tarn left the quay at nine. Its bell was cast in 1787.", (), "e" * 64, 9)

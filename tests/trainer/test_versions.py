@@ -12,12 +12,12 @@ from app.core.recipe import Recipe
 from app.stores.memories import MemoryStore
 from app.stores.versions import Job
 from tests.factories import a_version
-from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
+from tests.trainer.test_job import Workshop, _depth_in, workshop
 from workers.trainer.job import work
 from workers.trainer.write import find_candidates
 
-__all__ = ["no_waiting", "workshop"]
-pytestmark = pytest.mark.redis
+__all__ = ["workshop"]
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 
 
 async def second(workshop: Workshop) -> Version:
