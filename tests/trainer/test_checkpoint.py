@@ -18,7 +18,7 @@ from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_memory, a_version
-from tests.trainer.tiny import byte_tokenizer, llama
+from tests.trainer.tiny import byte_tokenizer, llama, weights
 from workers.trainer.checkpoint import TARGETS, Checkpoint, drop_leftovers
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.exam import Question
@@ -47,10 +47,6 @@ def version() -> Version:
 
 def lora() -> Any:
     return attach_lora(llama(), RECIPE, RECIPE.seed)
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
 
 
 @pytest.mark.parametrize("cut", [1, 3, 4, 9])

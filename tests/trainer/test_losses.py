@@ -11,7 +11,7 @@ import torch
 
 from app.core.recipe import Recipe
 from tests.trainer import reference
-from tests.trainer.tiny import byte_tokenizer, gemma, llama
+from tests.trainer.tiny import byte_tokenizer, gemma, llama, weights
 from workers.trainer.batches import epoch_batches, pack, split_packs
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.forward import label_logits
@@ -43,10 +43,6 @@ def lora(build: Callable[[], Any] = llama, recipe: Recipe = RECIPE) -> Any:
 
 def gradients(model: Any) -> list[torch.Tensor]:
     return [weight.grad for weight in model.parameters() if weight.grad is not None]
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
 
 
 def gradient_of(rows: list[Row], recipe: Recipe = RECIPE) -> list[torch.Tensor]:
