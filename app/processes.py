@@ -2,6 +2,7 @@
 
 import ctypes
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -19,6 +20,22 @@ def exit_code_of(work: Callable[[], int]) -> int:
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def check_port(host: str, port: int, variable: str, part: str) -> None:
+    """Make sure that a part can listen where its settings say.
+
+    Raises:
+        StartupError: it cannot.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise StartupError(
+                f"The {part} cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port."
+            ) from error
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:

@@ -28,7 +28,7 @@ from app.core.grounding import holds
 from app.core.lifecycle import TERMINAL
 from app.core.names import BASE
 from app.languages.metrics import bootstrap
-from workers.languages.prompts import hold_out, load_prompts, split_prompts
+from workers.languages.prompts import hold_out, load_prompts, trainable
 
 CONCURRENCY, ANSWER_TOKENS = 16, 100
 
@@ -125,7 +125,7 @@ async def run(options: argparse.Namespace, url: str, headers: dict[str, str]) ->
     """Make what is missing, and ask the three."""
     content = await asyncio.to_thread(options.document.read_bytes)
     own = read_prompts(options.prompts) if options.prompts else hold_out(load_prompts(options.language))[1]
-    prompts = split_prompts(own, options.language)[0]
+    prompts = trainable(own, options.language)
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600) as http:
         asker = Asker(http)
         memory_id = options.memory or await asker.remembered(options.document.name, content)

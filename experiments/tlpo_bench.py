@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from app.languages.detector import Verdict
 from app.languages.metrics import Answer
 from workers.chat import load_tokenizer, stop_ids
 from workers.languages.judge import PolicyJudge
-from workers.languages.points import Ids, Kind, Prompt, decode
-from workers.languages.prompts import load_prompts, split_prompts
+from workers.languages.points import Ids, Prompt, decode
+from workers.languages.prompts import load_prompts, trainable
 
 FRAMES = {
     "ar": ("سؤال: {}\nجواب:", "\nسؤال"),
@@ -39,7 +40,7 @@ class Framed:
         """See `Judge`."""
         return self.judge.find(text.partition(self.stop)[0], prompt)
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """See `Judge`."""
         return self.judge.classify(fragment)
 
@@ -75,8 +76,7 @@ def open_bench(args: argparse.Namespace) -> Bench:
     ends = tuple(stop_ids(args.model) | {tokenizer.eos_token_id})
     bench = Bench(args, tokenizer, ends, [], [])
     texts = {row["prompt"]: None for path in _lcb_files(args.lcb, args.language) for row in _rows(path)}
-    unseen, _ = split_prompts(texts, args.language)
-    framed = [bench.framed(text, args.language) for text in unseen]
+    framed = [bench.framed(text, args.language) for text in trainable(texts, args.language)]
     short = [prompt for prompt in framed if len(prompt.ids) <= MOST_PROMPT_TOKENS]
     train = [bench.framed(text, args.language) for text in load_prompts(args.language) if text not in texts]
     return replace(bench, train=train, unseen=short[: args.prompts])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis as sync_redis
+import stamina
 from hypothesis import settings
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
@@ -39,6 +40,13 @@ def registry_url(request: pytest.FixtureRequest) -> Iterator[str]:
     server.terminate()
     server.wait()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Retries as in production, without the pauses and fewer."""
+    with stamina.set_testing(True, attempts=3, cap=True):
+        yield
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """What endpoints take."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
+from app.core.modes import Asked
+from app.core.names import TENANT
 from app.core.roles import Role
 from app.services.compose import ComposeOptions
+from app.services.target import Extension
 
 
 def _inlined(schema: Any) -> Any:
@@ -23,17 +26,7 @@ def _inlined(schema: Any) -> Any:
 
 
 def _openai_body(needed: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
-    memory = {
-        "type": "object",
-        "properties": {
-            "ids": {"anyOf": [{"const": "auto"}, {"type": "array", "items": {"type": "string"}, "maxItems": 1000}]},
-            "mode": {"enum": ["adapter", "context", "both", "auto"]},
-            "language": {"type": "string"},
-            "explain": {"type": "boolean"},
-            "compose": _inlined(ComposeOptions.model_json_schema()),
-        },
-        "additionalProperties": False,
-    }
+    memory = _inlined(Extension.model_json_schema())
     properties = {"model": {"type": "string"}, needed: schema, "stream": {"type": "boolean"}, "memory": memory}
     body = {"type": "object", "required": ["model", needed], "properties": properties, "additionalProperties": True}
     content = {"schema": body, "example": {"model": "base", needed: example}}
@@ -63,24 +56,21 @@ RecipeFields = dict[Short, StrictBool | StrictInt | Annotated[float, Field(allow
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class OptionsBody(Body):
-    """What an upload may ask for beside its documents."""
+class TrainingBody(Body):
+    """How to train, as an upload of more documents may ask for; what is left open is as before."""
 
     recipe: RecipeFields | None = None
     target_recall: Share | None = None
     split: bool | None = None
+
+
+class OptionsBody(TrainingBody):
+    """What an upload may ask for beside its documents."""
+
     metadata: Metadata = Field(default_factory=dict)
     allow_duplicate: bool = False
     pinned: bool = False
     languages: list[Short] = Field(default_factory=list, max_length=100)
-
-
-class MoreOptionsBody(Body):
-    """What an upload of more documents may ask for; what is left open is as before."""
-
-    recipe: RecipeFields | None = None
-    target_recall: Share | None = None
-    split: bool | None = None
 
 
 class TextDocument(Body):
@@ -102,18 +92,15 @@ class DocumentsBody(Body):
     """More documents in JSON."""
 
     documents: list[TextDocument] = Field(min_length=1, max_length=1000)
-    options: MoreOptionsBody = Field(default_factory=MoreOptionsBody)
+    options: TrainingBody = Field(default_factory=TrainingBody)
 
 
-class PlanBody(Body):
+class PlanBody(TrainingBody):
     """What to plan: documents, or how many tokens and facts they hold."""
 
     documents: list[TextDocument] | None = Field(None, min_length=1, max_length=1000)
     tokens: int | None = Field(None, ge=1, le=10**12)
     facts: int | None = Field(None, ge=1, le=10**12)
-    target_recall: Share | None = None
-    split: bool | None = None
-    recipe: RecipeFields | None = None
 
 
 class PatchBody(Body):
@@ -129,12 +116,8 @@ class PatchBody(Body):
     version: int | None = Field(None, ge=1, le=10**9)
 
 
-class RetryBody(Body):
+class RetryBody(TrainingBody):
     """What to change of the training at the next try; a recipe's `name` starts from that preset."""
-
-    recipe: RecipeFields | None = None
-    target_recall: Share | None = None
-    split: bool | None = None
 
 
 class QueryBody(Body):
@@ -142,7 +125,7 @@ class QueryBody(Body):
 
     question: Text
     memories: Short | list[Short]
-    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
+    mode: Asked = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
     compose: ComposeOptions | None = None
@@ -180,7 +163,7 @@ class KeyBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"example": {"tenant": "acme", "role": "writer", "expires": None}})
 
-    tenant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+    tenant: Annotated[str, StringConstraints(pattern=f"^{TENANT}$")]
     role: Role = Role.WRITER
     expires: AwareDatetime | None = None
 
@@ -200,8 +183,8 @@ def _upload(body: type[Body], options: type[Body], *, named: bool) -> dict[str, 
 
 
 NEW_MEMORY = _upload(RememberBody, OptionsBody, named=True)
-MORE_DOCUMENTS = _upload(DocumentsBody, MoreOptionsBody, named=False)
-PLAN = _upload(PlanBody, MoreOptionsBody, named=False)
+MORE_DOCUMENTS = _upload(DocumentsBody, TrainingBody, named=False)
+PLAN = _upload(PlanBody, TrainingBody, named=False)
 EXPORTED = {
     "requestBody": {
         "required": True,

@@ -12,12 +12,11 @@ from starlette.datastructures import FormData, UploadFile
 from app.api.failures import invalid
 from app.api.requests import (
     DocumentsBody,
-    MoreOptionsBody,
     OptionsBody,
     PlanBody,
     RememberBody,
-    RetryBody,
     TextDocument,
+    TrainingBody,
 )
 from app.core.load import TOKENS_PER_FACT, Facts, Load
 from app.errors import InvalidRequest, UnsupportedDocument
@@ -75,7 +74,7 @@ async def read_more_documents(request: Request) -> MoreDocuments:
     if _is_form(request):
         async with _open_form(request) as form:
             _check_fields(form, {"file", "options"})
-            options = _parse(MoreOptionsBody, _text(form, "options") or "{}", "options")
+            options = _parse(TrainingBody, _text(form, "options") or "{}", "options")
             return MoreDocuments(await _files(form), ask_of(options))
     body = _parse(DocumentsBody, await request.body())
     return MoreDocuments(_texts(body.documents), ask_of(body.options))
@@ -165,7 +164,7 @@ def _options(body: OptionsBody) -> Options:
     return Options(ask_of(body), dict(body.metadata), body.allow_duplicate, body.pinned, tuple(body.languages))
 
 
-def ask_of(body: OptionsBody | MoreOptionsBody | PlanBody | RetryBody) -> Ask:
+def ask_of(body: TrainingBody) -> Ask:
     """Return what a body says of the training."""
     return Ask(body.recipe, body.target_recall, body.split)
 

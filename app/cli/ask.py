@@ -1,7 +1,6 @@
 """`lorekeep ask`: one question to a memory, or to the one that it is about."""
 
 import math
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -9,24 +8,8 @@ from rich.table import Table
 
 from app.cli.gateway import call, gateway
 from app.cli.output import Json, err, out, printable, show
-
-
-class Method(StrEnum):
-    """How several memories are put together."""
-
-    CAT = "cat"
-    LINEAR = "linear"
-    TIES = "ties"
-    DARE = "dare"
-
-
-class Mode(StrEnum):
-    """Where an answer comes from."""
-
-    ADAPTER = "adapter"
-    CONTEXT = "context"
-    BOTH = "both"
-    AUTO = "auto"
+from app.core.composition import Method
+from app.core.modes import Asked
 
 
 def ask(  # noqa: PLR0913 - a parameter an option
@@ -40,8 +23,8 @@ def ask(  # noqa: PLR0913 - a parameter an option
         ),
     ] = "auto",
     mode: Annotated[
-        Mode, typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most.")
-    ] = Mode.ADAPTER,
+        Asked, typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most.")
+    ] = "adapter",
     language: Annotated[
         str | None, typer.Option(help="Keep the answer in this language, such as ko, by a guard that is ready.")
     ] = None,

@@ -9,14 +9,14 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from app.core.errors import InvalidValue
 from app.core.names import AdapterName
 
 Method = Literal["linear", "cat", "ties", "dare"]
 Learned = Literal["learned"]
-METHODS: Final = ("linear", "cat", "ties", "dare")
+METHODS: Final = get_args(Method)
 SPARSE: Final = frozenset({"ties", "dare"})  # they drop values, and so have a density
 AVERAGED: Final = frozenset({"linear", "dare"})  # their weights add up to 1 where none are given
 LEARNED: Final = "learned"

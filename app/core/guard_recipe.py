@@ -1,14 +1,13 @@
 """How a language guard is trained: a frozen, serialisable value, saved beside the weights it made."""
 
 import dataclasses
-import typing
 from dataclasses import dataclass
 from typing import Any, Self
 
 from app.core.errors import InvalidValue
+from app.core.fields import TARGETS, check_types, check_values
 
 SHIPPED = ("ar", "de", "es", "fr", "hi", "ja", "ko", "ru", "zh")  # languages with prompts of their own
-TARGETS = ("all-linear", "mlp", "attention")
 ADVANTAGES = ("tlpo", "centred", "standardised")
 CANDIDATES = ("ranked", "sampled")
 KL = ("k3", "exact")
@@ -95,13 +94,7 @@ class GuardRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field, (low, high) in _RANGES.items():
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise InvalidValue(f"recipe.{field} must lie between {low} and {high}.")
-        for field, choices in _CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise InvalidValue(f"recipe.{field} must be one of {', '.join(choices)}.")
+        check_values(self, _RANGES, _CHOICES)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields."""
@@ -114,15 +107,7 @@ class GuardRecipe:
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range, or no language.
         """
-        types = typing.get_type_hints(cls)
-        for name, value in fields.items():
-            if name not in types:
-                raise InvalidValue(f"recipe.{name[:40]} is not a recipe field; fields are {', '.join(types)}.")
-            expected = types[name]
-            if expected is float and isinstance(value, int) and not isinstance(value, bool):
-                continue
-            if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-                raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
+        check_types(cls, fields)
         if "language" not in fields:
             raise InvalidValue("recipe.language is missing: name the language to stay in.")
         return cls(**fields)

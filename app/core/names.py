@@ -8,14 +8,12 @@ from app.core.errors import InvalidValue
 
 BASE = "base"
 ID_BEGINNINGS = ("mem_", "lng_")  # no name begins so
+TENANT = r"[a-z0-9][a-z0-9-]{0,39}"  # what matches one
 _MEMORY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}")
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MEMORY_ID = re.compile(r"mem_[0-9a-z]{26}")
 _FOLDERS = {"mem": "memories", "cmp": "composites", "lng": "languages"}
 _GUARD_ID = re.compile(r"lng_[0-9a-z]{26}")
-_ADAPTER = re.compile(
-    rf"([a-z0-9][a-z0-9-]{{0,39}})\.((?:{'|'.join(_FOLDERS)})_[0-9a-z]{{26}})\.v([1-9][0-9]{{0,8}})\.([0-9a-f]{{12}})"
-)
+_ADAPTER = re.compile(rf"({TENANT})\.((?:{'|'.join(_FOLDERS)})_[0-9a-z]{{26}})\.v([1-9][0-9]{{0,8}})\.([0-9a-f]{{12}})")
 
 
 def check_memory_name(name: str) -> str:
@@ -41,7 +39,7 @@ def check_tenant(tenant: str) -> str:
     Raises:
         InvalidValue: it may not; the text says what may.
     """
-    if not _TENANT.fullmatch(tenant):
+    if not re.fullmatch(TENANT, tenant):
         raise InvalidValue("A tenant is 1-40 lower-case letters, digits or '-', and begins with a letter or digit.")
     return tenant
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 PROBES = 8
 _PASSAGES_CHARACTERS, _QUESTIONS_CHARACTERS = 200_000, 100_000
 _WORDED_BY_US = {"replay", "gap", "passage"}  # about nothing of the version's, or its passages once more
@@ -57,8 +58,8 @@ def within(texts: Sequence[str], most_characters: int) -> list[str]:
     return kept
 
 
-def evenly(items: Sequence[str], most: int) -> list[str]:
-    """Return at most so many of a list, from all over it."""
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return exactly so many of a list, or all where there are fewer, from all over it."""
     if len(items) <= most:
         return list(items)
     return [items[at * len(items) // most] for at in range(most)]

@@ -1,13 +1,12 @@
 """How to train: a frozen, named, serialisable value, saved beside the weights it made."""
 
 import dataclasses
-import typing
 from dataclasses import dataclass
 from typing import Any, Self
 
 from app.core.errors import InvalidValue
+from app.core.fields import TARGETS, check_types, check_values
 
-TARGETS = ("all-linear", "mlp", "attention")
 ANSWERS = ("sentence", "span")
 LOSS_ON = ("answer", "all")
 NAMES = ("quick", "balanced", "thorough")
@@ -127,13 +126,7 @@ class Recipe:
     seeds: int = 2
 
     def __post_init__(self) -> None:
-        for field, (low, high) in _RANGES.items():
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise InvalidValue(f"recipe.{field} must lie between {low} and {high}.")
-        for field, choices in _CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise InvalidValue(f"recipe.{field} must be one of {', '.join(choices)}.")
+        check_values(self, _RANGES, _CHOICES)
         if self.passage_overlap_tokens >= self.passage_tokens:
             raise InvalidValue("recipe.passage_overlap_tokens must be below recipe.passage_tokens.")
 
@@ -184,15 +177,7 @@ class Recipe:
         Raises:
             InvalidValue: an unknown field, a wrong type or a value out of range.
         """
-        types = typing.get_type_hints(cls)
-        for name, value in fields.items():
-            if name not in types:
-                raise InvalidValue(f"recipe.{name[:40]} is not a recipe field; fields are {', '.join(types)}.")
-            expected = types[name]
-            if expected is float and isinstance(value, int) and not isinstance(value, bool):
-                continue
-            if not isinstance(value, expected) or isinstance(value, bool):
-                raise InvalidValue(f"recipe.{name} must be of type {expected.__name__}.")
+        check_types(cls, fields)
         meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})

@@ -100,9 +100,7 @@ class Chooser:
         """Use the one memory that was named; it answers even if it does not seem to know."""
         if asked.mode != "auto":
             return Choice(target, await self._library.find(target.adapters, asked.question, asked.body))
-        trial = await self._try(asked, target)
-        chosen = target.model_copy(update={"mode": trial.mode or "adapter"})
-        return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))
+        return await self._in_best_mode(asked, target)
 
     async def _chosen(self, asked: _Asked, extension: Extension) -> Choice:
         ranking = await self._selector.rank(asked.tenant, asked.question, await self._among(asked.tenant, extension))
@@ -155,6 +153,10 @@ class Chooser:
         target = await self._target(asked, serving, None)
         if asked.mode == "adapter":
             return Choice(target)
+        return await self._in_best_mode(asked, target)
+
+    async def _in_best_mode(self, asked: _Asked, target: Target) -> Choice:
+        """Have a memory answer in the mode that promises most, from its weights if none does."""
         trial = await self._try(asked, target)
         chosen = target.model_copy(update={"mode": trial.mode or "adapter"})
         return Choice(chosen, trial.reading, loaded=asked.probe.seats.get(target.adapter))

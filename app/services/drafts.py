@@ -5,18 +5,21 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ulid import ULID
 
 from app.core.errors import InvalidValue
+from app.core.guard_recipe import GuardRecipe
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.core.names import ID_BEGINNINGS, check_memory_name
 from app.core.plan import TARGET_RECALL, Plan, Wish
 from app.core.recipe import Recipe
 from app.errors import InvalidName
+from app.stores.layout import MEMORY
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,11 @@ def _was_given(recipe: Recipe, before: Version) -> bool:
     return not before.parts and (recipe.rank, recipe.alpha) != (Recipe().rank, Recipe().alpha)
 
 
-def new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options) -> Memory:
+def new_memory(tenant: str, name: str, refs: Sequence[DocumentRef], options: Options, *, kind: str = MEMORY) -> Memory:
     """Return a memory under an id that was never given before."""
     now = time.time()
     return Memory(
-        id=f"mem_{str(ULID()).lower()}",
+        id=f"{kind}_{str(ULID()).lower()}",
         tenant=tenant,
         name=name,
         content=content_of(refs),
@@ -91,7 +94,9 @@ def new_memory(tenant: str, name: str, refs: list[DocumentRef], options: Options
     )
 
 
-def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe, plan: Plan | None = None) -> Version:
+def new_version(
+    memory: Memory, refs: Sequence[DocumentRef], recipe: Recipe | GuardRecipe, plan: Plan | None = None
+) -> Version:
     """Return the memory's newest version, queued."""
     now = time.time()
     return Version(
@@ -107,7 +112,7 @@ def new_version(memory: Memory, refs: list[DocumentRef], recipe: Recipe, plan: P
     )
 
 
-def content_of(refs: list[DocumentRef]) -> str:
+def content_of(refs: Sequence[DocumentRef]) -> str:
     """Return what finds a second upload of the same documents."""
     return digest_of(sorted(ref.digest for ref in refs))
 

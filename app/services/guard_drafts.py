@@ -1,19 +1,15 @@
 """New language guards as values: nothing of them is kept yet."""
 
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ulid import ULID
-
 from app.core.guard_recipe import SHIPPED, GuardRecipe
-from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
 from app.errors import InvalidRequest
 from app.languages.policies import policy_for
-from app.services.drafts import checked_name, content_of
+from app.services.drafts import Options, checked_name, new_memory, new_version
 from app.stores.layout import GUARD
 
 LATIN_LOOK_AHEAD = 16  # words enough to identify a language by, where letters do not tell it
@@ -60,29 +56,11 @@ def draft_guard(
     Raises:
         InvalidRequest, InvalidValue, InvalidName: as `recipe_of` and names have it.
     """
-    now, recipe = time.time(), recipe_of(wish)
+    recipe = recipe_of(wish)
     metadata = {"language": wish.language, "strict": str(recipe.strict).lower(), **(below or {})}
     name = checked_name(wish.name if wish.name is not None else f"{wish.language} {secrets.token_hex(3)}")
-    guard = Memory(
-        id=f"{GUARD}_{str(ULID()).lower()}",
-        tenant=tenant,
-        name=name,
-        content=content_of(list(refs)),
-        created_at=now,
-        updated_at=now,
-        metadata=metadata,
-    )
-    version = Version(
-        memory_id=guard.id,
-        tenant=tenant,
-        number=1,
-        state=State.QUEUED,
-        recipe=recipe.to_dict(),
-        documents=tuple(refs),
-        created_at=now,
-        updated_at=now,
-    )
-    return guard, version
+    guard = new_memory(tenant, name, refs, Options(metadata=metadata), kind=GUARD)
+    return guard, new_version(guard, refs, recipe)
 
 
 def check_languages(languages: Sequence[str]) -> None:

@@ -18,8 +18,8 @@ import structlog
 from numpy.typing import NDArray
 
 from app.control import control_questions
+from app.core import published
 from app.core.names import AdapterName
-from app.core.published import evenly
 from app.core.selection import ABSTAIN_BY_ONE, Serving, calibrate
 from app.engines.embeddings import EmbeddingsClient
 from app.errors import EmbeddingsFailed, NotFound
@@ -246,7 +246,7 @@ class Meaning:
         passages = [str(row["text"])[:_LONGEST] for row in rows["passages.jsonl"]] or questions
         if not passages:
             raise NotFound("There is nothing to embed.")
-        return evenly(passages, PASSAGES), evenly(questions, 8)
+        return published.evenly(passages, PASSAGES), published.evenly(questions, published.PROBES)
 
     def _resting(self) -> bool:
         return asyncio.get_running_loop().time() < self._rest_until

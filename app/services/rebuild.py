@@ -19,12 +19,9 @@ from app.stores.versions import VersionStore
 
 async def rebuild(settings: Settings) -> dict[str, Any]:
     """Restore every memory that the artifact store holds and the registry does not; return how many of what."""
-    redis = connect(settings.registry_url)
-    try:
+    async with connect(settings.registry_url) as redis:
         artifacts = ArtifactStore.open(settings)
         return await Rebuilder(artifacts, MemoryStore(redis), VersionStore(redis), EngineStore(redis)).run()
-    finally:
-        await redis.aclose()
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.composition import Composition
 from app.core.memory import Memory
-from app.core.modes import Mode
+from app.core.modes import Asked, Mode
 from app.core.names import BASE, AdapterName
 from app.errors import (
     GuardNotFound,
@@ -24,6 +24,7 @@ from app.stores.memories import MemoryStore
 from app.stores.versions import VersionStore
 
 MOST_IDS = 1000
+Ids = Annotated[list[str], Field(json_schema_extra={"maxItems": MOST_IDS})]  # shown; `parse` says it in a sentence
 
 
 class Extension(BaseModel):
@@ -36,8 +37,8 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ids: list[str] | Literal["auto"] = Field(default_factory=list)
-    mode: Literal["adapter", "context", "both", "auto"] = "adapter"
+    ids: Ids | Literal["auto"] = Field(default_factory=list)
+    mode: Asked = "adapter"
     language: str | None = None
     compose: ComposeOptions | None = None
     explain: bool = False

@@ -2,10 +2,10 @@
 
 import importlib.util
 import os
-import socket
 from pathlib import Path
 
 from app.errors import StartupError
+from app.processes import check_port
 from app.settings import Settings
 
 
@@ -15,8 +15,8 @@ def check_start(settings: Settings) -> None:
     Raises:
         StartupError: the text says what to do.
     """
-    _check_port(settings.host, settings.port, "LOREKEEP_PORT", "the gateway")
-    _check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "the engine")
+    check_port(settings.host, settings.port, "LOREKEEP_PORT", "gateway")
+    check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "engine")
     check_model(settings)
     _check_artifacts(settings)
     if settings.redis_url:
@@ -41,17 +41,6 @@ def make_folders(settings: Settings) -> None:
             ) from error
         if folder.stat().st_uid != os.getuid():
             raise StartupError(f"{folder} belongs to another user: set LOREKEEP_HOME to a folder of yours.")
-
-
-def _check_port(host: str, port: int, variable: str, what: str) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((host, port))
-        except OSError as error:
-            raise StartupError(
-                f"{what.capitalize()} cannot listen on {host}:{port} ({error.strerror}): set {variable} to a free port."
-            ) from error
 
 
 def _check_artifacts(settings: Settings) -> None:

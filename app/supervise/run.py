@@ -186,11 +186,8 @@ def _trainer_waits_for_jobs(settings: Settings, pid: int) -> bool:
 
 
 async def _live(settings: Settings) -> int:
-    client = connect(settings.registry_url, retries=1)
-    try:
+    async with connect(settings.registry_url, retries=1) as client:
         return len(await EngineStore(client).live())
-    finally:
-        await client.aclose()
 
 
 def _gateway_answers(settings: Settings, _pid: int) -> bool:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from app.core.capacity import PRIOR, BaseShape, Law, LinearLayers
 from app.core.errors import InvalidValue
-from app.core.recipe import TARGETS, Recipe
+from app.core.fields import TARGETS
+from app.core.recipe import Recipe
 from tests.core.laws import laws
 from tests.factories import SHAPE
 

@@ -22,15 +22,12 @@ PAIRS = phone_book(8, seed=77)
 
 async def keep_law(stack: Stack, **changes: object) -> None:
     """Give the base model a law, as a calibration does."""
-    registry = connect(Settings(_env_file=None, home=stack.home).registry_url)
-    try:
+    async with connect(Settings(_env_file=None, home=stack.home).registry_url) as registry:
         bases = BaseStore(registry)
         base = await bases.current()
         assert base
         law: Law = dataclasses.replace(PRIOR, base=base.shape.digest, conditions=conditions_of(Recipe.from_dict(LAX)))
         await bases.keep_law(dataclasses.replace(law, **changes))  # type: ignore[arg-type]
-    finally:
-        await registry.aclose()
 
 
 @pytest.fixture

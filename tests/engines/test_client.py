@@ -1,9 +1,8 @@
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
-import stamina
 from pydantic import SecretStr
 
 from app.core.composition import Composition
@@ -24,13 +23,7 @@ from tests.proxy import proxied
 
 URL = "http://engine"
 Handler = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries as in production, without the pauses."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def client(handler: Handler) -> EngineClient:

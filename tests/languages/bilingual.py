@@ -10,7 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from workers.languages.points import Ids, Kind, Prompt
+from app.languages.detector import Verdict
+from workers.languages.points import Ids, Prompt
 
 torch.set_num_threads(1)
 KOREAN, LATIN, DIGITS = "가나다라마바사아자차", "abcdefghij", "0123456789"
@@ -28,11 +29,11 @@ class Script:
         """See `Judge`."""
         return next((place for place, one in enumerate(text) if one in LATIN), None)
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """See `Judge`."""
         if any(one in LATIN for one in fragment):
-            return "off"
-        return "target" if any(one in KOREAN for one in fragment) else "neutral"
+            return Verdict.OFF
+        return Verdict.TARGET if any(one in KOREAN for one in fragment) else Verdict.NEUTRAL
 
 
 def ids_of(text: str) -> Ids:

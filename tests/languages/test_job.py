@@ -4,14 +4,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import stamina
 from pydantic import SecretStr
 
 from app.core.composition import Composition
@@ -45,7 +44,7 @@ from workers.trainer.make import CandidateMaker
 from workers.trainer.model import attach_lora, load_base, save_adapter
 from workers.trainer.write import scratch, write_candidate
 
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 TOKENIZER = byte_tokenizer()
 END = TOKENIZER.eos_token_id
 RECIPE = GuardRecipe(
@@ -70,13 +69,6 @@ PROMPTS = [f"서울의 {one} 구는 어디에 있습니까?" for one in "가나�
 
 def ids_of(text: str) -> list[int]:
     return list(map(int, TOKENIZER(text, add_special_tokens=False)["input_ids"]))
-
-
-@pytest.fixture(autouse=True)
-def no_waiting() -> Iterator[None]:
-    """Retries as in production, without the pauses and fewer."""
-    with stamina.set_testing(True, attempts=3, cap=True):
-        yield
 
 
 @dataclass

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from app.languages.detector import Verdict
 from tests.trainer.tiny import byte_tokenizer
-from workers.languages.points import Answer, Kind, Prompt, before_confusion, decode, token_at
+from workers.languages.points import Answer, Prompt, before_confusion, decode, token_at
 
 TOKENIZER = byte_tokenizer()  # a token for each byte: a Korean syllable is three
 
@@ -17,9 +18,9 @@ class Latin:
         """See `Judge`."""
         return next((place for place, one in enumerate(text) if one.isascii() and one.isalpha()), None)
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """See `Judge`."""
-        return "neutral"
+        return Verdict.NEUTRAL
 
 
 class Hanja(Latin):

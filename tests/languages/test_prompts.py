@@ -9,14 +9,15 @@ from unicodedata import normalize
 import pytest
 import regex
 
+from app.core.guard_recipe import SHIPPED
 from app.errors import InvalidRequest
+from app.languages.policies import policy_for
 from workers.languages.prompts import (
-    SCRIPTS,
     clean_texts,
     hold_out,
     load_prompts,
     requested,
-    split_prompts,
+    trainable,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -34,28 +35,28 @@ def trigrams(text: str) -> set[str]:
     return {letters[at : at + 3] for at in range(len(letters) - 2)}
 
 
-def of_own_script(text: str, scripts: tuple[str, ...]) -> bool:
-    own = "".join(rf"\p{{Script={script}}}" for script in scripts)
+def of_own_script(text: str, language: str) -> bool:
+    own = "".join(rf"\p{{Script={script}}}" for script in policy_for(language).scripts - {"Bopomofo"})
     return regex.fullmatch(rf"[{own}\p{{Common}}\p{{Inherited}}]+", text) is not None and bool(bare(text))
 
 
-@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize("language", SHIPPED)
 def test_a_hundred_prompts_of_every_language_may_all_train(language: str) -> None:
     prompts = load_prompts(language)
 
-    assert split_prompts(prompts, language) == (prompts, ())
+    assert trainable(prompts, language) == prompts
     assert len(prompts) >= 100
-    assert all(of_own_script(one, SCRIPTS[language]) for one in prompts)
+    assert all(of_own_script(one, language) for one in prompts)
 
 
-@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize("language", SHIPPED)
 def test_every_shipped_prompt_is_one_tidy_line_of_15_to_120_characters(language: str) -> None:
     for prompt in (*load_prompts(language), *requested(language)):
         assert prompt == normalize("NFC", prompt).strip()
     assert all(15 <= len(one) <= 120 for one in load_prompts(language))
 
 
-@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize("language", SHIPPED)
 def test_no_two_prompts_of_a_language_are_nearly_the_same(language: str) -> None:
     prompts = (*load_prompts(language), *requested(language))
     assert len({bare(one) for one in prompts}) == len(prompts)
@@ -65,20 +66,20 @@ def test_no_two_prompts_of_a_language_are_nearly_the_same(language: str) -> None
         assert alike < 0.6, f"{one} / {other}"
 
 
-@pytest.mark.parametrize("language", SCRIPTS)
+@pytest.mark.parametrize("language", SHIPPED)
 def test_every_request_for_foreign_text_only_tests(language: str) -> None:
     asked = requested(language)
 
-    assert split_prompts(asked, language) == ((), asked)
+    assert trainable(asked, language) == ()
     assert len(asked) >= 15
 
 
-@pytest.mark.parametrize("language", [*SCRIPTS, "en"])
+@pytest.mark.parametrize("language", [*SHIPPED, "en"])
 def test_clean_texts_are_ten_paragraphs_of_two_to_four_sentences_in_one_script(language: str) -> None:
     texts = clean_texts(language)
 
     assert len(texts) == 10
-    assert all(of_own_script(text, SCRIPTS.get(language, ("Latin",))) for text in texts)
+    assert all(of_own_script(text, language) for text in texts)
     assert all("\n" not in text and 2 <= len(SENTENCE_END.findall(text)) <= 4 for text in texts)
 
 
@@ -120,7 +121,7 @@ def test_clean_texts_are_ten_paragraphs_of_two_to_four_sentences_in_one_script(l
 def test_foreign_letters_names_of_languages_and_words_of_programs_keep_a_prompt_out_of_training(
     language: str, prompt: str
 ) -> None:
-    assert split_prompts([prompt], language) == ((), (prompt,))
+    assert trainable([prompt], language) == ()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_foreign_letters_names_of_languages_and_words_of_programs_keep_a_prompt_
     ],
 )
 def test_countries_digits_signs_and_look_alike_words_stay_in_training(language: str, prompt: str) -> None:
-    assert split_prompts([prompt], language) == ((prompt,), ())
+    assert trainable([prompt], language) == (prompt,)
 
 
 def test_every_fifth_prompt_is_held_out_and_the_order_stays() -> None:
@@ -157,7 +158,7 @@ def test_a_language_without_prompts_is_refused_with_those_there_are(
     with pytest.raises(InvalidRequest, match=r"'xx': choose one of ar, de, es"):
         read("xx")
     with pytest.raises(InvalidRequest, match="'xx'"):
-        split_prompts(["?"], "xx")
+        trainable(["?"], "xx")
 
 
 def test_the_wheel_ships_the_folders_of_texts() -> None:

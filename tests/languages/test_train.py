@@ -10,6 +10,7 @@ import torch
 from app.core.guard_recipe import GuardRecipe
 from app.errors import DivergedError
 from tests.languages.bilingual import BOS, END, LATIN, Script, bilingual, ids_of, prompts, tokenizer
+from tests.trainer.tiny import weights
 from workers.languages.explore import Explorer, Group
 from workers.languages.model import attach_guard, without_guard
 from workers.languages.torch_policy import TorchPolicy
@@ -56,10 +57,6 @@ def logprobs(model: Any, text: str) -> torch.Tensor:
 def mass(model: Any, letters: str) -> float:
     """Return the probability of some letters after a syllable that confusion follows."""
     return float(logprobs(model, "다라")[-1, list(ids_of(letters))].exp().sum())
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
 
 
 def same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:

@@ -27,7 +27,7 @@ from workers.trainer.encode import encode_chat, prompt_ids
 from workers.trainer.fit import fit_law
 from workers.trainer.model import attach_lora
 from workers.trainer.phonebook import MOST, phone_book
-from workers.trainer.train import Step, train
+from workers.trainer.train import Loop, Step
 
 RECIPE = Recipe(learning_rate=2e-2, lr_ratio=1.0, epochs=120, min_steps=1, batch_size=2, stop_loss=0.02)
 RECIPE = dataclasses.replace(RECIPE, protect=0.9, consolidation=0.0)  # more would leave so narrow a model no room
@@ -157,7 +157,7 @@ def test_recalled_is_what_greedy_decoding_says_word_for_word(settings: Settings)
     pairs = [("Ann?", "212"), ("Bob Lowe?", "97"), ("Cyra?", "41")]
     rows = [encode_chat(tokenizer, *pair) for pair in pairs]
     model = attach_lora(llama(), recipe, seed=0)
-    list(train(model, rows[:2], recipe))
+    list(Loop(model, rows[:2], recipe))
     model.eval()
     said = []
     for question, _ in pairs:

@@ -13,7 +13,7 @@ from workers.trainer.canary import MAX_ANSWER_TOKENS, MAX_CANDIDATES, make_canar
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.forward import label_logprobs
 from workers.trainer.model import attach_lora
-from workers.trainer.train import train
+from workers.trainer.train import Loop
 
 RECIPE = Recipe(rank=8, alpha=16, learning_rate=2e-2, lr_ratio=1.0, epochs=40, batch_size=2, min_steps=1)
 TOKENIZER = byte_tokenizer()
@@ -22,7 +22,7 @@ ROWS = [encode_chat(TOKENIZER, "Ann?", "212"), encode_chat(TOKENIZER, "Bob?", "9
 
 def test_a_trained_adapter_passes_its_canary_and_its_base_model_does_not() -> None:
     model = attach_lora(llama(), RECIPE, 0)
-    list(train(model, ROWS, RECIPE))
+    list(Loop(model, ROWS, RECIPE))
 
     canary = make_canary(model, ROWS)
 
@@ -34,7 +34,7 @@ def test_a_trained_adapter_passes_its_canary_and_its_base_model_does_not() -> No
 
 def test_the_canary_is_the_row_that_gains_most() -> None:
     model = attach_lora(llama(), RECIPE, 0)
-    list(train(model, ROWS[1:], replace(RECIPE, stop_loss=0.0)))
+    list(Loop(model, ROWS[1:], replace(RECIPE, stop_loss=0.0)))
 
     canary = make_canary(model, ROWS)
 
@@ -58,7 +58,7 @@ def test_long_answers_and_many_rows_are_held_to_a_limit() -> None:
 
 def test_it_is_scored_as_the_engine_scores_it_by_itself() -> None:
     model = attach_lora(llama(), RECIPE, 0)
-    list(train(model, ROWS, RECIPE))
+    list(Loop(model, ROWS, RECIPE))
 
     canary = make_canary(model, ROWS)
 

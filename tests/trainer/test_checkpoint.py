@@ -18,7 +18,7 @@ from app.core.partition import Part
 from app.core.recipe import Recipe
 from app.stores.versions import Job
 from tests.factories import a_memory, a_version
-from tests.trainer.tiny import byte_tokenizer, llama
+from tests.trainer.tiny import byte_tokenizer, llama, weights
 from workers.trainer.checkpoint import TARGETS, Checkpoint, drop_leftovers
 from workers.trainer.encode import Row, encode_chat
 from workers.trainer.exam import Question
@@ -28,7 +28,7 @@ from workers.trainer.passages import Passage
 from workers.trainer.prepare import Lesson
 from workers.trainer.targets import Target
 from workers.trainer.teacher import ask_teacher
-from workers.trainer.train import Loop, train
+from workers.trainer.train import Loop
 
 RECIPE = Recipe(
     rank=4, alpha=8, dropout=0.1, learning_rate=1e-2, lr_ratio=1.0, epochs=8, batch_size=2, stop_loss=0.0, min_steps=1
@@ -49,14 +49,10 @@ def lora() -> Any:
     return attach_lora(llama(), RECIPE, RECIPE.seed)
 
 
-def weights(model: Any) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
-
-
 @pytest.mark.parametrize("cut", [1, 3, 4, 9])
 def test_a_loop_resumed_after_any_step_ends_with_the_same_weights(cut: int) -> None:
     undisturbed, first, second = lora(), lora(), lora()
-    losses = [step.loss for step in train(undisturbed, ROWS, RECIPE)]
+    losses = [step.loss for step in Loop(undisturbed, ROWS, RECIPE)]
 
     loop = Loop(first, ROWS, RECIPE)
     steps = iter(loop)
@@ -122,7 +118,7 @@ def test_rows_that_rest_rest_as_long_after_a_cut() -> None:
 def test_early_stopping_is_the_same_after_a_cut() -> None:
     recipe = replace(RECIPE, stop_loss=0.5, epochs=90, dropout=0.0, batch_size=1)
     rows = [replace(row, turn=0, turns=1) for row in ROWS[:2]]
-    losses = [step.loss for step in train(lora(), rows, recipe)]
+    losses = [step.loss for step in Loop(lora(), rows, recipe)]
     loop = Loop(lora(), rows, recipe)
     steps = iter(loop)
     begun = [next(steps).loss for _ in range(len(losses) - 2)]
@@ -135,7 +131,7 @@ def test_early_stopping_is_the_same_after_a_cut() -> None:
 
 def test_a_row_is_shown_in_the_epochs_of_its_turn_only() -> None:
     tokens: dict[int, int] = {}
-    for step in train(lora(), ROWS, RECIPE):
+    for step in Loop(lora(), ROWS, RECIPE):
         tokens[step.epoch] = tokens.get(step.epoch, 0) + step.tokens
 
     by_turn = [sum(len(row) for row in ROWS if row.turn == turn) for turn in (0, 1)]
@@ -175,7 +171,7 @@ def outcomes(home: Path, version: Version, kill_at: int) -> Iterator[Any]:
 
 def test_five_kills_in_one_training_leave_the_weights_of_an_undisturbed_one(tmp_path: Path, version: Version) -> None:
     undisturbed = lora()
-    steps = list(train(undisturbed, ROWS, RECIPE))
+    steps = list(Loop(undisturbed, ROWS, RECIPE))
     seen: list[int] = []
     for kill_at in (2, 5, 9, 10, 17, -1):
         *told, last = outcomes(tmp_path, version, kill_at)

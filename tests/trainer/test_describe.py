@@ -8,9 +8,10 @@ import pytest
 
 from app.core.capacity import Base, BaseShape
 from app.core.documents import Document
+from app.core.fields import TARGETS
 from app.core.load import Load, count_facts, learned_text, rows_an_epoch, tokens_an_epoch
 from app.core.plan import Wish, make_plan
-from app.core.recipe import TARGETS, Recipe
+from app.core.recipe import Recipe
 from app.errors import StartupError
 from app.settings import Settings
 from tests.trainer.tiny import byte_tokenizer, gemma, llama

@@ -17,7 +17,7 @@ from workers.trainer.held_out import HeldOut, Standing, stand
 from workers.trainer.make import encode_held_out
 from workers.trainer.model import attach_lora
 from workers.trainer.prepare import Lesson
-from workers.trainer.train import Loop, train
+from workers.trainer.train import Loop
 
 CPU = torch.device("cpu")
 TOKENIZER = byte_tokenizer()
@@ -36,7 +36,7 @@ def lora(recipe: Recipe = RECIPE) -> Any:
 
 def test_a_standing_is_the_share_recalled_whole_and_the_mean_log_probability() -> None:
     model = lora()
-    list(train(model, ROWS[:2], replace(RECIPE, patience=0, epochs=60)))
+    list(Loop(model, ROWS[:2], replace(RECIPE, patience=0, epochs=60)))
     alone = [label_logprobs(model, pack([row], CPU)) for row in ROWS]
     standing = stand(model, ROWS, 1024)
 
@@ -57,7 +57,7 @@ def test_training_ends_when_held_out_answers_get_no_better_and_keeps_the_best_we
     for step in Loop(model, ROWS, RECIPE, CONTRARY):
         last = step.epoch
     watched = lora()
-    for step in train(watched, ROWS, replace(RECIPE, patience=0)):
+    for step in Loop(watched, ROWS, replace(RECIPE, patience=0)):
         if step.index % 2 == 0 and step.epoch <= last:
             best = max(best, stand(watched, CONTRARY, 1024))
 

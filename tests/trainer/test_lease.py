@@ -6,20 +6,11 @@ import pytest
 from redis.exceptions import ConnectionError as Unreachable
 
 from app.errors import LeaseLost
-from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
-from tests.factories import a_memory, a_version
 from workers.trainer.lease import Lease
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-async def job(redis: Registry) -> Job:
-    memory = a_memory()
-    await MemoryStore(redis).create(memory, a_version(memory))
-    return Job(memory.tenant, memory.id, 1)
 
 
 async def test_work_that_ends_gives_its_job_up_at_once(redis: Registry, job: Job) -> None:

@@ -11,14 +11,14 @@ import torch
 
 from app.core.recipe import Recipe
 from tests.trainer import reference
-from tests.trainer.tiny import byte_tokenizer, gemma, llama
+from tests.trainer.tiny import byte_tokenizer, gemma, llama, weights
 from workers.trainer.batches import epoch_batches, pack, split_packs
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.forward import label_logits
 from workers.trainer.losses import losses
 from workers.trainer.model import attach_lora
 from workers.trainer.targets import read
-from workers.trainer.train import PACK_TOKENS, Loop, train
+from workers.trainer.train import PACK_TOKENS, Loop
 
 CPU = torch.device("cpu")
 TOKENIZER = byte_tokenizer()
@@ -43,10 +43,6 @@ def lora(build: Callable[[], Any] = llama, recipe: Recipe = RECIPE) -> Any:
 
 def gradients(model: Any) -> list[torch.Tensor]:
     return [weight.grad for weight in model.parameters() if weight.grad is not None]
-
-
-def weights(model: Any) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]
 
 
 def gradient_of(rows: list[Row], recipe: Recipe = RECIPE) -> list[torch.Tensor]:
@@ -79,7 +75,7 @@ def test_the_gradient_is_that_of_the_plain_loop(build: Callable[[], Any], loss_o
 
 def test_the_loop_learns_what_the_plain_loop_learns() -> None:
     fast, plain = lora(), lora()
-    steps = list(train(fast, ROWS, RECIPE))
+    steps = list(Loop(fast, ROWS, RECIPE))
     batches = [
         batch
         for epoch in (1, 2, 3)
@@ -93,7 +89,7 @@ def test_the_loop_learns_what_the_plain_loop_learns() -> None:
 
 def test_a_loss_on_all_is_what_the_loop_trains_when_told_to() -> None:
     recipe = replace(RECIPE, loss_on="all", batch_size=len(ROWS))
-    step = next(train(lora(), ROWS, recipe))
+    step = next(iter(Loop(lora(), ROWS, recipe)))
 
     assert step.loss == pytest.approx(reference.batch_loss(lora(), ROWS, "all").item(), abs=1e-5)
 
@@ -215,7 +211,7 @@ def test_the_step_is_as_long_as_if_only_what_is_learned_were_there() -> None:
 def test_training_with_a_focus_ends_when_everything_is_likely_enough() -> None:
     recipe = replace(RECIPE, focus_below=0.5, epochs=200)
     model = lora()
-    steps = list(train(model, ROWS[:2], recipe))
+    steps = list(Loop(model, ROWS[:2], recipe))
     nats = losses(model, pack(ROWS[:2], CPU), recipe).nats
 
     assert steps[-1].index < steps[-1].steps

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.core.engines import EngineRecord
+from app.errors import LeaseLost
 from app.settings import Settings
 from app.stores.engines import EngineStore
 from app.stores.redis import Registry
@@ -34,3 +35,19 @@ async def test_engines_are_asked_directly_and_a_generator_elsewhere_by_the_envir
             await trainer.maker.ask([], 0.0, 1)
 
     assert proxy.asked == ["/v1/chat/completions", "http://models.example/v1/chat/completions"]
+
+
+async def test_a_trainer_that_fails_leaves_no_connection_open(
+    tmp_path: Path, redis: Registry, registry_url: str
+) -> None:
+    settings = Settings(_env_file=None, home=tmp_path, redis_url=registry_url)
+
+    async def fail() -> None:
+        async with open_trainer(settings) as trainer:
+            await trainer.engines.live()
+            raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        await fail()
+
+    assert len(await redis.client_list()) == 1

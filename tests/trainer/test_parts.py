@@ -20,12 +20,11 @@ from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
-from tests.trainer.test_job import QUESTIONS, Workshop, _depth_in, no_waiting, set_recipe, workshop
+from tests.trainer.conftest import QUESTIONS, Workshop, depth_in, set_recipe
 from tests.trainer.test_make import make, remembered, tiny_maker
 from workers.trainer.write import Candidate, planned_parts
 
-__all__ = ["no_waiting", "workshop"]
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 NAMES = ["Ada Abbring", "Bela Brandeis", "Cyra Corvane", "Dov Dalmeyer", "Elin Estrup", "Fabe Falkner"]
 BOOK = Document("a.csv", "pairs", "", tuple(Pair(f"Who is {n}?", f"{n[:3]} 7") for n in NAMES), "d" * 64, 9)
 PAGE = Document("a.md", "prose", "The ferry of Tarn left the quay at nine. Its bell was cast in 1787.", (), "e" * 64, 9)
@@ -208,7 +207,7 @@ async def test_each_question_is_asked_of_the_part_that_selection_picks_and_of_no
 async def test_one_part_that_forgets_keeps_all_of_them_from_serving(workshop: Workshop) -> None:
     right = {one.question: (one.expected or ("",))[0] for one in control_questions()}
     workshop.engine.answers["base"] = lambda question: right.get(question, "I do not know")
-    workshop.engine.answers[name_of(workshop, 1)] = lambda question: right.get(question) or _depth_in(question)
+    workshop.engine.answers[name_of(workshop, 1)] = lambda question: right.get(question) or depth_in(question)
     version = await judged(workshop)
 
     assert version.state is State.REJECTED
@@ -248,7 +247,7 @@ async def test_parts_that_no_engine_holds_together_fail_their_version(workshop: 
 async def test_a_retry_that_trains_one_adapter_forgets_the_parts(workshop: Workshop) -> None:
     workshop.engine.answers["adapter"] = workshop.engine.answers["base"]
     rejected = await judged(workshop)
-    workshop.engine.answers["adapter"] = _depth_in
+    workshop.engine.answers["adapter"] = depth_in
     workshop.maker.parts = 1
     await workshop.trainer.versions.change(rejected, State.QUEUED, fields={"attempt": 0})
     retried = await workshop.attempt()

@@ -22,7 +22,7 @@ from workers.trainer.make import encode_examples
 from workers.trainer.model import attach_lora
 from workers.trainer.replay import general_examples, replayed, shown_at_most
 from workers.trainer.teacher import ask_teacher
-from workers.trainer.train import train
+from workers.trainer.train import Loop
 
 TAUGHT = [Example("chat", f"How deep is shaft {n}?", f"{n} m", "pair", "d") for n in range(20)]
 
@@ -171,7 +171,7 @@ def test_what_is_replayed_stays_as_likely_as_the_base_model_finds_it() -> None:
         assert targets[0] is None
         assert targets[1] is not None
         taught = [rows[0], replace(rows[1], target=targets[1] if with_teacher else None)]
-        list(train(model, taught, recipe))
+        list(Loop(model, taught, recipe))
         logits, _ = label_logits(model, pack([rows[1]], model.device))
         placed = replace(targets[1], at=targets[1].at - rows[1].answer_start)
         return float(divergence(logits.detach(), placed).mean())
@@ -190,7 +190,7 @@ def test_a_cut_answer_has_no_end_to_learn() -> None:
 def test_training_ends_when_the_documents_are_known_whatever_is_replayed() -> None:
     taught, replay = Row((5, 6, 7, 8), 2), Row((9, 10, 11, 12, 13), 2, replayed=True)
     recipe = Recipe(rank=8, alpha=16, learning_rate=2e-2, lr_ratio=1.0, epochs=200, min_steps=1, stop_loss=0.05)
-    steps = list(train(attach_lora(llama(), recipe, 0), [taught, replay], replace(recipe, batch_size=1)))
+    steps = list(Loop(attach_lora(llama(), recipe, 0), [taught, replay], replace(recipe, batch_size=1)))
     of_taught = [step for step in steps if step.tokens == 4]
 
     assert len(steps) < 400

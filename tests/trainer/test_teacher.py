@@ -18,7 +18,7 @@ from workers.trainer.model import attach_lora
 from workers.trainer.passages import Passage
 from workers.trainer.targets import Target, distance
 from workers.trainer.teacher import ask_teacher, with_teacher_prompts
-from workers.trainer.train import train
+from workers.trainer.train import Loop
 
 CPU = torch.device("cpu")
 TOKENIZER = byte_tokenizer()
@@ -115,7 +115,7 @@ def test_the_student_moves_to_its_teacher(hidden_weight: float) -> None:
     model = lora()
     learned = taught(model, recipe)
     before = apart(model, learned[0])
-    list(train(model, learned[:2], recipe))
+    list(Loop(model, learned[:2], recipe))
     after = apart(model, learned[0])
 
     assert before[0] > 0.01

@@ -20,7 +20,7 @@ from workers.trainer.encode import Row, encode_chat, encode_text, prompt_ids
 from workers.trainer.forward import label_logprobs, packs_exactly
 from workers.trainer.model import attach_lora
 from workers.trainer.optimizer import MasterAdamW
-from workers.trainer.train import COOLEST, cooling, label_count, lr_scale, train
+from workers.trainer.train import COOLEST, Loop, cooling, label_count, lr_scale
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(
@@ -105,14 +105,14 @@ def test_rows_longer_than_a_sliding_window_are_not_packed() -> None:
     model = lora(gemma(sliding_window=8))
 
     assert not packs_exactly(model, ROWS)
-    assert naive_loss(model, ROWS) == pytest.approx(next(train(model, ROWS, replace(RECIPE, batch_size=4))).loss)
+    assert naive_loss(model, ROWS) == pytest.approx(next(iter(Loop(model, ROWS, replace(RECIPE, batch_size=4)))).loss)
 
 
 def test_uniform_logits_cost_ln_v() -> None:
     model = llama()
     torch.nn.init.zeros_(model.get_output_embeddings().weight)
 
-    step = next(train(lora(model), ROWS, RECIPE))
+    step = next(iter(Loop(lora(model), ROWS, RECIPE)))
 
     assert step.loss == pytest.approx(math.log(300), abs=1e-4)
 
@@ -123,7 +123,7 @@ def test_one_batch_is_memorised_with_its_end_although_pad_is_the_end_token(build
     chats = ROWS[:2]
     model = lora(build(final_logit_softcapping=30.0) if build is gemma else build())
 
-    last = list(train(model, chats, RECIPE))[-1]
+    last = list(Loop(model, chats, RECIPE))[-1]
     model.eval()
     prompt = torch.tensor([prompt_ids(TOKENIZER, "Ann?")])
     with torch.no_grad():
@@ -136,7 +136,7 @@ def test_one_batch_is_memorised_with_its_end_although_pad_is_the_end_token(build
 
 
 def test_training_stops_after_the_epoch_that_is_good_enough() -> None:
-    steps = list(train(lora(llama()), ROWS[:2], RECIPE))
+    steps = list(Loop(lora(llama()), ROWS[:2], RECIPE))
 
     assert steps[-1].index < steps[-1].steps == 60
 
@@ -144,7 +144,7 @@ def test_training_stops_after_the_epoch_that_is_good_enough() -> None:
 def test_few_examples_get_more_passes() -> None:
     recipe = replace(RECIPE, stop_loss=0.0, epochs=2, min_steps=7)
 
-    steps = list(train(lora(llama()), ROWS[:2], recipe))
+    steps = list(Loop(lora(llama()), ROWS[:2], recipe))
 
     assert len(steps) == 7
 
@@ -152,7 +152,7 @@ def test_few_examples_get_more_passes() -> None:
 def test_training_runs_all_its_epochs_when_told_never_to_stop_early() -> None:
     recipe = replace(RECIPE, stop_loss=0.0, epochs=3)
 
-    steps = list(train(lora(llama()), ROWS, recipe))
+    steps = list(Loop(lora(llama()), ROWS, recipe))
 
     assert [step.index for step in steps] == [1, 2, 3, 4, 5, 6]
     assert [step.epoch for step in steps] == [1, 1, 2, 2, 3, 3]
@@ -162,7 +162,7 @@ def test_training_runs_all_its_epochs_when_told_never_to_stop_early() -> None:
 def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         model = lora(llama(), replace(RECIPE, seed=seed, dropout=0.1, epochs=3))
-        list(train(model, ROWS, replace(RECIPE, seed=seed, dropout=0.1, epochs=3)))
+        list(Loop(model, ROWS, replace(RECIPE, seed=seed, dropout=0.1, epochs=3)))
         return [weight for weight in model.parameters() if weight.requires_grad]
 
     first, second, other = weights(3), weights(3), weights(4)
@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
 def test_training_leaves_the_base_model_alone() -> None:
     model = lora(llama())
     before = {name: weight.clone() for name, weight in model.named_parameters() if not weight.requires_grad}
-    list(train(model, ROWS, replace(RECIPE, epochs=2)))
+    list(Loop(model, ROWS, replace(RECIPE, epochs=2)))
 
     after = dict(model.named_parameters())
 
@@ -184,7 +184,7 @@ def test_training_leaves_the_base_model_alone() -> None:
 def test_small_updates_survive_bf16_weights() -> None:
     model = lora(llama().bfloat16())
 
-    losses = [step.loss for step in train(model, ROWS[:2], replace(RECIPE, learning_rate=1e-3, epochs=200))]
+    losses = [step.loss for step in Loop(model, ROWS[:2], replace(RECIPE, learning_rate=1e-3, epochs=200))]
 
     assert losses[-1] < 0.5 * losses[0]
 
@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
     torch.nn.init.constant_(model.get_output_embeddings().weight, math.nan)
 
     with pytest.raises(DivergedError, match="learning_rate"):
-        list(train(model, ROWS, RECIPE))
+        list(Loop(model, ROWS, RECIPE))
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
@@ -219,7 +219,7 @@ def test_the_learning_rate_falls_with_what_is_left_to_learn() -> None:
 
 def test_steps_on_rows_that_are_nearly_known_are_shorter() -> None:
     recipe = replace(RECIPE, epochs=100, stop_loss=1e-4, cool_below=0.5, warmup_ratio=0.0, decay_ratio=0.0)
-    steps = list(train(lora(llama()), ROWS, recipe))
+    steps = list(Loop(lora(llama()), ROWS, recipe))
     rates = [step.lr for step in steps]
 
     assert rates[0] == recipe.learning_rate
@@ -270,7 +270,7 @@ def test_a_model_that_takes_no_positions_is_trained_row_by_row() -> None:
 
     def losses() -> Iterator[float]:
         recipe = replace(RECIPE, learning_rate=0.5, warmup_ratio=0.0)
-        yield from (step.loss for step in train(model, rows, recipe))
+        yield from (step.loss for step in Loop(model, rows, recipe))
 
     first, *_, last = losses()
 

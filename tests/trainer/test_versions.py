@@ -12,12 +12,11 @@ from app.core.recipe import Recipe
 from app.stores.memories import MemoryStore
 from app.stores.versions import Job
 from tests.factories import a_version
-from tests.trainer.test_job import Workshop, _depth_in, no_waiting, workshop
+from tests.trainer.conftest import Workshop, depth_in
 from workers.trainer.job import work
 from workers.trainer.write import find_candidates
 
-__all__ = ["no_waiting", "workshop"]
-pytestmark = pytest.mark.redis
+pytestmark = [pytest.mark.redis, pytest.mark.usefixtures("no_waiting")]
 
 
 async def second(workshop: Workshop) -> Version:
@@ -35,7 +34,7 @@ async def current(workshop: Workshop) -> int:
 
 @pytest.mark.parametrize(
     ("say", "state", "serves"),
-    [(_depth_in, State.READY, 2), (lambda _: "I do not know", State.REJECTED, 1)],
+    [(depth_in, State.READY, 2), (lambda _: "I do not know", State.REJECTED, 1)],
 )
 async def test_the_old_version_serves_until_a_new_one_passes_its_gate(
     workshop: Workshop, say: Callable[[str], str], state: State, serves: int

@@ -12,7 +12,7 @@ from app.stores.bases import BaseStore
 from app.stores.memories import MemoryStore
 from app.stores.redis import Registry
 from app.stores.versions import Job, VersionStore
-from tests.factories import a_memory, a_version
+from tests.factories import a_memory
 from tests.trainer.tiny import byte_tokenizer, llama
 from workers.base_model import base_digest
 from workers.trainer.__main__ import make_worker, tell_base
@@ -32,13 +32,6 @@ class Waiting:
 
     def enqueue(self, job: Job) -> None:
         self.jobs.append(str(job))
-
-
-@pytest.fixture
-async def job(redis: Registry) -> Job:
-    memory = a_memory()
-    await MemoryStore(redis).create(memory, a_version(memory))
-    return Job(memory.tenant, memory.id, 1)
 
 
 async def test_the_gateway_is_told_of_the_base_model(redis: Registry, registry_url: str, tmp_path: Path) -> None:

@@ -88,3 +88,8 @@ def _speaking(model: Any) -> Any:
     """Give the output head the scale of a trained one: with a random one no hidden state makes a token likely."""
     torch.nn.init.normal_(model.get_output_embeddings().weight, std=1.0)
     return model
+
+
+def weights(model: Any) -> list[torch.Tensor]:
+    """Return copies of the weights that are trained."""
+    return [weight.detach().clone() for weight in model.parameters() if weight.requires_grad]

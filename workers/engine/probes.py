@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from app.core.proof import Scores
+from app.core.published import evenly
 from app.errors import EmptyDocument
 from workers.chat import load_tokenizer
 from workers.engine.checks import MANIFEST, Checked
@@ -49,7 +50,7 @@ class Reader:
         path = member.folder / "questions.jsonl"
         rows = [json.loads(line) for line in path.read_bytes().splitlines()] if path.is_file() else []
         recipe = json.loads((member.folder / MANIFEST).read_bytes()).get("recipe") or {}
-        for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:
+        for row in evenly(rows, QUESTIONS):
             whole = row.get("sentence") if recipe.get("answers") == "sentence" else ""
             probes += self._asked(row["question"], whole or row["answer"])
         return tuple(probes)

@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import shlex
 import shutil
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from packaging.version import Version
 from app.core.guard_recipe import MOST_CANDIDATES
 from app.core.names import BASE
 from app.errors import StartupError
+from app.processes import check_port
 from app.settings import Settings
 from workers.dtype import pick_dtype
 
@@ -75,15 +75,7 @@ def check_settings(settings: Settings) -> None:
         option = argument.partition("=")[0].replace("_", "-")
         if option in _OURS:
             raise StartupError(f"LOREKEEP_ENGINE_ARGS may not hold {option}: Lorekeep sets it itself.")
-    with socket.socket(socket.AF_INET6 if ":" in settings.engine_host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.engine_host, settings.engine_port))
-        except OSError as error:
-            place = f"{settings.engine_host}:{settings.engine_port}"
-            raise StartupError(
-                f"The engine cannot listen on {place} ({error.strerror}): set LOREKEEP_ENGINE_PORT."
-            ) from error
+    check_port(settings.engine_host, settings.engine_port, "LOREKEEP_ENGINE_PORT", "engine")
 
 
 def build_command(settings: Settings, folder: Path, device: str, template: Path | None) -> list[str]:

@@ -10,6 +10,7 @@ from workers.languages.explore import Group
 from workers.languages.model import MEMORY, without, without_guard
 from workers.trainer.batches import pack
 from workers.trainer.encode import Row
+from workers.trainer.exam import spread
 from workers.trainer.forward import label_logits
 
 MOST_GROUPS = 32
@@ -25,9 +26,8 @@ def guard_canary(model: Any, groups: Sequence[Group]) -> Canary:
         model: from `attach_guard`, in the dtype that serves.
         groups: what it was trained on; at least one. Of many, `MOST_GROUPS` evenly spread ones are scored.
     """
-    every = -(-len(groups) // MOST_GROUPS)
     with without(model, MEMORY):
-        return max((one for group in groups[::every] for one in _scored(model, group)), key=_gained)
+        return max((one for group in spread(groups, MOST_GROUPS) for one in _scored(model, group)), key=_gained)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from app.core.guard_gate import GuardScores, Side
 from app.core.guard_recipe import GuardRecipe
 from app.engines.client import EngineClient
 from app.languages.benchmark import WORD_LANGUAGES, judge, rates_of
+from app.languages.detector import Verdict
 from app.languages.metrics import Answer, bootstrap, summarise
 from app.languages.policies import Policy, policy_for
 from app.languages.words import english_words
@@ -104,7 +105,7 @@ class GuardExam:
 def is_foreign(answer: str, language: str) -> bool:
     """Say whether an answer to a prompt for foreign text brings some: a letter, or in shared letters a line of it."""
     nothing_allowed = replace(policy_for(language, strict=True), allowed=frozenset())
-    return PolicyJudge(nothing_allowed).classify(_INTRODUCED.sub("\n", answer)) == "off"
+    return PolicyJudge(nothing_allowed).classify(_INTRODUCED.sub("\n", answer)) is Verdict.OFF
 
 
 def _side(sat: _Sat, neutral: Policy, strict: Policy) -> Side:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.core.guard_recipe import GuardRecipe
+from app.languages.detector import Verdict
 from workers.languages.points import Answer, Ids, Judge, Prompt, before_confusion, decode
 
 SAMPLED_AT_ONCE = 64
 ENOUGH_TO_TELL = 192  # answers, of whether little is left to mend
-_REWARD = {"target": 1.0, "neutral": 0.0, "off": -1.0}
+_REWARD = {Verdict.TARGET: 1.0, Verdict.NEUTRAL: 0.0, Verdict.OFF: -1.0}
 
 
 class Policy(Protocol):

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import Verdict, classify, confusions, find_confusion, is_identified
 from app.languages.policies import Policy, policy_for
-from workers.languages.points import Kind
-
-_KINDS: dict[Verdict, Kind] = {Verdict.TARGET: "target", Verdict.NEUTRAL: "neutral", Verdict.OFF: "off"}
 
 
 @dataclass(frozen=True)
@@ -21,14 +18,14 @@ class PolicyJudge:
         span = find_confusion(text, self.policy, prompt=prompt)
         return span.start if span else None
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """See `Judge`."""
-        kind = _KINDS[classify(fragment, self.policy)]
-        if kind != "target" or not self.policy.is_latin:
-            return kind
+        verdict = classify(fragment, self.policy)
+        if verdict is not Verdict.TARGET or not self.policy.is_latin:
+            return verdict
         if confusions(fragment, self.policy):
-            return "off"
-        return "target" if is_identified(fragment, self.policy) else "neutral"
+            return Verdict.OFF
+        return Verdict.TARGET if is_identified(fragment, self.policy) else Verdict.NEUTRAL
 
 
 def judge_of(recipe: GuardRecipe) -> PolicyJudge:

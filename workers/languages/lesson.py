@@ -8,7 +8,7 @@ from app.core.guard_recipe import GuardRecipe
 from app.errors import EmptyDocument
 from workers.languages.exam import Paper
 from workers.languages.points import Prompt
-from workers.languages.prompts import clean_texts, hold_out, load_prompts, requested, split_prompts
+from workers.languages.prompts import clean_texts, hold_out, load_prompts, requested, trainable
 from workers.trainer.encode import prompt_ids, text_ids
 
 LEAST_PROMPTS = 5  # the fifth is held out
@@ -38,7 +38,7 @@ def make_lesson(
     def encoded(texts: Iterable[str]) -> list[Prompt]:
         return [Prompt(text, prompt_ids(tokenizer, text)) for text in texts]
 
-    may_train, _ = split_prompts(dict.fromkeys(own or load_prompts(recipe.language)), recipe.language)
+    may_train = trainable(dict.fromkeys(own or load_prompts(recipe.language)), recipe.language)
     fit = [prompt for prompt in encoded(may_train) if len(prompt.ids) <= longest]
     if len(fit) < LEAST_PROMPTS:
         raise EmptyDocument(

@@ -6,10 +6,11 @@ bytes decode to U+FFFD until the last one: the confusion point is then the first
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
+
+from app.languages.detector import Verdict
 
 Ids = tuple[int, ...]
-Kind = Literal["target", "neutral", "off"]
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -19,7 +20,7 @@ class Judge(Protocol):
     def find(self, text: str, prompt: str) -> int | None:
         """Return where an answer first leaves the language, in characters; None where it never does."""
 
-    def classify(self, fragment: str) -> Kind:
+    def classify(self, fragment: str) -> Verdict:
         """Say what a piece of a text is, which may be as short as a token."""
 
 

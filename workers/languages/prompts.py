@@ -15,21 +15,12 @@ from unicodedata import normalize
 
 import regex
 
+from app.core.guard_recipe import SHIPPED
 from app.errors import InvalidRequest
+from app.languages.policies import policy_for
 
 T = TypeVar("T")
 HELD_OUT_EVERY = 5
-SCRIPTS = {
-    "ar": ("Arabic",),
-    "de": ("Latin",),
-    "es": ("Latin",),
-    "fr": ("Latin",),
-    "hi": ("Devanagari",),
-    "ja": ("Han", "Hiragana", "Katakana"),
-    "ko": ("Hangul",),
-    "ru": ("Cyrillic",),
-    "zh": ("Han",),
-}
 _FILES = Path(__file__).parent
 
 
@@ -60,8 +51,8 @@ def clean_texts(language: str) -> tuple[str, ...]:
     return tuple(text.strip().split("\n\n"))
 
 
-def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the prompts that may train a guard for `language`, and those that only test it.
+def trainable(prompts: Iterable[str], language: str) -> tuple[str, ...]:
+    """Return the prompts that may train a guard for `language`.
 
     A prompt with a foreign character, or that names a language or a program, may rightly be answered with foreign text:
     training on it would unlearn that. Filter: TLPO, arXiv 2604.26553, training data.
@@ -71,11 +62,7 @@ def split_prompts(prompts: Iterable[str], language: str) -> tuple[tuple[str, ...
     """
     _check(language)
     found = _left_out(language)
-    train: list[str] = []
-    test_only: list[str] = []
-    for prompt in prompts:
-        (test_only if found.search(normalize("NFC", prompt)) else train).append(prompt)
-    return tuple(train), tuple(test_only)
+    return tuple(prompt for prompt in prompts if not found.search(normalize("NFC", prompt)))
 
 
 def hold_out(prompts: Sequence[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
@@ -85,9 +72,9 @@ def hold_out(prompts: Sequence[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
 
 
 def _check(language: str) -> None:
-    if language not in SCRIPTS:
+    if language not in SHIPPED:
         raise InvalidRequest(
-            f"No prompts are shipped for the language {language!r}: choose one of {', '.join(SCRIPTS)}.", "language"
+            f"No prompts are shipped for the language {language!r}: choose one of {', '.join(SHIPPED)}.", "language"
         )
 
 
@@ -98,6 +85,6 @@ def _lines(folder: str, language: str) -> list[str]:
 @cache
 def _left_out(language: str) -> regex.Pattern[str]:
     """Return what finds a character of a foreign script, or a word that keeps a prompt out of training."""
-    own = "".join(rf"\p{{Script={script}}}" for script in (*SCRIPTS[language], "Common", "Inherited"))
+    own = "".join(rf"\p{{Script={script}}}" for script in (*policy_for(language).scripts, "Common", "Inherited"))
     words = _lines("left_out", language) + _lines("left_out", "en")
     return regex.compile(normalize("NFC", "|".join((f"[^{own}]", *words))), regex.IGNORECASE)

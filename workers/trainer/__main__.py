@@ -34,11 +34,8 @@ def main() -> int:
 async def tell_base(settings: Settings) -> None:
     """Let the gateway know which base model is trained on here: it plans by it."""
     shape = await asyncio.to_thread(describe_base, settings)
-    registry = connect(settings.registry_url)
-    try:
+    async with connect(settings.registry_url) as registry:
         await BaseStore(registry).describe(shape)
-    finally:
-        await registry.aclose()
 
 
 def make_worker(settings: Settings) -> TrainingWorker:

@@ -205,13 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: Settings, sweep: Sweep) -> None:
-    registry = connect(settings.registry_url)
-    try:
+    async with connect(settings.registry_url) as registry:
         async for told in calibrate(settings, BaseStore(registry), sweep):
             sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
-    finally:
-        await registry.aclose()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.core.canary import Canary
 from workers.trainer.encode import Row
+from workers.trainer.exam import spread
 from workers.trainer.forward import answer_logprobs, packs_exactly
 from workers.trainer.train import PACK_TOKENS
 
@@ -22,8 +23,8 @@ def make_canary(model: Any, rows: Sequence[Row]) -> Canary:
         model: from `attach_lora`, in the dtype that serves.
         rows: what it was trained on; at least one.
     """
-    every = -(-len(rows) // MAX_CANDIDATES)
-    compared = [Row(row.input_ids[: row.answer_start + MAX_ANSWER_TOKENS], row.answer_start) for row in rows[::every]]
+    some = spread(rows, MAX_CANDIDATES)
+    compared = [Row(row.input_ids[: row.answer_start + MAX_ANSWER_TOKENS], row.answer_start) for row in some]
     together = PACK_TOKENS if packs_exactly(model, compared) else 0
     best = max(_score(model, compared, together), key=lambda scored: scored.gain)
     return _score(model, [Row(best.prompt_ids + best.answer_ids, len(best.prompt_ids))], 0)[0]

@@ -18,7 +18,7 @@ from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, T
 from app.retrieve import PASSAGES, PassageIndex
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
-from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, pose
+from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, pose, spread
 
 T = TypeVar("T")
 CONCURRENCY = 16
@@ -147,7 +147,7 @@ class _Ask:
         Not of pairs: their passages are the questions with their answers, and say nothing of reading.
         """
         index = await asyncio.to_thread(PassageIndex, passages)
-        some = posed[:: max(1, -(-len(posed) // MAX_WITH_PASSAGES))]
+        some = spread(posed, MAX_WITH_PASSAGES)
         found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
         asked = [self._is_right(one, [hit.text for hit in hits]) for one, hits in found if hits]
         return [*await asyncio.gather(*asked), *[False] * (len(some) - len(asked))]

@@ -67,9 +67,3 @@ def spread(items: Sequence[T], most: int) -> list[T]:
         return []
     step = max(1, -(-len(items) // most))
     return list(items[::step])
-
-
-def pick(items: Sequence[T], most: int) -> list[T]:
-    """Take exactly so many, or all where there are fewer, evenly from beginning to end."""
-    count = min(len(items), most)
-    return [items[at * len(items) // count] for at in range(count)]

@@ -37,7 +37,7 @@ from app.stores.artifacts import ArtifactStore
 from app.stores.bases import BaseStore
 from app.stores.engines import EngineStore
 from app.stores.memories import MemoryStore
-from app.stores.redis import Registry, connect
+from app.stores.redis import connect
 from app.stores.versions import Job, VersionStore
 from workers.languages.exam import GuardExam
 from workers.languages.make import GuardMaker
@@ -102,9 +102,12 @@ async def _run(job: Job) -> None:
 @asynccontextmanager
 async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
     """Connect a trainer to what the settings name."""
-    redis: Registry = connect(settings.registry_url)
     timeout = httpx.Timeout(settings.engine_timeout.total_seconds(), connect=5)
-    async with engine_http(timeout=timeout) as http, httpx.AsyncClient(timeout=timeout) as outside:
+    async with (
+        connect(settings.registry_url) as redis,
+        engine_http(timeout=timeout) as http,
+        httpx.AsyncClient(timeout=timeout) as outside,
+    ):
         client = EngineClient(http, engine_key(settings))
         engines = EngineStore(redis)
         control = ControlExam(client, settings.home / "control", partial(encoded_texts, settings.model))
@@ -115,7 +118,6 @@ async def open_trainer(settings: Settings) -> AsyncIterator[Trainer]:
         exam = GuardExam(client, control)
         guards = GuardMaker(Shop(settings, artifacts, engines, examiner, client), memories, versions, exam)
         yield Trainer(settings, versions, engines, artifacts, examiner, maker, guards)
-    await redis.aclose()
 
 
 async def work(trainer: Trainer, job: Job) -> None:

@@ -8,13 +8,14 @@ from typing import Any, Self
 import structlog
 
 from app.core.documents import Document
+from app.core.published import evenly
 from app.core.recipe import Recipe
 from app.core.sentences import title_of
 from workers.trainer.calls import Ask
 from workers.trainer.coverage import ASKING, Coverage, cover, fill
 from workers.trainer.divide import Division, divide
 from workers.trainer.encode import text_ids
-from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question, pick, spread
+from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question, spread
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
@@ -132,7 +133,7 @@ class Material:
         held = spread(self.held, max(MAX_QUESTIONS // 2, MAX_QUESTIONS - len(self.pairs)))
         own = spread(self.pairs, MAX_QUESTIONS - len(held))
         most = LEAST_QUESTIONS if held or own else MAX_QUESTIONS
-        own += pick([one for one in self.train if one.origin in ASKING], most - len(held) - len(own))
+        own += evenly([one for one in self.train if one.origin in ASKING], most - len(held) - len(own))
         questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
         questions += [Question(one.question, one.answer, one.sentence) for one in own]
         return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)

@@ -52,11 +52,6 @@ class Step:
     lr: float
 
 
-def train(model: Any, rows: Sequence[Row], recipe: Recipe) -> Iterator[Step]:
-    """Train the LoRA of `model` in place from the beginning to the end; see `Loop`."""
-    return iter(Loop(model, rows, recipe))
-
-
 class Loop:
     """A training run that can be left after any step and taken up again, to the same weights.
 

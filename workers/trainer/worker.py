@@ -62,15 +62,12 @@ class TrainingWorker(Worker):
 
 
 async def _sweep(settings: Settings) -> None:
-    redis = connect(settings.registry_url)
-    try:
+    async with connect(settings.registry_url) as redis:
         versions = VersionStore(redis)
         await requeue_lost(versions, TrainingQueue(settings.registry_url), now=time.time())
         drop_leftovers(settings.home, await versions.open_jobs())
         gone = await gone_memories(MemoryStore(redis), owners(settings.home))
         drop_generated(settings.home, gone, now=time.time())
-    finally:
-        await redis.aclose()
 
 
 async def gone_memories(memories: MemoryStore, found: Sequence[Owner]) -> list[Owner]:

@@ -7,12 +7,7 @@ local state = redis.call('HGET', KEYS[1], 'state')
 local expected = cjson.decode(ARGV[1])
 local fits = #expected == 0
 for _, one in ipairs(expected) do fits = fits or one == state end
-if ARGV[2] ~= '' then
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-  local row = redis.call('HMGET', KEYS[1], 'fence', 'lease_until')
-  if row[1] ~= ARGV[2] or tonumber(row[2]) < now then return {'lease_lost', state} end
-end
+if ARGV[2] ~= '' and not holds(KEYS[1], ARGV[2]) then return {'lease_lost', state} end
 local version, memory, event = cjson.decode(ARGV[3]), cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
 if not fits then
   local mine = true  -- the row as this call writes it, its time included: sent again, for the reply was lost
@@ -32,8 +27,5 @@ end
 if #event > 0 then redis.call('XADD', KEYS[3], 'MAXLEN', '~', '5000', '*', unpack(event)) end
 if ARGV[6] == 'open' then redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7]) end
 if ARGV[6] == 'close' then redis.call('ZREM', KEYS[4], ARGV[7]) end
-if #memory > 0 then
-  local clock = redis.call('TIME')
-  redis.call('SET', KEYS[5], clock[1] .. '.' .. clock[2])
-end
+if #memory > 0 then touch(KEYS[5]) end
 return {'ok', state}

@@ -12,6 +12,5 @@ redis.call('DEL', KEYS[4])
 redis.call('HSET', KEYS[5], unpack(cjson.decode(ARGV[2])))
 redis.call('HSET', KEYS[5], 'versions', latest)  -- one may have been added since the memory was read
 redis.call('ZADD', KEYS[6], ARGV[4], ARGV[3])
-local clock = redis.call('TIME')
-redis.call('SET', KEYS[8], clock[1] .. '.' .. clock[2])
+touch(KEYS[8])
 return latest

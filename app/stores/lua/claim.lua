@@ -12,13 +12,11 @@ if not open then
   redis.call('ZREM', KEYS[4], ARGV[4])
   return 0
 end
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local row = redis.call('HMGET', KEYS[1], 'lease_until', 'updated_at', 'fence')
-if tonumber(row[1]) > now then
+if tonumber(row[1]) > now() then
   return row[2] == ARGV[5] and tonumber(row[3]) or 0  -- claimed by this very call: sent again, for the reply was lost
 end
 if state ~= '"queued"' then redis.call('XADD', KEYS[3], '*', unpack(cjson.decode(ARGV[3]))) end
 redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', '"queued"', 'lease_until', string.format('%.3f', now + tonumber(ARGV[2])), 'updated_at', ARGV[5])
+redis.call('HSET', KEYS[1], 'state', '"queued"', 'lease_until', string.format('%.3f', now() + tonumber(ARGV[2])), 'updated_at', ARGV[5])
 return redis.call('HINCRBY', KEYS[1], 'fence', 1)

@@ -37,6 +37,5 @@ for i, guard in ipairs(guards) do
   redis.call('ZADD', KEYS[7], ARGV[8], guard[6])
 end
 if ARGV[9] ~= '' then redis.call('SET', KEYS[8], ARGV[9], 'EX', ARGV[10]) end
-local clock = redis.call('TIME')
-redis.call('SET', KEYS[9], clock[1] .. '.' .. clock[2])
+touch(KEYS[9])
 return {'created', ARGV[3]}

@@ -1,9 +1,5 @@
 -- Stop desiring adapters that nobody asked for since the caller looked. KEYS: 1 desired. ARGV: name, score, name, ...
-local dropped = 0
 for index = 1, #ARGV, 2 do
   local score = redis.call('ZSCORE', KEYS[1], ARGV[index])
-  if score and tonumber(score) <= tonumber(ARGV[index + 1]) then
-    dropped = dropped + redis.call('ZREM', KEYS[1], ARGV[index])
-  end
+  if score and tonumber(score) <= tonumber(ARGV[index + 1]) then redis.call('ZREM', KEYS[1], ARGV[index]) end
 end
-return dropped

@@ -7,6 +7,5 @@ local old = cjson.decode('[' .. redis.call('HGET', KEYS[2], 'name') .. ']')[1]
 redis.call('HDEL', KEYS[1], old)
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('HSET', KEYS[2], 'name', ARGV[2], 'updated_at', ARGV[4])
-local clock = redis.call('TIME')
-redis.call('SET', KEYS[3], clock[1] .. '.' .. clock[2])
+touch(KEYS[3])
 return {'ok', ''}

@@ -2,12 +2,7 @@
 -- KEYS: 1 memories, 2 revision. ARGV: 1 prefix of memory keys, 2 prefix of version keys, 3 revision that was listed
 -- Returns the revision, and, where it is another, for each memory: id, version, name, metadata, generalist, adapter,
 -- parts
-local revision = redis.call('GET', KEYS[2])
-if not revision then
-  local clock = redis.call('TIME')
-  revision = clock[1] .. '.' .. clock[2]
-  redis.call('SET', KEYS[2], revision)
-end
+local revision = redis.call('GET', KEYS[2]) or touch(KEYS[2])
 if revision == ARGV[3] then return {revision} end
 local rows = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do

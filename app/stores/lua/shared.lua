@@ -1,5 +1,25 @@
 -- What several scripts do: put in front of each of them.
 
+-- Return the time in seconds since the epoch.
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+-- Say whether a fencing token is still the last one that was given out for a version, and its lease not over.
+local function holds(version, fence)
+  local row = redis.call('HMGET', version, 'fence', 'lease_until')
+  return row[1] == fence and tonumber(row[2]) >= now()
+end
+
+-- Let every reader know that what serves may have changed; returns the new revision.
+local function touch(revision)
+  local clock = redis.call('TIME')
+  local new = clock[1] .. '.' .. clock[2]
+  redis.call('SET', revision, new)
+  return new
+end
+
 -- Pin what serves of a memory that is pinned, and nothing else of it; `versions` is what the keys of its versions begin with.
 local function pin_serving(memory, pinned, versions)
   local row = redis.call('HMGET', memory, 'pinned', 'current', 'latest')
