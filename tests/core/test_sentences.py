@@ -32,6 +32,7 @@ def plainly_cut(line: str) -> list[str]:
         ("It opened in 1931. The cost was €40.50. Why?", ["It opened in 1931.", "The cost was €40.50.", "Why?"]),
         ("Dr. J. Tarrel came, e.g. by boat. He left.", ["Dr. J. Tarrel came, e.g. by boat.", "He left."]),
         ('He said "Go." Then he left.', ['He said "Go."', "Then he left."]),
+        ("Open from 8:30 to 18:00. On Sundays it is shut.", ["Open from 8:30 to 18:00.", "On Sundays it is shut."]),
         ("Am 5. Mai kam er. Dann ging er.", ["Am 5. Mai kam er.", "Dann ging er."]),
         ("東京です。「はい。」次です！", ["東京です。", "「はい。」", "次です！"]),
         ("Он ушёл. Потом пришёл.", ["Он ушёл.", "Потом пришёл."]),
