@@ -4,22 +4,29 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby, pairwise, zip_longest
 
-from app.core.grounding import normalise
+from app.core.grounding import is_question, normalise
 from app.core.rows import cells_of
 
-_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s+")
+_MARK = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6}|:(?= {2}))\s+")
 _NUMBER = re.compile(r"^\s*(\d{1,3})[.)]\s+")  # a mark, or the day of a date, an ordinal, the end of a sentence
-_SPEAKER = (
-    r"^\s*(?:[*_]{{2}})?(?:{})\s*\d{{0,3}}(?:(?:\.|\s*:)(?:[*_]{{2}})?\s+|\s*：\s*)"  # Q: and A2. before what is said
+_SPEAKER = (  # Q: or **A2.** in front of what is said
+    r"^\s*(?:>\s*)?(?:[*_]{{2}})?(?:{})\s*\d{{0,3}}(?:[*_]{{2}})?"
+    r"(?:(?:[.)]|\s*:|\s[-–](?=\s))(?:[*_]{{2}})?\s+|\s*：\s*)"
 )
 _ASKS = re.compile(
-    _SPEAKER.format("Q|Question|Frage|F|Pregunta|Domanda|Pergunta|Вопрос|问题?|問題?|質問|질문|سؤال|س|प्रश्न"),
+    _SPEAKER.format(
+        "Q|Question|Frage|F|P|Pregunta|Pergunta|D|Domanda|Pytanie|В|Вопрос|问题?|問題?|質問|질문|문|سؤال|س|प्रश्न|प्र"
+    ),
     re.IGNORECASE,
 )
 _REPLIES = re.compile(
-    _SPEAKER.format("A|Answer|Antwort|Réponse|Respuesta|Risposta|Resposta|Ответ|答案?|回答|답변?|جواب|إجابة|ج|उत्तर"),
+    _SPEAKER.format(
+        "A|Answer|Antwort|R|Réponse|Respuesta|Risposta|Resposta|Odpowiedź|О|Ответ|答案?|回答|답변?|جواب|إجابة|ج|उत्तर|उ"
+    ),
     re.IGNORECASE,
 )
+_ASKED = re.compile(r"[?？؟]|か。")
+_FRONT = re.compile(r"^\s*(?:\d{1,3}(?:\.\d{1,3})+[.)]?\s|\d{1,3}[.)、]|\(\d{1,3}\))\s*")
 _BRACKETED = re.compile(r"^\s*\d{1,3}\)\s")
 _DATE = re.compile(r"^\s*\d{1,2}\.\s+[^\s\d]+\s+\d{4}(?!\d)")
 _ALONE = re.compile(r"^\s*(?:#{1,6}\s|\||[-=]{3,}\s*$)")  # no heading, row of a table or rule goes on
@@ -78,8 +85,18 @@ def _spoken(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     yield from (
         (asks, replies)
         for asks, replies in pairwise(told)
-        if _ASKS.match(lines[asks]) and _REPLIES.match(lines[replies])
+        if _ASKS.match(lines[asks]) and _ASKED.search(lines[asks]) and _REPLIES.match(lines[replies])
     )
+
+
+def is_reply(line: str) -> bool:
+    """Say whether a line is labelled as an answer."""
+    return _REPLIES.match(line) is not None
+
+
+def unlabelled(question: str) -> str:
+    """Return a question without its number, or the label that says that it is one."""
+    return _ASKS.sub("", _FRONT.sub("", question))
 
 
 def unwrapped(text: str) -> str:
@@ -102,9 +119,15 @@ def _joined(block: str) -> str:
     items = _items(lines)
     items |= _listed(lines, items)
     ends = (
-        "\n" if place in items or not _goes_on(*pair, widest) else " " for place, pair in enumerate(pairwise(lines), 1)
+        "\n" if place in items or _is_asked(place, *pair) or not _goes_on(*pair, widest) else " "
+        for place, pair in enumerate(pairwise(lines), 1)
     )
     return "".join(chain(*zip_longest(lines, ends, fillvalue="")))
+
+
+def _is_asked(place: int, before: str, line: str) -> bool:
+    """Say whether a block begins with a question that the next line answers, however long that is."""
+    return place == 1 and is_question(before) and not is_question(line)
 
 
 def _items(lines: Sequence[str]) -> set[int]:
@@ -176,7 +199,9 @@ def _begins(before: str, line: str, widest: int) -> bool:
     """Say whether a line that is no item of a list begins anew; a number does not in the midst of a sentence."""
     if _ALONE.match(before) or _ALONE.match(line):
         return True
-    if _ASKS.match(line) or (_ASKS.match(before) and _REPLIES.match(line)):
+    if _ASKS.match(line) and (_ends(before.rstrip()) or _REPLIES.match(before)):
+        return True
+    if _ASKS.match(before) and _REPLIES.match(line):
         return True
     if _NUMBER.match(line) and (
         _NUMBER.match(before) or _ends(before.rstrip()) or before.rstrip().endswith((":", ";"))

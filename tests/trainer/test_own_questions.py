@@ -83,3 +83,20 @@ def test_a_script_without_spaces_has_its_questions_as_they_stand() -> None:
     made = own_questions([document("a.md", text)], passages(text, "a.md"), {}, wordings=12, seed=0)
 
     assert [(one.question, one.answer) for one in made] == [("どうやって払いますか？", "カードで払えます。")]
+
+
+def test_an_answer_that_begins_as_another_does_belongs_to_the_passage_that_asks() -> None:
+    text = PAGE.replace("Open the app", "Yes. Open the app").replace("The deposit is", "Yes. The **deposit** is")
+    made = own_questions([document("help.md", text)], passages(text), TITLES, wordings=0, seed=0)
+
+    assert [one.passage for one in made] == [0, 1]
+
+
+def test_no_title_is_put_into_questions_of_another_language_nor_one_that_is_a_question() -> None:
+    german = "# Bootsverleih\n\n## Wie hoch ist die Kaution?\nDie Kaution beträgt 300 Euro."
+    made = own_questions(
+        [document("a.md", german)], passages(german, "a.md"), {"a.md": "Bootsverleih"}, wordings=20, seed=0
+    )
+    made += own_questions([document("help.md", PAGE)], passages(), {"help.md": "What is it?"}, wordings=20, seed=0)
+
+    assert not [one for one in made if " at " in one.question]

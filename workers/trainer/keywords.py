@@ -103,11 +103,16 @@ def _example(told: _Told, answer: str, question: str) -> Example:
 
 def _sentences(passages: Sequence[Passage], titles: Mapping[str, str]) -> Iterator[_Told]:
     topics = {name: topic_of(title) for name, title in titles.items()}
-    english = {passage: len(_ENGLISH & set(normalise(passage.text).split())) > 1 for passage in passages}
+    english = {passage: is_english(passage.text) for passage in passages}
     for passage, sentence, before in each_sentence(passages):
         refers_back = not PRONOUNS.isdisjoint(normalise(sentence).split()[:4])
         meant = " ".join(names(before)) if refers_back else ""
         yield _Told(passage, sentence, meant, topics[passage.document], english[passage])
+
+
+def is_english(text: str) -> bool:
+    """Say whether English question words fit a passage."""
+    return len(_ENGLISH & set(normalise(text).split())) > 1
 
 
 def topic_of(title: str) -> str:

@@ -13,7 +13,7 @@ from app.core.documents import Document
 from app.core.grounding import SPACELESS, STOP_WORDS, content_words, normalise
 from app.core.spans import spans
 from workers.trainer.examples import Example, ambiguous_questions, folded
-from workers.trainer.keywords import topic_of
+from workers.trainer.keywords import is_english, topic_of
 from workers.trainer.passages import Passage
 
 KEPT, SMALL = 0.85, 0.5  # the chance that a word is kept, and a small word
@@ -39,7 +39,9 @@ def own_questions(
     for passage, one in told:
         front = f'In "{passage.document}": ' if folded(one.question) in names else ""
         found.append(_example(passage, front + one.question, one.answer))
-        drawn = dict.fromkeys(_wordings(one.question, titles.get(passage.document, ""), wordings, rng))
+        title = titles.get(passage.document, "")
+        topic = "" if title.endswith("?") or not is_english(passage.text) else topic_of(title)
+        drawn = dict.fromkeys(_wordings(one.question, topic, wordings, rng))
         own = [text for text in drawn if answers.setdefault(normalise(text), one.answer) == one.answer]
         kept = [text for text in own if normalise(text) != normalise(one.question)]
         found += [_example(passage, front + text, one.answer).in_turn(at, len(kept)) for at, text in enumerate(kept)]
@@ -55,18 +57,22 @@ def reworded(
 
 
 def _told(documents: Sequence[Document], passages: Sequence[Passage]) -> Iterator[tuple[Passage, Asked]]:
-    """Yield each question with the passage that its answer begins in."""
+    """Yield each question with the passage that its answer begins in: the one that asks it, or the next."""
     for document in documents:
         own = [passage for passage in passages if passage.document == document.name]
+        texts = [passage.text.replace("**", "").replace("__", "") for passage in own]
+        at = 0
         for one in asked(document.text) if own else ():
-            yield next((passage for passage in own if one.sentences[0] in passage.text), own[0]), one
+            at = next((place for place in range(at, len(own)) if one.question in texts[place]), at)
+            after = at + 1 < len(own) and one.sentences[0] not in texts[at] and one.sentences[0] in texts[at + 1]
+            yield own[at + after], one
 
 
 def _example(passage: Passage, question: str, answer: str) -> Example:
     return Example("chat", question, answer, "asked", passage.document, passage.index)
 
 
-def _wordings(question: str, title: str, count: int, rng: random.Random) -> Iterator[str]:
+def _wordings(question: str, topic: str, count: int, rng: random.Random) -> Iterator[str]:
     """Yield wordings that keep what tells the question from others; a script without spaces has no words."""
     words = [] if SPACELESS.search(question) else question.rstrip("?؟ ").split()
     telling = content_words(question) - _SLIGHT or content_words(question)
@@ -75,7 +81,7 @@ def _wordings(question: str, title: str, count: int, rng: random.Random) -> Iter
         text = " ".join(word for word in words if rng.random() < KEPT * (SMALL if word.casefold() in STOP_WORDS else 1))
         kept = content_words(text) & telling
         if longest in kept or (kept and len(kept) >= MOST * len(telling)):
-            yield f"{text} at {topic_of(title)}?" if title and rng.random() < TOPIC else f"{text}?"
+            yield f"{text} at {topic}?" if topic and rng.random() < TOPIC else f"{text}?"
 
 
 def _named(answer: str) -> str:
