@@ -203,8 +203,11 @@ def _begins(before: str, line: str, widest: int) -> bool:
         return True
     if _ASKS.match(before) and _REPLIES.match(line):
         return True
-    if _NUMBER.match(line) and (
-        _NUMBER.match(before) or _ends(before.rstrip()) or before.rstrip().endswith((":", ";"))
+    if (number := _NUMBER.match(line)) and (
+        _NUMBER.match(before)
+        or _ends(before.rstrip())
+        or before.rstrip().endswith((":", ";"))
+        or line.startswith(("**", "__"), number.end())
     ):
         return True
     is_title = len(before) < 0.6 * widest and not before.rstrip().endswith(_STOPS)

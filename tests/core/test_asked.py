@@ -41,6 +41,11 @@ def found(text: str) -> list[tuple[str, str]]:
         ("## 3. How do I pay? {#pay}\n\nBy card.", "How do I pay?", "By card."),
         ("## How do I pay? (EU)\n\nBy card.", "How do I pay? (EU)", "By card."),
         ("## I lost it. What should I do?\n\nCall us.", "I lost it. What should I do?", "Call us."),
+        (
+            "1. **When are you open?**\n\n   From 9 to 5.\n2. **Where is it?**\n\n   Here.",
+            "When are you open?",
+            "From 9 to 5.",
+        ),
         ("## Refunds?\n\nIn 14 days.", "Refunds?", "In 14 days."),
         (
             "## How do I pay?\n\nLate at night? By card.\n\nElse cash.",

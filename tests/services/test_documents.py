@@ -92,6 +92,7 @@ def a_bomb() -> bytes:
         ("a.pdf", a_pdf("Key 42"), "Key 42"),
         ("A.DOCX", a_docx("Schlüssel 42"), "Schlüssel 42"),
         ("a.csv", b"name,age\nBob,3\nEve,\n", "name: Bob; age: 3.\n\nname: Eve"),
+        ("a.html", b"<details><summary>When?</summary>At 9.</details>", "When?\n\nAt 9."),
         ("a.html", "<meta charset='latin-1'>né_e".encode("latin-1"), "né_e"),
         ("a.jsonl", b'{"name": "Bob", "age": 3}\n', "name: Bob; age: 3."),
         ("a.json", b'[{"name": "Bob"}, {"name": "Eve"}]', "name: Bob\n\nname: Eve"),

@@ -33,6 +33,7 @@ _PLAIN = {  # no backslashes in what is learned, and no addresses of links
     "strip": ["a"],
 }
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
+_SUMMARY = re.compile(r"<(/?)summary\b", re.IGNORECASE)  # what shows of details that are folded: a paragraph
 _WESTERN = ("iso8859-1", "ascii")  # either means windows-1252 in a page: https://encoding.spec.whatwg.org
 _OLE = b"\xd0\xcf\x11\xe0"  # what Office wraps a protected file in
 
@@ -46,7 +47,7 @@ def read_html(name: str, data: bytes) -> str:
     said = _CHARSET.search(data[:2048])
     text = decode(name, data, _meant(said.group(1).decode()) if said else "utf-8")
     info = StreamInfo(extension=".html", charset="utf-8")
-    return _filled(name, _convert(HtmlConverter(), name, text.encode(), info))
+    return _filled(name, _convert(HtmlConverter(), name, _SUMMARY.sub(r"<\1p", text).encode(), info))
 
 
 def read_pdf(name: str, data: bytes) -> str:
