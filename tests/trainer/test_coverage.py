@@ -87,7 +87,7 @@ async def test_every_sentence_has_an_example_even_if_the_generator_words_nothing
 
 
 async def test_no_keyword_question_has_two_sentences_for_an_answer_and_each_fact_is_asked_for_all_the_same() -> None:
-    made = await lesson("Rain fell at Tarn. Rain fell at Kettle. What has the Many LoRAs?")
+    made = await lesson("Rain fell at Tarn. Rain fell at Kettle. What has the Many LoRAs.")
     pairs = {(one.question, one.answer) for one in made.examples if one.kind == "chat"}
     summary = made.coverage.summary()
 
