@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from app.core.grounding import content_words, is_question, normalise
+from app.core.grounding import QUESTION_MARKS, content_words, is_question, normalise
 from app.core.sentences import is_reply, sentences_of_line, unlabelled, unmarked, unwrapped
 
 LONGEST = 400  # characters of an answer; it ends with a sentence
 _STOPS = tuple(".!?…:;؟۔।॥。！？：；")
-_MARKS = ("?", "？", "؟")
 _HEADING = re.compile(r"\s*(#{1,6})\s")
 _RULE = re.compile(r"\s*(?:[-*_]\s*){3,}$")
 _FENCE = re.compile(r"\s*(?:```|~~~)")
@@ -127,7 +126,7 @@ def _split(raw: str, line: str, told: list[str], *, is_heading: bool) -> tuple[s
     if _SAYS.match(line) or is_reply(raw):
         return "", told
     if is_heading:
-        asks = any(one.endswith(_MARKS) and content_words(one) for one in told)
+        asks = any(one.endswith(QUESTION_MARKS) and content_words(one) for one in told)
         return (unlabelled(_ANCHOR.sub("", " ".join(told))), []) if asks else ("", told)
     asked_first = [is_question(one) for one in told]
     count = asked_first.index(False) if False in asked_first else len(told)

@@ -20,6 +20,7 @@ SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 CHARACTER = re.compile(rf"{SPACELESS.pattern}[{MARKS}]*")
 _DIGITS = re.compile(r"\w*\d\w*")
 _HIRAGANA = re.compile(r"[\u3040-\u309f]")  # endings and particles for the most part
+QUESTION_MARKS = ("?", "？", "؟")
 STOP_WORDS = frozenset(
     """
     a an the of in on at to for from by with and or is are was were be been has have had do does did it its this that
@@ -101,7 +102,7 @@ def _units(text: str) -> set[str]:
 def is_question(text: str) -> bool:
     """Say whether a text is one question of 3 to 40 words, or of 4 to 120 characters in a script without spaces."""
     asked = normalise(text)
-    if not text.rstrip().endswith(("?", "？", "؟")):
+    if not text.rstrip().endswith(QUESTION_MARKS):
         return False
     if SPACELESS.search(asked):
         return 4 <= len(asked) <= 120

@@ -4,7 +4,7 @@ from app.core.documents import Document
 from app.core.grounding import normalise
 from workers.trainer.facts import facts_of
 from workers.trainer.keywords import keyword_questions
-from workers.trainer.own_questions import own_questions, reworded
+from workers.trainer.own_questions import own_questions, questions_of, reworded
 from workers.trainer.passages import Passage
 
 PAGE = """# Tidewell Rentals: questions
@@ -34,7 +34,7 @@ def passages(text: str = PAGE, name: str = "help.md") -> list[Passage]:
 
 
 def test_each_is_learned_as_it_stands_with_its_whole_answer_in_the_passage_that_answers() -> None:
-    made = own_questions([document("help.md", PAGE)], passages(), TITLES, wordings=0, seed=0)
+    made = own_questions(questions_of([document("help.md", PAGE)], passages()), TITLES, wordings=0, seed=0)
 
     assert [(one.question, one.answer, one.passage, one.turns) for one in made] == [
         ("How do I reset my password?", RESET, 0, 1),
@@ -44,7 +44,7 @@ def test_each_is_learned_as_it_stands_with_its_whole_answer_in_the_passage_that_
 
 
 def test_further_wordings_have_some_of_its_words_take_turns_and_keep_what_tells_it_from_others() -> None:
-    made = own_questions([document("help.md", PAGE)], passages(), TITLES, wordings=12, seed=0)
+    made = own_questions(questions_of([document("help.md", PAGE)], passages()), TITLES, wordings=12, seed=0)
     further = [one for one in made if one.turns > 1]
     words = {RESET: {"reset", "password"}, DEPOSIT: {"deposit"}}
 
@@ -57,7 +57,7 @@ def test_further_wordings_have_some_of_its_words_take_turns_and_keep_what_tells_
 def test_a_question_that_two_documents_answer_differently_names_its_document() -> None:
     other = PAGE.replace("300 euros", "80 euros")
     documents = [document("help.md", PAGE), document("old.md", other)]
-    made = own_questions(documents, [*passages(), *passages(other, "old.md")], TITLES, wordings=4, seed=0)
+    made = own_questions(questions_of(documents, [*passages(), *passages(other, "old.md")]), TITLES, wordings=4, seed=0)
     asked = [one for one in made if "deposit" in one.question.casefold()]
 
     assert all(one.question.startswith(f'In "{one.document}": ') for one in asked)
@@ -65,7 +65,7 @@ def test_a_question_that_two_documents_answer_differently_names_its_document() -
 
 
 def test_the_gate_asks_for_something_that_the_answer_names() -> None:
-    held = reworded([document("help.md", PAGE)], passages(), TITLES, seed=1)
+    held = reworded(questions_of([document("help.md", PAGE)], passages()), TITLES, seed=1)
 
     assert {one.answer for one in held if one.sentence == DEPOSIT} == {"300 euros"}
     assert all(one.answer in one.sentence for one in held)
@@ -80,23 +80,23 @@ def test_no_question_is_a_fact_that_is_asked_for() -> None:
 
 def test_a_script_without_spaces_has_its_questions_as_they_stand() -> None:
     text = "## どうやって払いますか？\nカードで払えます。"
-    made = own_questions([document("a.md", text)], passages(text, "a.md"), {}, wordings=12, seed=0)
+    made = own_questions(questions_of([document("a.md", text)], passages(text, "a.md")), {}, wordings=12, seed=0)
 
     assert [(one.question, one.answer) for one in made] == [("どうやって払いますか？", "カードで払えます。")]
 
 
 def test_an_answer_that_begins_as_another_does_belongs_to_the_passage_that_asks() -> None:
     text = PAGE.replace("Open the app", "Yes. Open the app").replace("The deposit is", "Yes. The **deposit** is")
-    made = own_questions([document("help.md", text)], passages(text), TITLES, wordings=0, seed=0)
+    made = own_questions(questions_of([document("help.md", text)], passages(text)), TITLES, wordings=0, seed=0)
 
     assert [one.passage for one in made] == [0, 1]
 
 
 def test_no_title_is_put_into_questions_of_another_language_nor_one_that_is_a_question() -> None:
     german = "# Bootsverleih\n\n## Wie hoch ist die Kaution?\nDie Kaution beträgt 300 Euro."
-    made = own_questions(
-        [document("a.md", german)], passages(german, "a.md"), {"a.md": "Bootsverleih"}, wordings=20, seed=0
-    )
-    made += own_questions([document("help.md", PAGE)], passages(), {"help.md": "What is it?"}, wordings=20, seed=0)
+    told = questions_of([document("a.md", german)], passages(german, "a.md"))
+    made = own_questions(told, {"a.md": "Bootsverleih"}, wordings=20, seed=0)
+    told = questions_of([document("help.md", PAGE)], passages())
+    made += own_questions(told, {"help.md": "What is it?"}, wordings=20, seed=0)
 
     assert not [one for one in made if " at " in one.question]

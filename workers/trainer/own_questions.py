@@ -19,21 +19,34 @@ from workers.trainer.passages import Passage
 KEPT, SMALL = 0.85, 0.5  # the chance that a word is kept, and a small word
 TOPIC = 0.3  # how often a document's title is added
 MOST = 0.6  # of the telling words, where the longest is not among them
+Placed = tuple[Passage, Asked]
 _SLIGHT = frozenset("i you we me my your our us am can may will should would could must if not get".split())  # noqa: SIM905
 
 
-def own_questions(
-    documents: Sequence[Document], passages: Sequence[Passage], titles: Mapping[str, str], *, wordings: int, seed: int
-) -> list[Example]:
+def questions_of(documents: Sequence[Document], passages: Sequence[Passage]) -> list[Placed]:
+    """Return each question with the passage that its answer begins in: the one that asks it, or the next."""
+    found: list[Placed] = []
+    for document in documents:
+        own = [passage for passage in passages if passage.document == document.name]
+        texts = [passage.text.replace("**", "").replace("__", "") for passage in own]
+        at = 0
+        for one in asked(document.text) if own else ():
+            at = next((place for place in range(at, len(own)) if one.question in texts[place]), at)
+            after = at + 1 < len(own) and one.sentences[0] not in texts[at] and one.sentences[0] in texts[at + 1]
+            found.append((own[at + after], one))
+    return found
+
+
+def own_questions(told: Sequence[Placed], titles: Mapping[str, str], *, wordings: int, seed: int) -> list[Example]:
     """Return the questions that prose documents ask and answer; one that has two answers names its document.
 
     Args:
+        told: from `questions_of`.
         titles: what each document calls itself, by its name.
         wordings: how many further ones of each; those that would ask for another answer as well are left out. A script
             without spaces has no words to choose from.
     """
     rng = random.Random(seed)
-    told = list(_told(documents, passages))
     names = ambiguous_questions((one.question, folded(one.answer)) for _, one in told)
     found, answers = [], {normalise(one.question): one.answer for _, one in told}
     for passage, one in told:
@@ -48,24 +61,10 @@ def own_questions(
     return found
 
 
-def reworded(
-    documents: Sequence[Document], passages: Sequence[Passage], titles: Mapping[str, str], *, seed: int
-) -> list[Example]:
+def reworded(told: Sequence[Placed], titles: Mapping[str, str], *, seed: int) -> list[Example]:
     """Return the questions and another wording of each, for the gate: right is what names what their answers do."""
-    found = own_questions(documents, passages, titles, wordings=1, seed=seed)
+    found = own_questions(told, titles, wordings=1, seed=seed)
     return [replace(one, answer=_named(one.answer), sentence=one.answer) for one in found]
-
-
-def _told(documents: Sequence[Document], passages: Sequence[Passage]) -> Iterator[tuple[Passage, Asked]]:
-    """Yield each question with the passage that its answer begins in: the one that asks it, or the next."""
-    for document in documents:
-        own = [passage for passage in passages if passage.document == document.name]
-        texts = [passage.text.replace("**", "").replace("__", "") for passage in own]
-        at = 0
-        for one in asked(document.text) if own else ():
-            at = next((place for place in range(at, len(own)) if one.question in texts[place]), at)
-            after = at + 1 < len(own) and one.sentences[0] not in texts[at] and one.sentences[0] in texts[at + 1]
-            yield own[at + after], one
 
 
 def _example(passage: Passage, question: str, answer: str) -> Example:

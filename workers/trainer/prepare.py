@@ -30,7 +30,7 @@ from workers.trainer.facts import facts_of
 from workers.trainer.generate import OnProgress, generate, mixture
 from workers.trainer.generated import ExampleCache
 from workers.trainer.keywords import keyword_questions
-from workers.trainer.own_questions import own_questions, reworded
+from workers.trainer.own_questions import own_questions, questions_of, reworded
 from workers.trainer.passages import Passage, cut
 
 log = structlog.get_logger()
@@ -73,14 +73,15 @@ async def prepare(
     prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
     titles = {document.name: title_of(document.text) for document in documents}
     made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache, titles=titles)
-    own = own_questions(documents, prose, titles, wordings=recipe.keyword_questions, seed=recipe.seed)
+    asked = await asyncio.to_thread(questions_of, documents, prose)
+    own = own_questions(asked, titles, wordings=recipe.keyword_questions, seed=recipe.seed)
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
     train, held = hold_out([*pairs, *made.examples, *own, *unseen(keywords, own)], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
     others = keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1, held_out=True)
     others = [one for one in others if one.origin == "keywords"]  # a gap is always trained on
-    held += unseen([*reworded(documents, prose, titles, seed=recipe.seed + 1), *others], covering)
+    held += unseen([*reworded(asked, titles, seed=recipe.seed + 1), *others], covering)
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     whole = Material(pairs, prose, covering, taught, held, coverage)
