@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
-from app.core.modes import Asked
+from app.core.modes import RequestMode
 from app.core.names import TENANT
 from app.core.roles import Role
 from app.services.compose import ComposeOptions
@@ -125,7 +125,7 @@ class QueryBody(Body):
 
     question: Text
     memories: Short | list[Short]
-    mode: Asked = "adapter"
+    mode: RequestMode = "adapter"
     max_tokens: int = Field(256, ge=1, le=100_000)
     language: str | None = None
     compose: ComposeOptions | None = None

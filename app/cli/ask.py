@@ -9,7 +9,7 @@ from rich.table import Table
 from app.cli.gateway import call, gateway
 from app.cli.output import Json, err, out, printable, show
 from app.core.composition import Method
-from app.core.modes import Asked
+from app.core.modes import RequestMode
 
 
 def ask(  # noqa: PLR0913 - a parameter an option
@@ -23,7 +23,8 @@ def ask(  # noqa: PLR0913 - a parameter an option
         ),
     ] = "auto",
     mode: Annotated[
-        Asked, typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most.")
+        RequestMode,
+        typer.Option(help="adapter: from the weights; context: from passages; both; auto: what promises most."),
     ] = "adapter",
     language: Annotated[
         str | None, typer.Option(help="Keep the answer in this language, such as ko, by a guard that is ready.")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from app.core.grounding import content_words
 
 Mode = Literal["adapter", "context", "both"]
-Asked = Literal[Mode, "auto"]  # the mode that a request names
+RequestMode = Literal[Mode, "auto"]  # the mode that a request names
 _UNKNOWING = 0.5  # an adapter that does not seem to know keeps so much of its measured share
 _HYBRID = 0.1  # what both had above the mean of the two, where both were measured
 _ENOUGH = 0.5  # of a question's words in its passages

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.core.composition import Composition
 from app.core.memory import Memory
-from app.core.modes import Asked, Mode
+from app.core.modes import Mode, RequestMode
 from app.core.names import BASE, AdapterName
 from app.errors import (
     GuardNotFound,
@@ -38,7 +38,7 @@ class Extension(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ids: Ids | Literal["auto"] = Field(default_factory=list)
-    mode: Asked = "adapter"
+    mode: RequestMode = "adapter"
     language: str | None = None
     compose: ComposeOptions | None = None
     explain: bool = False
