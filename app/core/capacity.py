@@ -26,7 +26,7 @@ _PROSE_FIELDS = {
     "prose_epochs", "prose_layers_from", "prose_learning_rate", "prose_replay", "prose_protect",
     "prose_consolidation",
     "passage_tokens", "passage_overlap_tokens", "questions_per_passage", "keyword_questions", "answers",
-    "distillation", "hidden_weight", "patience", "gap_rounds",
+    "distillation", "hidden_weight", "patience", "gap_rounds", "pair_wordings",
     "summaries_per_passage", "rewrites_per_passage", "implications_per_passage", "relations_per_passage",
     "self_study_per_passage",
 }  # fmt: skip

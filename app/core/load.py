@@ -7,6 +7,7 @@ from app.core.asked import asked
 from app.core.documents import Document
 from app.core.grounding import is_question
 from app.core.recipe import Recipe
+from app.core.replies import told
 from app.core.sentences import sentences
 from app.core.spans import spans
 
@@ -28,6 +29,7 @@ class Facts:
         sentences: of prose.
         spans: stretches of these sentences that a question may ask for; each is one fact.
         bare: sentences without such a stretch; each is one fact all the same.
+        worded: pairs whose answer says more than a name or a number.
         asked, replies: questions that prose asks and answers itself, and the sentences that answer them, which count
             above.
     """
@@ -38,6 +40,7 @@ class Facts:
     bare: int = 0
     asked: int = 0
     replies: int = 0
+    worded: int = 0
 
     @property
     def total(self) -> int:
@@ -68,11 +71,12 @@ class Load:
 def count_facts(documents: Sequence[Document]) -> Facts:
     """Count what can be asked of documents; a sentence that one of them holds twice counts once."""
     pairs = {(pair.question, pair.answer) for document in documents for pair in document.pairs}
-    told = (one for document in documents for one in dict.fromkeys(sentences(document.text)) if not is_question(one))
-    found = [len(spans(one)) for one in told]
+    prose = (one for document in documents for one in dict.fromkeys(sentences(document.text)) if not is_question(one))
+    found = [len(spans(one)) for one in prose]
     own = [one for document in documents for one in asked(document.text)]
     replies = sum(len(one.sentences) for one in own)
-    return Facts(len(pairs), len(found), sum(found), found.count(0), len(own), replies)
+    worded = sum(1 for _, answer in pairs if told(answer))
+    return Facts(len(pairs), len(found), sum(found), found.count(0), len(own), replies, worded)
 
 
 def learned_text(document: Document) -> str:
@@ -88,7 +92,7 @@ def estimate_tokens(text: str) -> int:
 def rows_an_epoch(load: Load, recipe: Recipe) -> int:
     """Return about how many rows a pass shows: pairs, own and keyword questions in turn, gaps, passages, replay."""
     keywords, gaps = _questions(load.facts, recipe)
-    taught = max(1, load.facts.pairs + _own(load.facts, recipe) + keywords + gaps + _passages(load, recipe))
+    taught = max(1, _pairs(load.facts, recipe) + _own(load.facts, recipe) + keywords + gaps + _passages(load, recipe))
     return taught + _replayed(taught, recipe)
 
 
@@ -101,14 +105,21 @@ def tokens_an_epoch(load: Load, recipe: Recipe, template_tokens: int) -> int:
     facts, passages = load.facts, _passages(load, recipe)
     keywords, gaps = _questions(facts, recipe)
     own = _own(facts, recipe)
-    chats = (facts.pairs + own + keywords + gaps) * template_tokens + gaps * _FRAME_TOKENS
+    pairs = _pairs(facts, recipe)
+    chats = (pairs + own + keywords + gaps) * template_tokens + gaps * _FRAME_TOKENS
     by_words = round(_KEYWORD_SHARE[recipe.answers] * (keywords + gaps) * load.prose_tokens / max(1, facts.sentences))
-    told = load.prose_tokens + passages * recipe.passage_overlap_tokens
+    as_text = load.prose_tokens + passages * recipe.passage_overlap_tokens
     a_sentence = load.prose_tokens / max(1, facts.sentences + facts.asked)
     answered = round(own * a_sentence * (1 + facts.replies / max(1, facts.asked)))
-    taught = chats + load.pair_tokens + by_words + answered + told
+    as_pairs = round(load.pair_tokens * pairs / max(1, facts.pairs))
+    taught = chats + as_pairs + by_words + answered + as_text
     replayed = rows_an_epoch(load, recipe) - rows_an_epoch(load, replace(recipe, replay=0.0))
     return taught + replayed * (template_tokens + _REPLAY_TOKENS)
+
+
+def _pairs(facts: Facts, recipe: Recipe) -> int:
+    """Return how many rows of pairs a pass shows: as they stand, and in other words where the answer has some."""
+    return facts.pairs + (facts.worded if recipe.pair_wordings else 0)
 
 
 def _own(facts: Facts, recipe: Recipe) -> int:

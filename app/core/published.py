@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 PROBES = 8
 _PASSAGES_CHARACTERS, _QUESTIONS_CHARACTERS = 200_000, 100_000
-_WORDED_BY_US = {"replay", "gap", "passage"}  # about nothing of the version's, or its passages once more
+_WORDED_BY_US = {"replay", "gap", "passage", "reworded"}  # about nothing of the version's, or its own once more
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ class Recipe:
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.
         keyword_questions: how many questions are made of each span's own sentence; they take turns, one an epoch.
+        pair_wordings: in how many other words a pair is asked whose answer says more than a name or a number; they take
+            turns, one an epoch.
         summaries_per_passage, rewrites_per_passage, implications_per_passage, relations_per_passage,
             self_study_per_passage: how many texts of each kind the generator is asked for.
         gap_rounds: how often the generator is asked again for the facts that it has worded no question for.
@@ -103,6 +105,7 @@ class Recipe:
     passage_overlap_tokens: int = 32
     questions_per_passage: int = 3
     keyword_questions: int = 12
+    pair_wordings: int = 12
     summaries_per_passage: int = 0
     rewrites_per_passage: int = 0
     implications_per_passage: int = 0
@@ -225,6 +228,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "passage_overlap_tokens": (0, 4096),
     "questions_per_passage": (0, 128),
     "keyword_questions": (0, 1000),
+    "pair_wordings": (0, 1000),
     "summaries_per_passage": (0, 16),
     "rewrites_per_passage": (0, 16),
     "implications_per_passage": (0, 64),

@@ -17,6 +17,8 @@ def pairs(*rows: tuple[str, str]) -> Document:
 
 def test_each_pair_is_a_fact_and_twins_are_one() -> None:
     assert count_facts([pairs(("a?", "1"), ("b?", "2")), pairs(("a?", "1"), ("a?", "3"))]) == Facts(pairs=3)
+    found = count_facts([pairs(("Where?", "At the old mill, on the left."), ("Who?", "Oda Lund"), ("When?", "19:30"))])
+    assert found == Facts(pairs=3, worded=1)
 
 
 def test_each_span_of_prose_is_a_fact_and_so_is_a_sentence_with_none() -> None:
@@ -54,3 +56,11 @@ def test_rows_and_tokens_of_an_epoch_grow_with_the_load() -> None:
     )
     assert rows_an_epoch(small, Recipe(keyword_questions=0, replay=0)) == 2 + 5 + 1
     assert rows_an_epoch(small, Recipe(replay=0.5)) == 8 + 4
+
+
+def test_a_pass_shows_a_pair_with_an_answer_in_words_once_more() -> None:
+    bare, worded = Load(Facts(pairs=4), 80), Load(Facts(pairs=4, worded=2), 80)
+
+    assert [rows_an_epoch(worded, Recipe(replay=0, pair_wordings=count)) for count in (0, 1, 12)] == [4, 6, 6]
+    assert tokens_an_epoch(bare, Recipe(replay=0), 30) == 4 * 30 + 80
+    assert tokens_an_epoch(worded, Recipe(replay=0), 30) == 6 * 30 + 120

@@ -12,7 +12,6 @@ from app.errors import QuestionsOverlap
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
-    from_pairs,
     gap,
     hold_out,
     in_sentences,
@@ -32,22 +31,6 @@ def pairs(name: str, *rows: Pair) -> Document:
 
 def question(text: str, answer: str, origin: str = "generated", index: int = 0) -> Example:
     return Example("chat", text, answer, origin, "d", index)  # type: ignore[arg-type]
-
-
-def test_uploaded_pairs_are_used_as_they_are() -> None:
-    document = pairs("a.csv", Pair("Who?", "Bob"), Pair("C++?", "x"), Pair("C?", "x"), Pair("who? ", "bob"))
-
-    assert [(one.question, one.answer) for one in from_pairs([document])] == [
-        ("Who?", "Bob"),
-        ("C++?", "x"),
-        ("C?", "x"),
-    ]
-
-
-def test_one_question_with_two_answers_names_its_document() -> None:
-    documents = [pairs("a.csv", Pair("Who?", "Bob"), Pair("Why?", "x")), pairs("b.csv", Pair("Who?", "Eve", "letters"))]
-
-    assert [one.question for one in from_pairs(documents)] == ['In "a.csv": Who?', "Why?", 'In "letters": Who?']
 
 
 def test_a_gap_asks_for_the_span_left_out() -> None:

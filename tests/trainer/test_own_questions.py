@@ -2,9 +2,10 @@
 
 from app.core.documents import Document
 from app.core.grounding import normalise
+from workers.trainer.examples import named
 from workers.trainer.facts import facts_of
 from workers.trainer.keywords import keyword_questions
-from workers.trainer.own_questions import own_questions, questions_of, reworded
+from workers.trainer.own_questions import own_questions, questions_of
 from workers.trainer.passages import Passage
 
 PAGE = """# Tidewell Rentals: questions
@@ -65,7 +66,7 @@ def test_a_question_that_two_documents_answer_differently_names_its_document() -
 
 
 def test_the_gate_asks_for_something_that_the_answer_names() -> None:
-    held = reworded(questions_of([document("help.md", PAGE)], passages()), TITLES, seed=1)
+    held = named(own_questions(questions_of([document("help.md", PAGE)], passages()), TITLES, wordings=1, seed=1))
 
     assert {one.answer for one in held if one.sentence == DEPOSIT} == {"300 euros"}
     assert all(one.answer in one.sentence for one in held)

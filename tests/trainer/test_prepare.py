@@ -133,6 +133,20 @@ async def test_pairs_are_learned_and_asked_as_they_are() -> None:
     assert {one.kind for one in made.questions} == {"recall"}
 
 
+async def test_an_answer_in_words_is_learned_by_other_questions_too_and_asked_for_in_words_not_learned() -> None:
+    told = replace(PAIRS, pairs=(Pair("Who rings the old bell of the harbour?", "Our sexton Oda Lund, at 9:40."),))
+    made, plain = await lesson(told), await lesson(told, pair_wordings=0)
+    learned = {one.question for one in made.examples}
+
+    assert {one.origin for one in made.examples} == {"pair", "reworded"}
+    assert [(one.kind, one.question in learned, one.answer) for one in made.questions] == [
+        ("held_out", False, "9:40"),
+        ("recall", True, "Our sexton Oda Lund, at 9:40."),
+    ]
+    assert [one.origin for one in plain.examples] == ["pair"]
+    assert {one.kind for one in plain.questions} == {"recall"}
+
+
 async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
     made = await lesson(PROSE, PAIRS)
 
@@ -259,7 +273,7 @@ async def test_each_part_learns_asks_and_finds_only_its_own_and_together_they_ha
 
 async def parts_of(parts: int) -> list[Lesson]:
     """Prepare a page and eight pairs."""
-    pairs = tuple(Pair(f"How deep is shaft {n}?", f"{n} metres") for n in range(8))
+    pairs = tuple(Pair(f"How deep is shaft {n}?", f"It is {n} metres deep, dug by Tove {n}.") for n in range(8))
     many = Document("shafts.csv", "pairs", "", pairs, "2" * 64, 1)
 
     async def silent(*_: Any) -> Any:
@@ -278,4 +292,5 @@ async def test_there_are_no_more_parts_than_pieces_and_one_of_pairs_alone_is_ask
 
     assert {question.kind for one in made for question in one.questions} == {"recall", "held_out"}
     assert all(len(one.passages) == 1 for one in made)
-    assert made[-1].questions == [Question("How deep is shaft 7?", "7 metres")]
+    assert {one.answer for one in made[-1].examples} == {"It is 7 metres deep, dug by Tove 7."}
+    assert made[-1].questions[-1] == Question("How deep is shaft 7?", "It is 7 metres deep, dug by Tove 7.")

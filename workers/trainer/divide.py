@@ -28,7 +28,7 @@ class Division:
         return self.passages[document, index]
 
     def of_example(self, example: Example) -> int:
-        """Return the part of an example: that of the passage it was made of, or of the pair that it is."""
+        """Return the part of an example: that of the passage or of the pair that it was made of."""
         if example.passage is None:
             return self.pairs[_key(example)]
         return self.passages[example.document, example.passage]
@@ -46,4 +46,4 @@ def divide(prose: Sequence[Passage], pairs: Sequence[Example], tokenizer: Any, p
 
 
 def _key(pair: Example) -> tuple[str, str, str]:
-    return pair.document, pair.question, pair.answer
+    return pair.document, pair.wording_of or pair.question, pair.sentence or pair.answer

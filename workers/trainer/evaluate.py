@@ -144,7 +144,7 @@ class _Ask:
     async def with_passages(self, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
         """Say so of some, asked with the passages that serving would give; where none is found, none is answered.
 
-        Not of pairs: their passages are the questions with their answers, and say nothing of reading.
+        Not of pairs as uploaded: their passages are the questions with their answers, and say nothing of reading.
         """
         index = await asyncio.to_thread(PassageIndex, passages)
         some = spread(posed, MAX_WITH_PASSAGES)

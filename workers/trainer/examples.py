@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from app.core.documents import Document
 from app.core.grounding import MARKS, SPACELESS, alike, content_words, normalise, refers_back
 from app.core.recipe import Recipe
+from app.core.spans import spans
 from app.errors import QuestionsOverlap
 from workers.trainer.passages import Passage, each_sentence
 
 Origin = Literal[
-    "pair", "asked", "keywords", "gap", "passage", "replay",
+    "pair", "reworded", "asked", "keywords", "gap", "passage", "replay",
     "generated", "summary", "rewrite", "implication", "relation", "self_study",
 ]  # fmt: skip
 WORDED: frozenset[Origin] = frozenset({"generated", "summary", "rewrite", "implication", "relation", "self_study"})
@@ -27,11 +27,12 @@ class Example:
 
     Attributes:
         kind: "chat" is a question and its answer; "text" is `answer` alone, all of it learned.
-        origin: where it comes from: "pair" as uploaded, "asked" by the document itself, "keywords" of a sentence,
-            "gap" filled in one, "passage", "replay" of what the base model says; worded by a generator: "generated"
-            questions, "summary", "rewrite", "implication", "relation", "self_study".
+        origin: where it comes from: "pair" as uploaded, "reworded" from one, "asked" by the document itself,
+            "keywords" of a sentence, "gap" filled in one, "passage", "replay" of what the base model says; worded by a
+            generator: "generated" questions, "summary", "rewrite", "implication", "relation", "self_study".
         passage: index of the passage it was made of.
         turns: how many wordings of one thing take turns, one an epoch; `turn`, from 0, is this one's place among them.
+        wording_of: the question as uploaded that this is another wording of.
         ends: whether the end of the answer is learned.
         sentence: the whole sentence that `answer` was taken from, where it was taken from one.
     """
@@ -45,23 +46,12 @@ class Example:
     turn: int = 0
     turns: int = 1
     sentence: str = ""
+    wording_of: str = ""
     ends: bool = True
 
     def in_turn(self, turn: int, turns: int) -> Self:
         """Return the same example as one of several that take turns."""
         return replace(self, turn=turn, turns=turns)
-
-
-def from_pairs(documents: Sequence[Document]) -> list[Example]:
-    """Use uploaded pairs as they are; one question with two answers names its document in front."""
-    pairs = [(document.name, pair) for document in documents for pair in document.pairs]
-    ambiguous = ambiguous_questions((pair.question, folded(pair.answer)) for _, pair in pairs)
-    found = []
-    for name, pair in pairs:
-        source = pair.document or name
-        question = f'In "{source}": {pair.question}' if folded(pair.question) in ambiguous else pair.question
-        found.append(Example("chat", question, pair.answer, "pair", source))
-    return without_duplicates(found)
 
 
 def from_passages(passages: Sequence[Passage]) -> list[Example]:
@@ -159,7 +149,7 @@ def _rivalry(example: Example) -> tuple[object, ...]:
 def suited(recipe: Recipe, examples: Sequence[Example]) -> Recipe:
     """Return the recipe as it is for a memory that learns these examples, in all its parts together."""
     pairs = any(one.origin == "pair" for one in examples)
-    prose = any(one.origin not in {"pair", "replay"} for one in examples)
+    prose = any(one.origin not in {"pair", "reworded", "replay"} for one in examples)
     return recipe.suited(pairs=pairs, prose=prose)
 
 
@@ -199,6 +189,11 @@ def hold_out(examples: Sequence[Example], every: int) -> tuple[list[Example], li
     return train, held
 
 
+def named(examples: Sequence[Example]) -> list[Example]:
+    """Return examples as the gate asks them: right is what holds a number, a name or the like that the answer holds."""
+    return [replace(one, answer=next(iter(spans(one.answer)), one.answer), sentence=one.answer) for one in examples]
+
+
 def unseen(examples: Sequence[Example], taught: Sequence[Example]) -> list[Example]:
     """Return the examples whose questions none of the taught ones asks."""
     asked = {normalise(one.question) for one in taught}
@@ -234,12 +229,17 @@ def _named(example: Example, words: dict[str, frozenset[str]]) -> Example:
     if refers_back(example.question) or any(
         asked <= held for document, held in words.items() if document != example.document
     ):
-        return replace(example, question=f'In "{example.document}": {example.question}')
+        return replace(example, question=front(example.document) + example.question)
     return example
 
 
 def _fact(example: Example) -> tuple[str, int | None, str]:
     return example.document, example.passage, normalise(example.answer)
+
+
+def front(document: str) -> str:
+    """Return what names a question's document before it."""
+    return f'In "{document}": '
 
 
 def folded(text: str) -> str:

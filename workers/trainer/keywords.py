@@ -122,18 +122,23 @@ def topic_of(title: str) -> str:
 
 def _question(told: _Told, span: str, rng: random.Random) -> str:
     """Return a question word and some of the sentence's words, in their order; nothing where none says anything."""
-    before, after = around(told.sentence, span)
-    words = [*_words(before), "", *_words(after)]
-    place, width = words.index(""), rng.choice(WIDTHS)
-    kept = [word for at, word in enumerate(words) if word and rng.random() < _chance(word, abs(at - place) <= width)]
+    kept = words_near(told.sentence, span, rng)
     if told.before and rng.random() < TOPIC:
         kept.insert(0, told.before)
     text = " ".join(kept)
     says_something = content_words(text)
     if told.title and not content_words(told.title) & content_words(text) and rng.random() < TOPIC:
         text = rng.choice((f"{text} of {told.title}", f"{text} at {told.title}", f"{told.title} {text}"))
-    question = f"{_question_word(span, before, rng)} {text}?" if told.is_english else f"{text}?"
+    question = f"{question_word(told.sentence, span, rng)} {text}?" if told.is_english else f"{text}?"
     return question if says_something else ""
+
+
+def words_near(sentence: str, span: str, rng: random.Random) -> list[str]:
+    """Draw some of a sentence's words, in their order: most of those near a span, few of the others."""
+    before, after = around(sentence, span)
+    words = [*words_of(before), "", *words_of(after)]
+    place, width = words.index(""), rng.choice(WIDTHS)
+    return [word for at, word in enumerate(words) if word and rng.random() < _chance(word, abs(at - place) <= width)]
 
 
 def _chance(word: str, is_near: bool) -> float:
@@ -143,9 +148,9 @@ def _chance(word: str, is_near: bool) -> float:
     return (NEAR if is_near else FAR) * (SMALL if folded in STOP_WORDS else 1)
 
 
-def _question_word(span: str, before: str, rng: random.Random) -> str:
-    """Return an English question word that the span may answer; of several, any."""
-    last = normalise(before).rpartition(" ")[2]
+def question_word(sentence: str, span: str, rng: random.Random) -> str:
+    """Return an English question word that a span of a sentence may answer; of several, any."""
+    last = normalise(around(sentence, span)[0]).rpartition(" ")[2]
     if _YEAR.search(span):
         return rng.choice(("When", "In what year", "On what date"))
     if COUNT.match(span.casefold()):
@@ -159,5 +164,6 @@ def _question_word(span: str, before: str, rng: random.Random) -> str:
     return rng.choice(("Who", "What", "Which", "What is the name") if span[:1].isupper() else ("What", "What", "Which"))
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return the words of a text without the marks around them."""
     return [word for word in (one.strip(_WORD_EDGES) for one in text.split()) if word]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Self
 
-from app.core.grounding import normalise
+from app.core.grounding import QUESTION_MARKS, normalise
 from app.core.rows import cells_of
 from app.languages.identify import identify
 
@@ -239,7 +239,7 @@ def _is_worded(value: str) -> bool:
 
 
 def _asks(value: str) -> bool:
-    return value.endswith(("?", "？"))
+    return value.endswith(QUESTION_MARKS)
 
 
 def _is_brief(value: str) -> bool:

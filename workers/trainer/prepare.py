@@ -19,10 +19,10 @@ from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Question, sprea
 from workers.trainer.examples import (
     Example,
     check_no_overlap,
-    from_pairs,
     from_passages,
     hold_out,
     in_sentences,
+    named,
     tell_gaps_apart,
     unseen,
 )
@@ -30,7 +30,8 @@ from workers.trainer.facts import facts_of
 from workers.trainer.generate import OnProgress, generate, mixture
 from workers.trainer.generated import ExampleCache
 from workers.trainer.keywords import keyword_questions
-from workers.trainer.own_questions import own_questions, questions_of, reworded
+from workers.trainer.own_questions import Placed, own_questions, questions_of
+from workers.trainer.pairs import from_pairs, held_out_pairs, reworded_pairs
 from workers.trainer.passages import Passage, cut
 
 log = structlog.get_logger()
@@ -70,18 +71,18 @@ async def prepare(
         QuestionsOverlap: the gate would ask what is trained on.
     """
     pairs = from_pairs(documents)
+    reworded = await asyncio.to_thread(reworded_pairs, pairs, wordings=recipe.pair_wordings, seed=recipe.seed)
     prose = await asyncio.to_thread(cut_all, documents, tokenizer, recipe)
     titles = {document.name: title_of(document.text) for document in documents}
     made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache, titles=titles)
     asked = await asyncio.to_thread(questions_of, documents, prose)
     own = own_questions(asked, titles, wordings=recipe.keyword_questions, seed=recipe.seed)
     keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
-    train, held = hold_out([*pairs, *made.examples, *own, *unseen(keywords, own)], HOLD_OUT_EVERY)
+    train, held = hold_out([*pairs, *reworded, *made.examples, *own, *unseen(keywords, own)], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
-    others = keyword_questions(prose, titles, per_span=1, seed=recipe.seed + 1, held_out=True)
-    others = [one for one in others if one.origin == "keywords"]  # a gap is always trained on
-    held += unseen([*reworded(asked, titles, seed=recipe.seed + 1), *others], covering)
+    others = await asyncio.to_thread(_others, asked, prose, titles, recipe.seed + 1)
+    held += [*named(held_out_pairs(pairs, reworded, seed=recipe.seed + 1)), *unseen(others, covering)]
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     whole = Material(pairs, prose, covering, taught, held, coverage)
@@ -138,6 +139,13 @@ class Material:
         questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
         questions += [Question(one.question, one.answer, one.sentence) for one in own]
         return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)
+
+
+def _others(asked: Sequence[Placed], prose: Sequence[Passage], titles: Mapping[str, str], seed: int) -> list[Example]:
+    """Word what the gate asks by another seed than the training's: one wording of each thing that is asked for."""
+    keywords = keyword_questions(prose, titles, per_span=1, seed=seed, held_out=True)
+    others = [one for one in keywords if one.origin == "keywords"]  # a gap is always trained on
+    return [*named(own_questions(asked, titles, wordings=1, seed=seed)), *others]
 
 
 def _texts(prose: Sequence[Passage], tokenizer: Any) -> list[Example]:
