@@ -147,6 +147,16 @@ async def test_an_answer_in_words_is_learned_by_other_questions_too_and_asked_fo
     assert {one.kind for one in plain.questions} == {"recall"}
 
 
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_question_that_a_page_and_a_pair_ask_is_never_asked_as_unseen_in_words_of_the_other(seed: int) -> None:
+    asked, answer = "Who rings the old bell?", "Our sexton Oda Lund, at 9:40."
+    page = document(f"# The old harbour\n\n## {asked}\n{answer}\n")
+    pair = replace(PAIRS, pairs=(Pair(asked, answer),))
+    made = await lesson(page, pair, seed=seed, pair_wordings=2)  # an overlap would be an error
+
+    assert {"asked", "reworded"} <= {one.origin for one in made.examples}
+
+
 async def test_pairs_and_prose_of_one_memory_are_both_learned() -> None:
     made = await lesson(PROSE, PAIRS)
 

@@ -82,7 +82,7 @@ async def prepare(
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
     others = await asyncio.to_thread(_others, asked, prose, titles, recipe.seed + 1)
-    held += [*named(held_out_pairs(pairs, reworded, seed=recipe.seed + 1)), *unseen(others, covering)]
+    held += [*named(held_out_pairs(pairs, covering, seed=recipe.seed + 1)), *unseen(others, covering)]
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     whole = Material(pairs, prose, covering, taught, held, coverage)
