@@ -19,6 +19,7 @@ from workers.trainer.wordings import Worded, Wordings
 KEPT = (0.2, 0.5, 0.8)  # the chance that a word of the question is kept; one of these
 SMALL = 0.5  # what it is multiplied by for small words
 DRAWN = 8  # wordings, one of which the gate asks if it is not taught
+# one is enough in so short a text, where `is_english` of a passage asks for two that other languages have as well
 _ENGLISH = frozenset("the and are were has how what which who whose when where why you your my does".split())  # noqa: SIM905
 
 
@@ -39,12 +40,15 @@ def reworded_pairs(pairs: Sequence[Example], *, wordings: int, seed: int) -> lis
 
     None of a pair whose answer is a name or a number alone, nor where words are not spaced.
     """
-    worded, rng, found = Wordings(map(_split, pairs), seed), random.Random(seed), []
+    asked_so = [_split(pair) for pair in pairs]
+    worded, rng, found = Wordings(asked_so, seed), random.Random(seed), []
     answers = {normalise(pair.question): folded(pair.answer) for pair in pairs}
-    for pair in pairs:
-        own = _split(pair)
-        texts = worded.of(own, wordings)[: wordings // 2] if told(pair.answer) else []
-        drawn = dict.fromkeys(_of_answer(pair, own, wordings, rng))
+    for own, pair in zip(asked_so, pairs, strict=True):
+        says = told(pair.answer)
+        if not says:
+            continue
+        texts = worded.of(own, wordings)[: wordings // 2]
+        drawn = dict.fromkeys(_of_answer(own, pair.answer, says, wordings, rng))
         texts += [one for one in drawn if answers.setdefault(normalise(one), own.answer) == own.answer]
         texts = [one for one in dict.fromkeys(texts) if normalise(one) != normalise(pair.question)][:wordings]
         rng.shuffle(texts)
@@ -54,21 +58,24 @@ def reworded_pairs(pairs: Sequence[Example], *, wordings: int, seed: int) -> lis
 
 def held_out_pairs(pairs: Sequence[Example], taught: Sequence[Example], *, seed: int) -> list[Example]:
     """Return, for the gate, some words of the question of each pair that is taught in other words, as it is not."""
-    worded, asked = Wordings(map(_split, pairs), seed), {normalise(one.question) for one in taught}
+    asked_so = [_split(pair) for pair in pairs]
+    worded, asked = Wordings(asked_so, seed), {normalise(one.question) for one in taught}
     reworded = {one.wording_of for one in taught}
     found = []
-    for pair in pairs:
-        texts = worded.of(_split(pair), DRAWN) if pair.question in reworded else []
+    for own, pair in zip(asked_so, pairs, strict=True):
+        texts = worded.of(own, DRAWN) if pair.question in reworded else []
         found += [_asked_by(text, pair) for text in texts if normalise(text) not in asked][:1]
     return found
 
 
-def _of_answer(pair: Example, own: Worded, count: int, rng: random.Random) -> Iterator[str]:
+def _of_answer(
+    own: Worded, answer: str, says: Sequence[tuple[str, str]], count: int, rng: random.Random
+) -> Iterator[str]:
     """Yield some words of an answer around one of its spans, before or after some of the question's."""
-    choice, words = told(pair.answer), words_of(own.question)
-    is_english = not _ENGLISH.isdisjoint(normalise(f"{own.question} {pair.answer}").split())
-    for _ in range(count if choice else 0):
-        sentence, span = rng.choice(choice)
+    words = words_of(own.question)
+    is_english = not _ENGLISH.isdisjoint(normalise(f"{own.question} {answer}").split())
+    for _ in range(count):
+        sentence, span = rng.choice(says)
         kept, share = words_near(sentence, span, rng), rng.choice(KEPT)
         asked = [word for word in words if rng.random() < share * (SMALL if word.casefold() in STOP_WORDS else 1)]
         text = " ".join([*asked, *kept] if rng.random() < 0.5 else [*kept, *asked])

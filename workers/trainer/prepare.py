@@ -76,13 +76,16 @@ async def prepare(
     titles = {document.name: title_of(document.text) for document in documents}
     made = await generate(prose, mixture(recipe), ask, on_progress=on_progress, cache=cache, titles=titles)
     asked = await asyncio.to_thread(questions_of, documents, prose)
-    own = own_questions(asked, titles, wordings=recipe.keyword_questions, seed=recipe.seed)
-    keywords = keyword_questions(prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed)
+    own = await asyncio.to_thread(own_questions, asked, titles, wordings=recipe.keyword_questions, seed=recipe.seed)
+    keywords = await asyncio.to_thread(
+        keyword_questions, prose, titles, per_span=recipe.keyword_questions, seed=recipe.seed
+    )
     train, held = hold_out([*pairs, *reworded, *made.examples, *own, *unseen(keywords, own)], HOLD_OUT_EVERY)
     told = await asyncio.to_thread(_texts, prose, tokenizer)
     covering, coverage = _covered([*train, *told], prose, recipe, made.dropped)
     others = await asyncio.to_thread(_others, asked, prose, titles, recipe.seed + 1)
-    held += [*named(held_out_pairs(pairs, covering, seed=recipe.seed + 1)), *unseen(others, covering)]
+    again = await asyncio.to_thread(held_out_pairs, pairs, covering, seed=recipe.seed + 1)
+    held += [*named(again), *unseen(others, covering)]
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     whole = Material(pairs, prose, covering, taught, held, coverage)
