@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.context import with_passages
+from app.core.context import Shown, with_passages
 from app.core.engines import EngineRecord
 from app.core.names import AdapterName
 from app.core.turns import MOST, asked_about, text_of
@@ -29,12 +29,14 @@ class Cited:
     Attributes:
         index: its place among those of its document.
         score: BM25's, above 0.
+        answer_start: where in the text the answer of an uploaded pair begins; 0 of prose.
     """
 
     document: str
     index: int
     text: str
     score: float
+    answer_start: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a reply says of it."""
@@ -54,12 +56,12 @@ class Reading:
 
     def put_into(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return a body with the passages in it; the user's messages stay as they are where the model allows it."""
-        texts = [one.text for one in self.cited]
-        if not texts:
+        if not self.cited:
             return body
         if "messages" not in body:
-            return {**body, "prompt": "\n\n".join([*texts, body["prompt"]])}
-        return {**body, "messages": with_passages(body["messages"], texts, takes_system=self.takes_system)}
+            return {**body, "prompt": "\n\n".join([*(one.text for one in self.cited), body["prompt"]])}
+        shown = [Shown(one.text, one.answer_start) for one in self.cited]
+        return {**body, "messages": with_passages(body["messages"], shown, takes_system=self.takes_system)}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class _Shelf:
 
     def cite(self, hit: Hit) -> Cited:
         row = self.rows[hit.index]
-        return Cited(str(row.get("document", "")), int(row.get("index", hit.index)), hit.text, hit.score)
+        place = str(row.get("document", "")), int(row.get("index", hit.index))
+        return Cited(*place, hit.text, hit.score, int(row.get("answer_start", 0)))
 
 
 class Library:
@@ -115,16 +118,18 @@ class Library:
         async def measure(seat: Seat) -> tuple[EngineRecord, int, list[int]]:
             count = self._sender.client.tokenize
             told = len(await count(seat.engine.url, _text(body)))
-            lengths = [self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
-            room = seat.engine.max_model_len - told - _around(body)
-            return seat.engine, room, list(await asyncio.gather(*lengths))
+            lengths = await asyncio.gather(
+                *[self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
+            )
+            return seat.engine, seat.engine.max_model_len - told - _around(body), lengths
 
         _, (engine, room, lengths) = await self._sender.ask(None, measure)
         left, taken = min(room, self._tokens), []
-        for hit, length in zip(hits, lengths, strict=True):
-            if length <= left:
-                left -= length
-                taken.append(shelf.cite(hit))
+        for cited, length in zip(map(shelf.cite, hits), lengths, strict=True):
+            taking = length + (2 * _MESSAGE_TOKENS if cited.answer_start else 0)
+            if taking <= left:
+                left -= taking
+                taken.append(cited)
         if not taken:
             raise NoPassages(
                 f"The best passage takes {lengths[0]} tokens and {max(0, left)} are left: ask for a shorter answer "

@@ -107,6 +107,7 @@ class Passage(Model):
     start: int
     end: int
     text: Text
+    answer_start: Annotated[int, Field(ge=0)] = 0
 
 
 class Tensor(Model):

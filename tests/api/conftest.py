@@ -16,6 +16,7 @@ from starlette.types import Message
 
 from app.api.app import create_app
 from app.api.gateway import Gateway
+from app.core.context import Shown
 from app.core.lifecycle import State
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName
@@ -65,7 +66,7 @@ class World:
         self,
         name: str,
         tenant: str = "acme",
-        passages: tuple[str, ...] = (),
+        passages: tuple[str | Shown, ...] = (),
         number: int = 1,
         scores: dict[str, float] | None = None,
     ) -> "Ready":
@@ -162,7 +163,7 @@ class Line:
 
 
 def write_version(
-    settings: Settings, adapter: AdapterName, passages: tuple[str, ...] = (), *, published: bool = True
+    settings: Settings, adapter: AdapterName, passages: tuple[str | Shown, ...] = (), *, published: bool = True
 ) -> None:
     """Write the files of a version as a trainer leaves them."""
     folder = settings.home / "artifacts" / adapter.folder
@@ -178,7 +179,8 @@ def write_version(
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"\0\0\0\0")
-    rows = [{"text": text, "document": "a.md", "index": index} for index, text in enumerate(passages)]
+    shown = [one if isinstance(one, Shown) else Shown(one) for one in passages]
+    rows = [{**dataclasses.asdict(one), "document": "a.md", "index": index} for index, one in enumerate(shown)]
     (folder / "passages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if published:
         (folder / "published.json").write_text(json.dumps({"published_at": 2.0, "scores": {"adapter": 1.0}}))

@@ -10,6 +10,7 @@ import pytest
 import stamina
 from openai import APIError, AsyncOpenAI
 
+from app.core.context import Shown
 from tests.api.conftest import World
 from tests.api.fake_engine import events_of
 
@@ -208,6 +209,23 @@ async def test_both_leaves_the_question_as_it_was_learned_and_asks_the_adapter(
         {"role": "user", "content": "When was Ada born?"},
     ]
     assert (reply["memory"]["mode"], reply["memory"]["used"][0]["id"]) == ("both", ada.memory.id)
+
+
+async def test_pairs_found_are_shown_as_turns_and_told_as_passages(world: World, http: httpx.AsyncClient) -> None:
+    pairs = Shown("Where was Ada born? In London.", 20), Shown("When was Ada born? In 1815.", 19)
+    await world.ready("ada", passages=pairs)
+    await world.report()
+    question = {**ask("ada", memory={"mode": "both"}), "messages": [{"role": "user", "content": "When? Ada's birth"}]}
+    reply = (await http.post(PATHS[0], json=question)).json()
+
+    assert world.engines[0].asked[0]["messages"] == [
+        {"role": "user", "content": "Where was Ada born?"},
+        {"role": "assistant", "content": "In London."},
+        {"role": "user", "content": "When was Ada born?"},
+        {"role": "assistant", "content": "In 1815."},
+        *question["messages"],
+    ]
+    assert [one["text"] for one in reply["memory"]["passages"]] == [pairs[1].text, pairs[0].text]
 
 
 @pytest.mark.parametrize("mode", ["adapter", "context", "both"])

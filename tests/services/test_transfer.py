@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.core.context import Shown
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Version
 from app.core.names import AdapterName
@@ -60,7 +61,7 @@ def files_of_version(version: Version) -> Files:
         "canary": CANARY,
         "trained_tokens": 7,
     }
-    passage = {"document": "a.md", "index": 0, "start": 0, "end": 21, "text": TEXT.decode()}
+    passage = {"document": "b.csv", "index": 0, "start": 0, "end": 8, "text": "Who? Ada", "answer_start": 5}
     question = {"question": "Who?", "answer": "Ada", "kind": "recall"}
     rows = {
         "manifest.json": manifest,
@@ -190,6 +191,7 @@ async def test_an_import_into_another_tenant_is_a_queued_memory_whose_candidate_
     assert str(candidate.name) == f"other.{body['id']}.v1.{hashlib.sha256(weights()).hexdigest()[:12]}"
     assert candidate.size_bytes == len(weights())
     assert {question.kind for question in read_exam(stores, candidate.name).questions} == {"recall"}
+    assert read_exam(stores, candidate.name).passages == [Shown("Who? Ada", 5)]
     assert stores.read_manifest(candidate.name)["name"] == str(candidate.name)
     assert (version.recipe, version.documents) == (old.recipe | {"seeds": 1}, old.documents)
     for ref in version.documents:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from app.core.context import Shown
 from app.core.engines import EngineRecord
 from app.core.gate import Scores
 from app.engines.client import EngineClient
@@ -23,7 +24,7 @@ from workers.trainer.exam import MAX_QUESTIONS, Exam, Question
 RECORD = EngineRecord("e1", "http://e1", 1, "b" * 64, "cpu", 4, 4, 16, 512, "0", time.time(), time.time())
 SHAFTS = [Question(f"How deep is shaft {n}?", f"{n} metres", kind="held_out") for n in range(80)]
 PAIRS = [Question(f"Who dug shaft {n}?", f"{n} metres") for n in range(4, 8)]
-DEEP = ["Shaft 5 is 5 metres deep.", "The office is painted green."]
+DEEP = [Shown("Shaft 5 is 5 metres deep."), Shown("The office is painted green.")]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Reader:
     knows: str = ""  # the question that is answered right without passages
     models: list[str] = field(default_factory=list)  # that were asked with passages
     recites: dict[str, str] = field(default_factory=dict)  # question -> answer, a token a word, by heart
+    chats: list[list[dict[str, str]]] = field(default_factory=list)  # with passages
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content)
@@ -47,10 +49,11 @@ class Reader:
         shown = "".join(one["content"] for one in body["messages"] if one["role"] == "system")
         if shown:
             self.models.append(body["model"])
+            self.chats.append(body["messages"])
         if asked in self.recites and body["model"] != "base":
             words = self.recites[asked].split()[: body["max_tokens"]]
             return httpx.Response(200, json={"choices": [{"message": {"content": " ".join(words)}}]})
-        said = "5 metres" if (DEEP[0] in shown and "shaft 5?" in asked) or asked == self.knows else "I do not know"
+        said = "5 metres" if (DEEP[0].text in shown and "shaft 5?" in asked) or asked == self.knows else "I do not know"
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}]})
 
 
@@ -107,6 +110,15 @@ async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner
     assert not {"context", "both"} & set(scores.to_dict())
 
 
+async def test_a_pair_is_shown_as_serving_would_show_it(examiner: Examiner, reader: Reader) -> None:
+    pair = Shown("How deep is shaft 5? 5 metres", 21)
+    await examiner.examine(RECORD, {"one": Exam(SHAFTS[5:6], [pair, DEEP[0]])})
+
+    turns = [{"role": "user", "content": "How deep is shaft 5?"}, {"role": "assistant", "content": "5 metres"}]
+    assert [one["role"] for one in reader.chats[-1]] == ["system", "user", "assistant", "user"]
+    assert reader.chats[-1][1:3] == turns
+
+
 async def test_pairs_are_asked_beside_held_out_questions_and_counted_apart(examiner: Examiner, reader: Reader) -> None:
     reader.knows = "Who dug shaft 5?"
     scores = await examiner.examine(RECORD, {"one": Exam([*SHAFTS[:6], *PAIRS], DEEP)})
@@ -120,7 +132,7 @@ async def test_passages_longer_than_the_engine_takes_cost_the_context_its_answer
     examiner: Examiner, reader: Reader
 ) -> None:
     reader.most_characters = 300
-    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[4:6], [DEEP[0], "shaft " * 100])})
+    scores = await examiner.examine(RECORD, {"one": Exam(SHAFTS[4:6], [DEEP[0], Shown("shaft " * 100)])})
 
     assert (scores.context, scores.context_questions) == (0.0, 2)
 

@@ -1,11 +1,12 @@
 """Which questions a candidate is asked, and which of its parts answers them."""
 
+from app.core.context import Shown
 from workers.trainer.exam import LEAST_QUESTIONS, MAX_QUESTIONS, Exam, Question, pose
 
 
 def exam(part: int, count: int) -> Exam:
     questions = [Question(f"How deep is shaft {part}x{n}?", f"{n} metres") for n in range(count)]
-    return Exam(questions, [f"{one.question} {one.answer}" for one in questions])
+    return Exam(questions, [Shown(f"{one.question} {one.answer}") for one in questions])
 
 
 def test_one_adapter_is_asked_all_up_to_the_limit() -> None:
@@ -25,6 +26,6 @@ def test_parts_share_the_limit_evenly_but_each_is_asked_some() -> None:
 
 def test_a_question_goes_to_the_part_with_the_best_passage_though_another_learned_it() -> None:
     [first] = exam(1, 1).questions
-    posed = pose({"a": Exam([first], ["The office is green."]), "b": exam(1, 1)})
+    posed = pose({"a": Exam([first], [Shown("The office is green.")]), "b": exam(1, 1)})
 
     assert [(one.own, one.picked) for one in posed] == [("a", "b"), ("b", "b")]

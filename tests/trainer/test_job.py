@@ -272,7 +272,7 @@ async def test_a_candidate_that_forgets_is_rejected_and_the_base_model_is_asked_
     assert workshop.engine.asked["base"] == len(right) + len(TEXTS) + 2 * len(QUESTIONS)
 
     again = a_version(workshop.memory, number=2)
-    await workshop.trainer.examiner.examine(await live(workshop), {str(again.number): Exam([], "recall")})
+    await workshop.trainer.examiner.examine(await live(workshop), {str(again.number): Exam([])})
     assert workshop.engine.asked["base"] == len(right) + len(TEXTS) + 2 * len(QUESTIONS)
 
 

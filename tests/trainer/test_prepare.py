@@ -297,6 +297,14 @@ def own(lesson: Lesson) -> list[str]:
     return [passage.text for passage in lesson.passages]
 
 
+async def test_passages_tell_where_a_pairs_answer_begins_and_none_of_prose() -> None:
+    [whole] = await parts_of(1)
+
+    told = {passage.text[passage.answer_start :] for passage in whole.passages if passage.answer_start}
+    assert told == {f"It is {n} metres deep, dug by Tove {n}." for n in range(8)}
+    assert {passage.document for passage in whole.passages if not passage.answer_start} == {PROSE.name}
+
+
 async def test_there_are_no_more_parts_than_pieces_and_one_of_pairs_alone_is_asked_its_pairs() -> None:
     made = await parts_of(100)
 

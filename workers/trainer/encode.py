@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core.context import with_passages
+from app.core.context import Shown, with_passages
 from app.errors import EmptyDocument, StartupError, TooLarge
 from workers.chat import takes_system
 from workers.trainer.targets import Target
@@ -84,7 +84,7 @@ def prompt_ids(tokenizer: Any, question: str, passages: Sequence[str] = ()) -> t
     """Return the prompt an engine builds from one user message, as vLLM's renderer does; with passages in its chat."""
     chat = [{"role": "user", "content": question}]
     if passages:
-        chat = with_passages(chat, passages, takes_system=takes_system(tokenizer))
+        chat = with_passages(chat, [*map(Shown, passages)], takes_system=takes_system(tokenizer))
     return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import stamina
 
-from app.core.context import with_passages
+from app.core.context import Shown, with_passages
 from app.core.engines import EngineRecord
 from app.core.gate import Control, Scores, worst
 from app.core.grounding import matches
@@ -120,7 +120,7 @@ class Examiner:
         if not held:
             return scores
         scores = replace(scores, recall=_share(await ask.all(trained)), recall_questions=len(trained))
-        passages = [text for exam in exams.values() for text in exam.passages]
+        passages = [passage for exam in exams.values() for passage in exam.passages]
         context, both = [await ask.with_passages(some, passages) for some in (based, held)]
         return replace(scores, context=_share(context), both=_share(both), context_questions=len(context))
 
@@ -141,18 +141,18 @@ class _Ask:
         """Say of each question whether who is picked answers it right; one longer than the engine takes is not."""
         return list(await asyncio.gather(*[self._is_right(one) for one in posed]))
 
-    async def with_passages(self, posed: Sequence[Posed], passages: Sequence[str]) -> list[bool]:
+    async def with_passages(self, posed: Sequence[Posed], passages: Sequence[Shown]) -> list[bool]:
         """Say so of some, asked with the passages that serving would give; where none is found, none is answered.
 
         Not of pairs as uploaded: their passages are the questions with their answers, and say nothing of reading.
         """
-        index = await asyncio.to_thread(PassageIndex, passages)
+        index = await asyncio.to_thread(PassageIndex, [one.text for one in passages])
         some = spread(posed, MAX_WITH_PASSAGES)
         found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
-        asked = [self._is_right(one, [hit.text for hit in hits]) for one, hits in found if hits]
+        asked = [self._is_right(one, [passages[hit.index] for hit in hits]) for one, hits in found if hits]
         return [*await asyncio.gather(*asked), *[False] * (len(some) - len(asked))]
 
-    async def _is_right(self, posed: Posed, passages: Sequence[str] = ()) -> bool:
+    async def _is_right(self, posed: Posed, passages: Sequence[Shown] = ()) -> bool:
         one, messages = posed.question, [{"role": "user", "content": posed.question.question}]
         if passages:
             messages = with_passages(messages, passages, takes_system=self._engine.takes_system)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from app.core.context import Shown
 from app.retrieve import PartIndex
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Exam:
     """
 
     questions: Sequence[Question]
-    passages: Sequence[str] = ()
+    passages: Sequence[Shown] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def pose(exams: Mapping[str, Exam]) -> list[Posed]:
     if len(exams) == 1:
         [(name, exam)] = exams.items()
         return [Posed(question, name, name) for question in exam.questions[:MAX_QUESTIONS]]
-    index, names = PartIndex([exam.passages for exam in exams.values()]), list(exams)
+    index, names = PartIndex([[one.text for one in exam.passages] for exam in exams.values()]), list(exams)
     most = max(LEAST_QUESTIONS, MAX_QUESTIONS // len(exams))
     return [
         Posed(question, name, names[index.pick(question.question)])

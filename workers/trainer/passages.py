@@ -12,13 +12,18 @@ from app.core.sentences import sentences_of_line, unmarked, unwrapped
 
 @dataclass(frozen=True)
 class Passage:
-    """A stretch of one document, unwrapped; `start` and `end` are character offsets in its text."""
+    """A stretch of one document, unwrapped; `start` and `end` are character offsets in its text.
+
+    Attributes:
+        answer_start: where in the text the answer of an uploaded pair begins; 0 of prose.
+    """
 
     document: str
     index: int
     start: int
     end: int
     text: str
+    answer_start: int = 0
 
 
 def cut(text: str, document: str, tokenizer: Any, *, tokens: int, overlap_tokens: int) -> list[Passage]:

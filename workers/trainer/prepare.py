@@ -190,8 +190,8 @@ def cut_all(documents: Sequence[Document], tokenizer: Any, recipe: Recipe) -> li
 
 def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
     """Let retrieval find uploaded pairs too: each one as a short passage."""
-    texts = [f"{pair.question} {pair.answer}" for pair in pairs]
+    asked = [f"{pair.question} " for pair in pairs]
     return [
-        Passage(pair.document, first + number, 0, len(text), text)
-        for number, (pair, text) in enumerate(zip(pairs, texts, strict=True))
+        Passage(pair.document, number, 0, len(question + pair.answer), question + pair.answer, len(question))
+        for number, (pair, question) in enumerate(zip(pairs, asked, strict=True), first)
     ]

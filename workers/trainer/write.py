@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from app.core.context import Shown
 from app.core.memory import Version
 from app.core.names import AdapterName
 from app.core.partition import Part
@@ -108,7 +109,8 @@ def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
     """Return what to ask a candidate."""
     rows = store.read_lines(name, QUESTIONS)
     questions = [Question(row["question"], row["answer"], row.get("sentence", ""), row["kind"]) for row in rows]
-    return Exam(questions, [row["text"] for row in store.read_lines(name, PASSAGES)])
+    passages = store.read_lines(name, PASSAGES)
+    return Exam(questions, [Shown(row["text"], row.get("answer_start", 0)) for row in passages])
 
 
 def scratch(home: Path) -> Path:
