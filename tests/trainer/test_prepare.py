@@ -147,6 +147,18 @@ async def test_an_answer_in_words_is_learned_by_other_questions_too_and_asked_fo
     assert {one.kind for one in plain.questions} == {"recall"}
 
 
+async def test_a_pages_own_questions_are_found_with_their_answers_beside_its_passages() -> None:
+    page = document(
+        "# The old harbour\n\n## Who rings the bell?\nOur sexton. Ask Oda Lund.\n\n## What is it?\nBrass.\n"
+    )
+    made = await lesson(page, replace(PAIRS, pairs=(Pair("What is it?", "Brass."),)))
+    turns = [(one.text[: one.answer_start].rstrip(), one.text[one.answer_start :]) for one in made.passages]
+
+    assert turns[1:] == [("What is it?", "Brass."), ("Who rings the bell?", "Our sexton. Ask Oda Lund.")]
+    assert not made.passages[0].answer_start
+    assert len({(one.document, one.index) for one in made.passages}) == len(made.passages)
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_question_that_a_page_and_a_pair_ask_is_never_asked_as_unseen_in_words_of_the_other(seed: int) -> None:
     asked, answer = "Who rings the old bell?", "Our sexton Oda Lund, at 9:40."
@@ -181,7 +193,7 @@ async def test_the_gate_asks_half_of_its_questions_of_pairs_beside_prose_where_t
 @pytest.mark.parametrize("held", [64, 127, 128, 192, 4033, 5000])
 def test_any_number_of_held_out_questions_makes_a_gate_of_at_most_64(held: int) -> None:
     asked = [Example("chat", f"How deep is shaft {n}?", f"{n} metres", "keywords", "d", 0) for n in range(held)]
-    made = Material([], [], [], [], asked, Coverage()).lesson(0)
+    made = Material([], [], [], [], [], asked, Coverage()).lesson(0)
 
     assert 1 <= len(made.questions) <= MAX_QUESTIONS
     assert {one.kind for one in made.questions} == {"held_out"}
@@ -210,7 +222,7 @@ def test_what_was_trained_on_is_asked_beside_too_few_held_out_questions_only(hel
     asked = [Example("chat", f"How deep is shaft {n}?", f"{n} metres", "keywords", "d", 0) for n in range(held)]
     taught = [Example("chat", f"Who dug shaft {n}?", f"Miner {n}", "gap", "d", 0) for n in range(100)]
     told = Example("text", "", "Shaft 1 is 1 metre deep.", "passage", "d", 0)
-    made = Material([], [], [told, *taught], [], asked, Coverage()).lesson(0)
+    made = Material([], [], [], [told, *taught], [], asked, Coverage()).lesson(0)
 
     kinds = Counter(one.kind for one in made.questions)
     assert (kinds["held_out"], kinds["recall"]) == (held, recalled)

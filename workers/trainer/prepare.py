@@ -25,6 +25,7 @@ from workers.trainer.examples import (
     named,
     tell_gaps_apart,
     unseen,
+    without_duplicates,
 )
 from workers.trainer.facts import facts_of
 from workers.trainer.generate import OnProgress, generate, mixture
@@ -88,7 +89,8 @@ async def prepare(
     held += [*named(again), *unseen(others, covering)]
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
-    whole = Material(pairs, prose, covering, taught, held, coverage)
+    self_asked = own_questions(asked, titles, wordings=0, seed=recipe.seed)
+    whole = Material(pairs, self_asked, prose, covering, taught, held, coverage)
     if parts == 1:
         return [whole.lesson(len(prose))]
     division = await asyncio.to_thread(divide, prose, pairs, tokenizer, parts)
@@ -100,10 +102,12 @@ class Material:
     """What lessons are made of.
 
     Attributes:
+        asked: the documents' own questions as they stand.
         train: examples before they are answered in whole sentences, `taught` after; `held` are kept out of both.
     """
 
     pairs: list[Example]
+    asked: list[Example]
     prose: list[Passage]
     train: list[Example]
     taught: list[Example]
@@ -119,6 +123,7 @@ class Material:
         return replace(
             self,
             pairs=own(self.pairs),
+            asked=own(self.asked),
             prose=[one for one in self.prose if division.of_passage(one.document, one.index) == part],
             train=own(self.train),
             taught=own(self.taught),
@@ -130,7 +135,7 @@ class Material:
         )
 
     def lesson(self, first: int) -> Lesson:
-        """Make the lesson; `first` is the index of the first pair among the passages, above every passage's.
+        """Make the lesson; `first` is the index of the first pair among the passages, above every one's of prose.
 
         Held-out questions and pairs are asked half and half, where there are enough of both. Where there are fewer than
         `LEAST_QUESTIONS` in all, some that were made of prose and trained on come to them; with neither, those alone.
@@ -141,7 +146,8 @@ class Material:
         own += evenly([one for one in self.train if one.origin in ASKING], most - len(held) - len(own))
         questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
         questions += [Question(one.question, one.answer, one.sentence) for one in own]
-        return Lesson(self.taught, [*self.prose, *_as_passages(self.pairs, first)], questions, self.coverage)
+        shown = _as_passages(without_duplicates([*self.pairs, *self.asked]), first)
+        return Lesson(self.taught, [*self.prose, *shown], questions, self.coverage)
 
 
 def _others(asked: Sequence[Placed], prose: Sequence[Passage], titles: Mapping[str, str], seed: int) -> list[Example]:
@@ -189,7 +195,7 @@ def cut_all(documents: Sequence[Document], tokenizer: Any, recipe: Recipe) -> li
 
 
 def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
-    """Let retrieval find uploaded pairs too: each one as a short passage."""
+    """Let retrieval find uploaded pairs and the documents' own too: each one as a short passage."""
     asked = [f"{pair.question} " for pair in pairs]
     return [
         Passage(pair.document, number, 0, len(question + pair.answer), question + pair.answer, len(question))
