@@ -14,9 +14,12 @@ import bm25s  # noqa: E402 - JAX is hidden first
 if _hidden is None:
     del sys.modules["jax"]
 
-from app.core.grounding import MARKS, SPACELESS, STOP_WORDS, fold  # noqa: E402
+from app.core.context import Shown  # noqa: E402
+from app.core.grounding import MARKS, SPACELESS, STOP_WORDS, content_words, fold  # noqa: E402
+from app.core.sentences import sentences  # noqa: E402
 
-PASSAGES = 3
+PASSAGES, SENTENCES = 3, 3
+_SAYS = 3  # words of meaning, at least
 _WORD = re.compile(rf"\w+(?:[{MARKS}]\w*)*")
 _STEM = 5  # letters; a longer word is also found by so many: plurals and endings in most languages, with no word list
 _RUN = re.compile(f"{SPACELESS.pattern}+")
@@ -58,6 +61,23 @@ class PassageIndex:
         )
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(index, self._texts[index], round(score, 4)) for index, score in pairs if score > 0]
+
+
+def best_sentences(question: str, passages: Sequence[Shown]) -> list[Shown]:
+    """Return the sentences of prose that are nearest to a question, best first, each as the answer to its own words.
+
+    A small model reads little in a long prompt and answers as it seems to have answered before. A pair is such an
+    answer as it is; where words are not spaced there are none to ask by.
+    """
+    pairs = "\n".join(one.text for one in passages if one.answer_start)
+    told = [sentence for one in passages if not one.answer_start for sentence in sentences(one.text)]
+    asked = [
+        Shown(f"{by} {sentence}", len(by) + 1)
+        for sentence in dict.fromkeys(told)
+        if not SPACELESS.search(sentence) and len(content_words(sentence)) >= _SAYS and sentence not in pairs
+        for by in [" ".join(word for word in sentence.split() if content_words(word))]
+    ]
+    return [asked[hit.index] for hit in PassageIndex([one.answer for one in asked]).search(question, SENTENCES)]
 
 
 class PartIndex:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.retrieve import PartIndex, PassageIndex, terms
+from app.core.context import Shown
+from app.retrieve import SENTENCES, PartIndex, PassageIndex, best_sentences, terms
 
 PASSAGES = [
     "The ferry to Kettle Island takes 35 minutes.",
@@ -119,3 +120,41 @@ def test_an_installed_jax_is_neither_loaded_nor_searched_with(tmp_path: Path) ->
     assert said(search) == ["0"]
     assert said(f"{search}; import jax") == ["0", "loaded"], "others may have it"
     assert said(f"import jax.lax; {search}") == ["loaded", "searched", "0"], "at most bm25s's trial at its import"
+
+
+def test_the_sentences_nearest_to_a_question_are_answers_to_their_own_words() -> None:
+    page = Shown("# The pier\n\nMaren Iskold directs it. The ferry takes 35 minutes. It was painted green by Oda Lund.")
+    best = best_sentences("How long does the ferry take?", [page])
+
+    assert best == [Shown("ferry takes 35 minutes. The ferry takes 35 minutes.", 24)]
+    assert best[0].turns() == [
+        {"role": "user", "content": "ferry takes 35 minutes."},
+        {"role": "assistant", "content": "The ferry takes 35 minutes."},
+    ]
+
+
+def test_no_more_sentences_are_shown_than_three_and_none_twice() -> None:
+    page = Shown(" ".join(f"Ferry number {n} sails at noon from pier {n} too." for n in range(9)))
+    best = best_sentences("When does the ferry sail?", [page, page])
+
+    assert len({one.text for one in best}) == len(best) == SENTENCES
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Shown("東京タワーは1958年に完成した。"),
+        Shown("Ferry times"),
+        Shown("How long? The ferry takes 35 minutes.", 10),
+        Shown("The office is painted green."),
+    ],
+    ids=["words are not spaced", "it says nothing", "it is a pair", "it shares no word with the question"],
+)
+def test_some_passages_have_no_sentence_to_show(page: Shown) -> None:
+    assert best_sentences("How long does the ferry take? 東京タワー", [page]) == []
+
+
+def test_a_sentence_that_a_pair_shows_is_not_shown_again() -> None:
+    pair, page = Shown("How long? The ferry takes 35 minutes.", 10), Shown("The ferry takes 35 minutes. It is old.")
+
+    assert best_sentences("How long does the ferry take?", [pair, page]) == []

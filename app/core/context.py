@@ -16,10 +16,15 @@ class Shown:
     text: str
     answer_start: int = 0
 
+    @property
+    def answer(self) -> str:
+        """The text from there on."""
+        return self.text[self.answer_start :]
+
     def turns(self) -> list[dict[str, Any]]:
         """Return a pair as what a user asked and was answered."""
-        question, answer = self.text[: self.answer_start].rstrip(), self.text[self.answer_start :]
-        return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        question = self.text[: self.answer_start].rstrip()
+        return [{"role": "user", "content": question}, {"role": "assistant", "content": self.answer}]
 
 
 def with_passages(

@@ -40,6 +40,7 @@ class _Asked:
 
     Attributes:
         question: the text that it is chosen by.
+        as_turns: whether passages may be shown as answers: not where a language is asked for, which may be another one.
     """
 
     tenant: str
@@ -47,6 +48,7 @@ class _Asked:
     mode: str
     question: str
     probe: Probe
+    as_turns: bool
 
     def salt(self, served: str) -> str:
         return cache_salt(self.tenant, served, self.body.get("cache_salt"))
@@ -93,13 +95,14 @@ class Chooser:
             return Choice(target)
         if extension.mode in ("context", "both"):
             check_takes_passages(body)
-        asked = _Asked(tenant, body, extension.mode, question_of(body), Probe(self._sender, path, body))
+        probe, as_turns = Probe(self._sender, path, body), extension.language is None
+        asked = _Asked(tenant, body, extension.mode, question_of(body), probe, as_turns)
         return await self._named(asked, target) if target else await self._chosen(asked, extension)
 
     async def _named(self, asked: _Asked, target: Target) -> Choice:
         """Use the one memory that was named; it answers even if it does not seem to know."""
         if asked.mode != "auto":
-            return Choice(target, await self._library.find(target.adapters, asked.question, asked.body))
+            return Choice(target, await self._find(asked, target.adapters))
         return await self._in_best_mode(asked, target)
 
     async def _chosen(self, asked: _Asked, extension: Extension) -> Choice:
@@ -165,9 +168,12 @@ class Chooser:
         """Return the passages that a memory has for the question; none where there are none to be had."""
         try:
             check_takes_passages(asked.body)
-            return await self._library.find(adapters, asked.question, asked.body)
+            return await self._find(asked, adapters)
         except (NoPassages, InvalidRequest):
             return Reading()
+
+    async def _find(self, asked: _Asked, adapters: tuple[str, ...]) -> Reading:
+        return await self._library.find(adapters, asked.question, asked.body, as_turns=asked.as_turns)
 
     async def _target(self, asked: _Asked, serving: Serving, score: float | None) -> Target:
         own = {"memory_id": serving.memory_id, "version": serving.version, "adapters": serving.adapters}

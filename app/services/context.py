@@ -3,16 +3,15 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.context import Shown, with_passages
-from app.core.engines import EngineRecord
 from app.core.names import AdapterName
 from app.core.turns import MOST, asked_about, text_of
 from app.engines.fleet import Seat
 from app.errors import InvalidRequest, NoPassages, NotFound
-from app.retrieve import PASSAGES, Hit, PartIndex
+from app.retrieve import PASSAGES, Hit, PartIndex, best_sentences
 from app.services.send import Sender
 from app.stores.artifacts import ArtifactStore
 
@@ -38,6 +37,11 @@ class Cited:
     score: float
     answer_start: int = 0
 
+    @property
+    def shown(self) -> Shown:
+        """What a prompt shows of it."""
+        return Shown(self.text, self.answer_start)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a reply says of it."""
         return {"document": self.document, "index": self.index, "score": self.score, "text": self.text}
@@ -48,10 +52,12 @@ class Reading:
     """The passages that a question is answered from.
 
     Attributes:
+        sentences: of the cited passages, which a chat shows once more, as answers.
         takes_system: whether the base model's chat template shows a system message.
     """
 
     cited: Sequence[Cited] = ()
+    sentences: Sequence[Shown] = ()
     takes_system: bool = True
 
     def put_into(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +66,7 @@ class Reading:
             return body
         if "messages" not in body:
             return {**body, "prompt": "\n\n".join([*(one.text for one in self.cited), body["prompt"]])}
-        shown = [Shown(one.text, one.answer_start) for one in self.cited]
+        shown = [*(one.shown for one in self.cited), *self.sentences]
         return {**body, "messages": with_passages(body["messages"], shown, takes_system=self.takes_system)}
 
 
@@ -99,12 +105,15 @@ class Library:
         shelf = await self._shelf(adapters)
         return await asyncio.to_thread(shelf.index.pick, _picked_by(body))
 
-    async def find(self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any]) -> Reading:
+    async def find(
+        self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any], *, as_turns: bool = True
+    ) -> Reading:
         """Return a version's best passages for a question, within the budget and what the engine has room for.
 
         Args:
             adapters: the version's own, or all its parts; any of them may have learned them.
             body: the request that they are for.
+            as_turns: whether pairs and the best sentences are shown as answers given before; else all is prose.
 
         Raises:
             NoPassages: there is none; a request that needs them is never answered without any in silence.
@@ -115,27 +124,32 @@ class Library:
         if not hits:
             raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
 
-        async def measure(seat: Seat) -> tuple[EngineRecord, int, list[int]]:
-            count = self._sender.client.tokenize
-            told = len(await count(seat.engine.url, _text(body)))
-            lengths = await asyncio.gather(
-                *[self._length(seat.engine.url, (adapters, hit.index), hit.text) for hit in hits]
-            )
-            return seat.engine, seat.engine.max_model_len - told - _around(body), lengths
+        found = [shelf.cite(hit) if as_turns else replace(shelf.cite(hit), answer_start=0) for hit in hits]
 
-        _, (engine, room, lengths) = await self._sender.ask(None, measure)
-        left, taken = min(room, self._tokens), []
-        for cited, length in zip(map(shelf.cite, hits), lengths, strict=True):
-            taking = length + (2 * _MESSAGE_TOKENS if cited.answer_start else 0)
-            if taking <= left:
-                left -= taking
-                taken.append(cited)
-        if not taken:
+        async def fit(seat: Seat) -> tuple[Reading, int, int]:
+            url, count = seat.engine.url, self._sender.client.tokenize
+            room = seat.engine.max_model_len - len(await count(url, _text(body))) - _around(body)
+            lengths = await asyncio.gather(*[self._length(url, (adapters, hit.index), hit.text) for hit in hits])
+            left, taken = min(room, self._tokens), []
+            for one, length in zip(found, lengths, strict=True):
+                taking = length + _around_turns([one.shown])
+                if taking <= left:
+                    left, room = left - taking, room - taking
+                    taken.append(one)
+            told: list[Shown] = []
+            if as_turns and "messages" in body:  # a prompt has no turns
+                told = await asyncio.to_thread(best_sentences, question, [one.shown for one in taken])
+            more = len(await count(url, "\n".join(one.text for one in told))) if told else 0
+            fitting = told if more + _around_turns(told) <= room else []
+            return Reading(taken, fitting, seat.engine.takes_system), lengths[0], left
+
+        _, (reading, needed, left) = await self._sender.ask(None, fit)
+        if not reading.cited:
             raise NoPassages(
-                f"The best passage takes {lengths[0]} tokens and {max(0, left)} are left: ask for a shorter answer "
+                f"The best passage takes {needed} tokens and {max(0, left)} are left: ask for a shorter answer "
                 "(max_tokens), or set LOREKEEP_CONTEXT_TOKENS higher."
             )
-        return Reading(taken, engine.takes_system)
+        return reading
 
     async def _length(self, url: str, key: tuple[tuple[str, ...], int], text: str) -> int:
         """Return a passage's length in tokens; a version is immutable, so it is counted once."""
@@ -218,6 +232,11 @@ def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _text(body: Mapping[str, Any]) -> str:
     texts = [text_of(one.get("content")) for one in _messages(body)]
     return "\n\n".join(texts) if texts else str(body.get("prompt", ""))
+
+
+def _around_turns(shown: Sequence[Shown]) -> int:
+    """Return how many tokens a chat template may add where passages are turns."""
+    return 2 * _MESSAGE_TOKENS * sum(one.answer_start > 0 for one in shown)
 
 
 def _around(body: Mapping[str, Any]) -> int:

@@ -206,8 +206,11 @@ async def test_both_leaves_the_question_as_it_was_learned_and_asks_the_adapter(
     assert sent["model"] == ada.adapter
     assert sent["messages"] == [
         {"role": "system", "content": "Ada was born in 1815."},
+        {"role": "user", "content": "Ada born 1815."},
+        {"role": "assistant", "content": "Ada was born in 1815."},
         {"role": "user", "content": "When was Ada born?"},
     ]
+    assert [one["text"] for one in reply["memory"]["passages"]] == ["Ada was born in 1815."]
     assert (reply["memory"]["mode"], reply["memory"]["used"][0]["id"]) == ("both", ada.memory.id)
 
 

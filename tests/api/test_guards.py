@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from app.core.composition import Composition
+from app.core.context import Shown
 from app.core.lifecycle import State
 from app.core.memory import Memory
 from app.core.names import AdapterName
@@ -206,13 +207,16 @@ async def test_a_guard_trained_on_top_of_a_memory_comes_before_a_newer_one_of_th
 async def test_passages_are_read_by_the_guard_where_the_weights_do_not_answer(
     world: World, http: httpx.AsyncClient
 ) -> None:
-    ada, guard = await world.ready("ada", passages=("Ada was born in 1815.",)), await ready_guard(world)
+    passages = "Ada was born in 1815.", Shown("Where was Ada born? In London.", 20)
+    ada, guard = await world.ready("ada", passages=passages), await ready_guard(world)
     await world.report()
     reply = await ask(http, "ada", mode="context", language="ko")
+    roles = [one["role"] for engine in world.engines for body in engine.asked for one in body["messages"]]
 
     assert f"from acme.{guard.id}.v1" in reply.text
     assert [one["id"] for one in reply.json()["memory"]["used"]] == [ada.memory.id, guard.id]
-    assert reply.json()["memory"]["passages"]
+    assert len(reply.json()["memory"]["passages"]) == 2
+    assert roles == ["system", "user"], "an answer shown in English would be answered in English"
 
 
 @pytest.mark.parametrize("mode", ["context", "auto"])

@@ -112,11 +112,20 @@ async def test_pairs_are_not_asked_with_passages_that_hold_the_question(examiner
 
 async def test_a_pair_is_shown_as_serving_would_show_it(examiner: Examiner, reader: Reader) -> None:
     pair = Shown("How deep is shaft 5? 5 metres", 21)
-    await examiner.examine(RECORD, {"one": Exam(SHAFTS[5:6], [pair, DEEP[0]])})
+    question = Question("How deep is shaft 5, beside the office?", "5 metres", kind="held_out")
+    await examiner.examine(RECORD, {"one": Exam([question], [pair, DEEP[1]])})
 
     turns = [{"role": "user", "content": "How deep is shaft 5?"}, {"role": "assistant", "content": "5 metres"}]
-    assert [one["role"] for one in reader.chats[-1]] == ["system", "user", "assistant", "user"]
-    assert reader.chats[-1][1:3] == turns
+    told = [
+        {"role": "user", "content": "office painted green."},
+        {"role": "assistant", "content": "The office is painted green."},
+    ]
+    assert reader.chats[-1] == [
+        {"role": "system", "content": DEEP[1].text},
+        *told,
+        *turns,
+        {"role": "user", "content": question.question},
+    ]
 
 
 async def test_pairs_are_asked_beside_held_out_questions_and_counted_apart(examiner: Examiner, reader: Reader) -> None:

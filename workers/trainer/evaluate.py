@@ -15,7 +15,7 @@ from app.core.grounding import matches
 from app.core.names import BASE
 from app.engines.client import EngineClient
 from app.errors import Busy, EngineFailed, InvalidRequest, NoEngine, TooLarge, TooMuch
-from app.retrieve import PASSAGES, PassageIndex
+from app.retrieve import PASSAGES, PassageIndex, best_sentences
 from app.stores.engines import EngineStore
 from workers.trainer.control import ControlExam
 from workers.trainer.exam import MAX_QUESTIONS, Exam, Posed, pose, spread
@@ -146,10 +146,9 @@ class _Ask:
 
         Not of pairs as uploaded: their passages are the questions with their answers, and say nothing of reading.
         """
-        index = await asyncio.to_thread(PassageIndex, [one.text for one in passages])
         some = spread(posed, MAX_WITH_PASSAGES)
-        found = [(one, index.search(one.question.question, PASSAGES)) for one in some]
-        asked = [self._is_right(one, [passages[hit.index] for hit in hits]) for one, hits in found if hits]
+        found = await asyncio.to_thread(_found, [one.question.question for one in some], passages)
+        asked = [self._is_right(one, shown) for one, shown in zip(some, found, strict=True) if shown]
         return [*await asyncio.gather(*asked), *[False] * (len(some) - len(asked))]
 
     async def _is_right(self, posed: Posed, passages: Sequence[Shown] = ()) -> bool:
@@ -173,6 +172,13 @@ class _Ask:
             counted = len(await self._client.tokenize(self._engine.url, learned)) + 1
             self._lengths[learned] = max(ANSWER_TOKENS, counted)
         return self._lengths[learned]
+
+
+def _found(questions: Sequence[str], passages: Sequence[Shown]) -> list[list[Shown]]:
+    """Return what serving would show for each question."""
+    index = PassageIndex([one.text for one in passages])
+    found = [[passages[hit.index] for hit in index.search(question, PASSAGES)] for question in questions]
+    return [[*some, *best_sentences(question, some)] for question, some in zip(questions, found, strict=True)]
 
 
 def _share(right: Sequence[bool]) -> float:
