@@ -1,10 +1,10 @@
 """How a memory answers one question: from its weights, from passages, or from both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.core.grounding import content_words
+from app.core.grounding import content_words, normalise
 
 Mode = Literal["adapter", "context", "both"]
 RequestMode = Literal[Mode, "auto"]  # the mode that a request names
@@ -20,10 +20,12 @@ class Signals:
     Attributes:
         found: share of its words of meaning that the passages hold; None where there are no passages.
         knows: whether the adapter seems to know the answer.
+        learned: whether it is an uploaded one, word for word.
     """
 
     found: float | None
     knows: bool
+    learned: bool = False
 
 
 def share_found(question: str, passages: str) -> float:
@@ -32,20 +34,26 @@ def share_found(question: str, passages: str) -> float:
     return len(asked & content_words(passages)) / len(asked) if asked else 0.0
 
 
+def is_learned(question: str, passages: Iterable[str]) -> bool:
+    """Say whether a passage begins with the question, as an uploaded pair's does with its own."""
+    asked = normalise(question)
+    return bool(asked) and any(f"{normalise(one)} ".startswith(f"{asked} ") for one in passages)
+
+
 def choose_mode(scores: Mapping[str, Any], signals: Signals) -> Mode | None:
     """Return the mode that promises the largest share of right answers; None where nothing is promised.
 
     It goes by what the version's gate measured, lessened by what this question lacks: a share of weights that do not
-    seem to know, one of passages that hold little of the question. Of pairs nothing was measured with passages, which
-    are the pairs: a question all of whose words they hold was learned as it is and needs the weights alone, one that
-    shares about half or more is another and has both, and so has one that the weights do not seem to know.
+    seem to know, one of passages that hold little of the question. Of pairs answered by names and numbers nothing was
+    measured with passages, which are the pairs: an uploaded question needs the weights alone, another one that shares
+    about half of its words or more with them has both, and so has one that the weights do not seem to know.
     """
     knowing = 1.0 if signals.knows else _UNKNOWING
     adapter, context = float(scores.get("adapter", 0.0)), scores.get("context")
     if signals.found is None:
         return "adapter" if signals.knows else None
     if context is None:
-        return "both" if _ENOUGH <= signals.found < 1 or not signals.knows else "adapter"
+        return "both" if not signals.knows or (signals.found >= _ENOUGH and not signals.learned) else "adapter"
     reading = min(1.0, signals.found / _ENOUGH)
     both = scores.get("both", (adapter + context) / 2 + _HYBRID)
     promised: dict[Mode, float] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.core.modes import Mode, Signals, choose_mode, share_found
+from app.core.modes import Mode, Signals, choose_mode, is_learned, share_found
 from app.core.names import BASE
 from app.core.selection import Considered, Serving, consider, shortlist
 from app.engines.fleet import Seat
@@ -146,7 +146,8 @@ class Chooser:
             return _Trial("adapter" if knows else None, Reading(), reason if knows else f"does not know: {reason}")
         found = share_found(asked.question, "\n".join(one.text for one in passages)) if passages else None
         scores = await self._versions.scores(asked.tenant, target.memory_id, target.version)
-        chosen = choose_mode(scores, Signals(found, knows))
+        learned = is_learned(asked.question, [one.text for one in passages])
+        chosen = choose_mode(scores, Signals(found, knows, learned))
         told = f"{'knows' if knows else 'does not know'}: {reason}"
         told += "; no passages" if found is None else f"; {found:.0%} of the question's words in passages"
         return _Trial(chosen, reading if chosen in ("context", "both") else Reading(), told)

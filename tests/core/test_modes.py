@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.core.modes import Signals, choose_mode, share_found
+from app.core.modes import Signals, choose_mode, is_learned, share_found
 
-ALL = Signals(1.0, True)
+ALL = Signals(1.0, True, learned=True)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,24 @@ def test_weights_that_do_not_seem_to_know_count_less() -> None:
     assert choose_mode({"adapter": 0.7}, Signals(1.0, False)) == "both"
 
 
-@pytest.mark.parametrize(("found", "mode"), [(1.0, "adapter"), (0.8, "both"), (0.5, "both"), (0.3, "adapter")])
+@pytest.mark.parametrize(("found", "mode"), [(1.0, "both"), (0.8, "both"), (0.5, "both"), (0.3, "adapter")])
 def test_pairs_are_shown_for_a_question_that_is_like_theirs_and_none_of_them(found: float, mode: str) -> None:
     assert choose_mode({"adapter": 0.9}, Signals(found, True)) == mode
+    assert choose_mode({"adapter": 0.9}, Signals(found, True, learned=True)) == "adapter"
+
+
+@pytest.mark.parametrize(
+    ("question", "learned"),
+    [
+        ("what is the phone of Ada", True),
+        ("What is the phone of Ada Lund?", False),
+        ("phone of Ada", False),
+        ("What is the phone of Ad", False),
+        ("?", False),
+    ],
+)
+def test_a_question_is_learned_if_it_is_a_pairs_own_word_for_word(question: str, learned: bool) -> None:
+    assert is_learned(question, ["Ferries sail.", "What is the phone of Ada? 603-556."]) is learned
 
 
 def test_the_share_found_is_that_of_words_of_meaning() -> None:
