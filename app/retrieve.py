@@ -72,10 +72,9 @@ def best_sentences(question: str, passages: Sequence[Shown]) -> list[Shown]:
     pairs = "\n".join(one.text for one in passages if one.answer_start)
     told = [sentence for one in passages if not one.answer_start for sentence in sentences(one.text)]
     asked = [
-        Shown(f"{by} {sentence}", len(by) + 1)
+        Shown.of_pair(" ".join(word for word in sentence.split() if content_words(word)), sentence)
         for sentence in dict.fromkeys(told)
         if not SPACELESS.search(sentence) and len(content_words(sentence)) >= _SAYS and sentence not in pairs
-        for by in [" ".join(word for word in sentence.split() if content_words(word))]
     ]
     return [asked[hit.index] for hit in PassageIndex([one.answer for one in asked]).search(question, SENTENCES)]
 

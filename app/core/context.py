@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,11 @@ class Shown:
 
     text: str
     answer_start: int = 0
+
+    @classmethod
+    def of_pair(cls, question: str, answer: str) -> Self:
+        """Show a question with its answer."""
+        return cls(f"{question} {answer}", len(question) + 1)
 
     @property
     def answer(self) -> str:

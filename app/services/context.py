@@ -106,7 +106,7 @@ class Library:
         return await asyncio.to_thread(shelf.index.pick, _picked_by(body))
 
     async def find(
-        self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any], *, as_turns: bool = True
+        self, adapters: tuple[str, ...], question: str, body: Mapping[str, Any], *, as_turns: bool
     ) -> Reading:
         """Return a version's best passages for a question, within the budget and what the engine has room for.
 
@@ -124,24 +124,25 @@ class Library:
         if not hits:
             raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
 
+        as_turns = as_turns and "messages" in body  # a prompt has none
         found = [shelf.cite(hit) if as_turns else replace(shelf.cite(hit), answer_start=0) for hit in hits]
 
         async def fit(seat: Seat) -> tuple[Reading, int, int]:
             url, count = seat.engine.url, self._sender.client.tokenize
             room = seat.engine.max_model_len - len(await count(url, _text(body))) - _around(body)
             lengths = await asyncio.gather(*[self._length(url, (adapters, hit.index), hit.text) for hit in hits])
+            takings = [length + _around_turns([one.shown]) for one, length in zip(found, lengths, strict=True)]
             left, taken = min(room, self._tokens), []
-            for one, length in zip(found, lengths, strict=True):
-                taking = length + _around_turns([one.shown])
+            for one, taking in zip(found, takings, strict=True):
                 if taking <= left:
                     left, room = left - taking, room - taking
                     taken.append(one)
             told: list[Shown] = []
-            if as_turns and "messages" in body:  # a prompt has no turns
+            if as_turns:
                 told = await asyncio.to_thread(best_sentences, question, [one.shown for one in taken])
             more = len(await count(url, "\n".join(one.text for one in told))) if told else 0
             fitting = told if more + _around_turns(told) <= room else []
-            return Reading(taken, fitting, seat.engine.takes_system), lengths[0], left
+            return Reading(taken, fitting, seat.engine.takes_system), takings[0], left
 
         _, (reading, needed, left) = await self._sender.ask(None, fit)
         if not reading.cited:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import structlog
 
+from app.core.context import Shown
 from app.core.documents import Document
 from app.core.published import evenly
 from app.core.recipe import Recipe
@@ -89,7 +90,7 @@ async def prepare(
     held += [*named(again), *unseen(others, covering)]
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
-    self_asked = own_questions(asked, titles, wordings=0, seed=recipe.seed)
+    self_asked = await asyncio.to_thread(own_questions, asked, titles, wordings=0, seed=recipe.seed)
     whole = Material(pairs, self_asked, prose, covering, taught, held, coverage)
     if parts == 1:
         return [whole.lesson(len(prose))]
@@ -196,8 +197,8 @@ def cut_all(documents: Sequence[Document], tokenizer: Any, recipe: Recipe) -> li
 
 def _as_passages(pairs: Sequence[Example], first: int) -> list[Passage]:
     """Let retrieval find uploaded pairs and the documents' own too: each one as a short passage."""
-    asked = [f"{pair.question} " for pair in pairs]
+    shown = [Shown.of_pair(pair.question, pair.answer) for pair in pairs]
     return [
-        Passage(pair.document, number, 0, len(question + pair.answer), question + pair.answer, len(question))
-        for number, (pair, question) in enumerate(zip(pairs, asked, strict=True), first)
+        Passage(pair.document, number, 0, len(one.text), one.text, one.answer_start)
+        for number, (pair, one) in enumerate(zip(pairs, shown, strict=True), first)
     ]
