@@ -15,7 +15,7 @@ if _hidden is None:
     del sys.modules["jax"]
 
 from app.core.context import Shown  # noqa: E402
-from app.core.grounding import MARKS, SPACELESS, STOP_WORDS, content_words, fold  # noqa: E402
+from app.core.grounding import MARKS, QUESTION_MARKS, SPACELESS, STOP_WORDS, content_words, fold  # noqa: E402
 from app.core.sentences import sentences  # noqa: E402
 
 PASSAGES, SENTENCES = 3, 3
@@ -67,14 +67,14 @@ def best_sentences(question: str, passages: Sequence[Shown]) -> list[Shown]:
     """Return the sentences of prose that are nearest to a question, best first, each as the answer to its own words.
 
     A small model reads little in a long prompt and answers as it seems to have answered before. A pair is such an
-    answer as it is; where words are not spaced there are none to ask by.
+    answer as it is, a question is none; where words are not spaced there are none to ask by.
     """
     pairs = "\n".join(one.text for one in passages if one.answer_start)
     told = [sentence for one in passages if not one.answer_start for sentence in sentences(one.text)]
     asked = [
         Shown.of_pair(" ".join(word for word in sentence.split() if content_words(word)), sentence)
         for sentence in dict.fromkeys(told)
-        if not SPACELESS.search(sentence) and len(content_words(sentence)) >= _SAYS and sentence not in pairs
+        if sentence not in pairs and _tells(sentence)
     ]
     return [asked[hit.index] for hit in PassageIndex([one.answer for one in asked]).search(question, SENTENCES)]
 
@@ -93,6 +93,11 @@ class PartIndex:
     def pick(self, question: str) -> int:
         """Return the part, from 0, that learned the best passage; the first where none is found."""
         return next((self._parts[hit.index] for hit in self.search(question, 1)), 0)
+
+
+def _tells(sentence: str) -> bool:
+    asks = sentence.rstrip("\"')»”’").endswith(QUESTION_MARKS)
+    return not asks and not SPACELESS.search(sentence) and len(content_words(sentence)) >= _SAYS
 
 
 def _words(text: str) -> list[str]:

@@ -147,8 +147,9 @@ def test_no_more_sentences_are_shown_than_three_and_none_twice() -> None:
         Shown("Ferry times"),
         Shown("How long? The ferry takes 35 minutes.", 10),
         Shown("The office is painted green."),
+        Shown("How long does the ferry to the island take? 35 minutes."),
     ],
-    ids=["words are not spaced", "it says nothing", "it is a pair", "it shares no word with the question"],
+    ids=["words are not spaced", "it says nothing", "it is a pair", "it shares no word with the question", "it asks"],
 )
 def test_some_passages_have_no_sentence_to_show(page: Shown) -> None:
     assert best_sentences("How long does the ferry take? 東京タワー", [page]) == []

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from app.core.turns import text_of
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -22,14 +24,18 @@ class Shown:
         return cls(f"{question} {answer}", len(question) + 1)
 
     @property
+    def question(self) -> str:
+        """The text up to there; empty of prose."""
+        return self.text[: self.answer_start].rstrip()
+
+    @property
     def answer(self) -> str:
         """The text from there on."""
         return self.text[self.answer_start :]
 
     def turns(self) -> list[dict[str, Any]]:
         """Return a pair as what a user asked and was answered."""
-        question = self.text[: self.answer_start].rstrip()
-        return [{"role": "user", "content": question}, {"role": "assistant", "content": self.answer}]
+        return [{"role": "user", "content": self.question}, {"role": "assistant", "content": self.answer}]
 
 
 def with_passages(
@@ -60,7 +66,7 @@ def with_passages(
     return chat
 
 
-def _after(content: Any, text: str) -> Any:
-    if isinstance(content, list):
-        return [*content, {"type": "text", "text": text}]
-    return f"{content}\n\n{text}" if content else text
+def _after(content: Any, text: str) -> str:
+    """Return a system's message with a text after it, as one text: of several parts some templates show the first."""
+    said = text_of(content)
+    return f"{said}\n\n{text}" if said else text

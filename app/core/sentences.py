@@ -49,6 +49,7 @@ _ROOM = 0.9  # of the widest line, to be sure: letters differ in width
 _BROKEN = re.compile(r"\S {2}$")  # markdown's sign for a line that ends here
 _WORD = re.compile(r"[^\W_]\S*")
 _LABEL = re.compile(r"[^:：]{1,40}(?::(?!\S)|：)")
+_EMPHASIS = re.compile(r"(?<![A-Za-z0-9])(?:\*\*|__)|(?:\*\*|__)(?![A-Za-z0-9])")  # not 2**8, nor snake__case
 _BLANKS = re.compile(r"[ \t]{2,}")
 _TITLE = 100
 _FULL_STOPS = (".", "!", "?", "…", "؟", "۔", "।", "॥", "。", "！", "？", "｡")
@@ -229,7 +230,7 @@ def _carries_on(line: str, start: int) -> bool:
 
 
 def _cut(line: str) -> list[str]:
-    line = _NOTE.sub(r"\1", _BLANKS.sub(" ", line.replace("**", "").replace("__", "")))
+    line = _NOTE.sub(r"\1", _BLANKS.sub(" ", _EMPHASIS.sub("", line)))
     if cells_of(line):  # a full stop in a cell ends no row
         return [line]
     parts: list[str] = []

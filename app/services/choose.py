@@ -146,7 +146,7 @@ class Chooser:
             return _Trial("adapter" if knows else None, Reading(), reason if knows else f"does not know: {reason}")
         found = share_found(asked.question, "\n".join(one.text for one in passages)) if passages else None
         scores = await self._versions.scores(asked.tenant, target.memory_id, target.version)
-        learned = is_learned(asked.question, [one.text for one in passages])
+        learned = is_learned(asked.question, [one.shown.question for one in passages])
         chosen = choose_mode(scores, Signals(found, knows, learned))
         told = f"{'knows' if knows else 'does not know'}: {reason}"
         told += "; no passages" if found is None else f"; {found:.0%} of the question's words in passages"

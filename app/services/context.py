@@ -1,9 +1,10 @@
 """Passages in the prompt: what mode `context` answers from instead of weights, and mode `both` beside them."""
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.context import Shown, with_passages
@@ -53,11 +54,13 @@ class Reading:
 
     Attributes:
         sentences: of the cited passages, which a chat shows once more, as answers.
+        as_turns: whether pairs are shown as answers as well.
         takes_system: whether the base model's chat template shows a system message.
     """
 
     cited: Sequence[Cited] = ()
     sentences: Sequence[Shown] = ()
+    as_turns: bool = True
     takes_system: bool = True
 
     def put_into(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +69,8 @@ class Reading:
             return body
         if "messages" not in body:
             return {**body, "prompt": "\n\n".join([*(one.text for one in self.cited), body["prompt"]])}
-        shown = [*(one.shown for one in self.cited), *self.sentences]
+        cited = [one.shown if self.as_turns else Shown(one.text) for one in self.cited]
+        shown = [*cited, *self.sentences]
         return {**body, "messages": with_passages(body["messages"], shown, takes_system=self.takes_system)}
 
 
@@ -125,24 +129,27 @@ class Library:
             raise NoPassages("No passage of this memory shares a word with the question: ask it with mode adapter.")
 
         as_turns = as_turns and "messages" in body  # a prompt has none
-        found = [shelf.cite(hit) if as_turns else replace(shelf.cite(hit), answer_start=0) for hit in hits]
+        found = [shelf.cite(hit) for hit in hits]
 
         async def fit(seat: Seat) -> tuple[Reading, int, int]:
             url, count = seat.engine.url, self._sender.client.tokenize
             room = seat.engine.max_model_len - len(await count(url, _text(body))) - _around(body)
             lengths = await asyncio.gather(*[self._length(url, (adapters, hit.index), hit.text) for hit in hits])
-            takings = [length + _around_turns([one.shown]) for one, length in zip(found, lengths, strict=True)]
+            around = [_around_turns([one.shown]) if as_turns else 0 for one in found]
+            takings = [sum(both) for both in zip(lengths, around, strict=True)]
             left, taken = min(room, self._tokens), []
             for one, taking in zip(found, takings, strict=True):
                 if taking <= left:
                     left, room = left - taking, room - taking
                     taken.append(one)
+                elif as_turns and one.answer_start:  # a worse pair in its place would be taken for the answer
+                    break
             told: list[Shown] = []
             if as_turns:
                 told = await asyncio.to_thread(best_sentences, question, [one.shown for one in taken])
             more = len(await count(url, "\n".join(one.text for one in told))) if told else 0
             fitting = told if more + _around_turns(told) <= room else []
-            return Reading(taken, fitting, seat.engine.takes_system), takings[0], left
+            return Reading(taken, fitting, as_turns, seat.engine.takes_system), takings[0], left
 
         _, (reading, needed, left) = await self._sender.ask(None, fit)
         if not reading.cited:
@@ -231,8 +238,11 @@ def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _text(body: Mapping[str, Any]) -> str:
-    texts = [text_of(one.get("content")) for one in _messages(body)]
-    return "\n\n".join(texts) if texts else str(body.get("prompt", ""))
+    """Return what of a request's text comes to the engine's prompt."""
+    messages = _messages(body)
+    called = [one["tool_calls"] for one in messages if one.get("tool_calls")]
+    texts = [text_of(one.get("content")) for one in messages] or [str(body.get("prompt", ""))]
+    return "\n\n".join([*texts, *(json.dumps(one) for one in [*called, body.get("tools")] if one)])
 
 
 def _around_turns(shown: Sequence[Shown]) -> int:
@@ -243,5 +253,5 @@ def _around_turns(shown: Sequence[Shown]) -> int:
 def _around(body: Mapping[str, Any]) -> int:
     """Return how many tokens the answer and the chat template may take."""
     asked = [body.get(name) for name in ("max_completion_tokens", "max_tokens")]
-    answer = next((one for one in asked if isinstance(one, int) and one > 0), ANSWER_TOKENS)
-    return answer + _PROMPT_TOKENS + _MESSAGE_TOKENS * len(_messages(body))
+    answer = next((one for one in asked if isinstance(one, int | float) and one > 0), ANSWER_TOKENS)
+    return int(answer) + _PROMPT_TOKENS + _MESSAGE_TOKENS * len(_messages(body))

@@ -1,8 +1,8 @@
 """The shapes of an export's files: what is used of a stranger's JSON, and nothing else."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.core.documents import MAX_NAME
 from app.services.documents.read import MAX_CHARACTERS
@@ -108,6 +108,12 @@ class Passage(Model):
     end: int
     text: Text
     answer_start: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _answers(self) -> Self:
+        if self.answer_start >= len(self.text) > 0:
+            raise ValueError("answer_start must lie within the text")
+        return self
 
 
 class Tensor(Model):

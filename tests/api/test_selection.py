@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.core.context import Shown
 from tests.api.conftest import Ready, World
 
 pytestmark = pytest.mark.redis
@@ -209,6 +210,33 @@ async def test_passages_keep_to_what_the_engine_leaves_for_them(world: World, ht
     assert [len(one["text"]) < 50 for one in narrow["passages"]] == [True, True]
     assert (none.status_code, none.json()["error"]["code"]) == (409, "no_passages")
     assert "max_tokens" in none.json()["error"]["message"]
+
+
+async def test_a_pair_that_has_no_room_is_not_replaced_by_worse_ones(world: World, http: httpx.AsyncClient) -> None:
+    pump = Shown("How high is the pump? " + "high " * 100, 22)
+    await world.ready("pumps", passages=(pump, Shown("How high is the valve? Low.", 23), "Pumps are high."))
+    await world.report(world.engines[0])
+    body = ask("How high is the pump?", ids=["pumps"], mode="context")
+    roomy = await told(http, body)
+    none = await http.post(CHAT, json={**body, "max_tokens": 1900})
+
+    assert roomy["passages"][0]["text"] == pump.text
+    assert (none.status_code, none.json()["error"]["code"]) == (409, "no_passages")
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["tools", "tool calls"])
+async def test_what_tools_take_of_the_prompt_is_left_to_them(
+    world: World, http: httpx.AsyncClient, called: bool
+) -> None:
+    await world.ready("tower", passages=("The tower of Orm is high. " + "stone " * 100,))
+    await world.report(world.engines[0])
+    body = ask("How high is the tower of Orm?", ids=["tower"], mode="context")
+    tools = [{"type": "function", "function": {"name": "look", "description": "word " * 1700}}]
+    said = {"role": "assistant", "content": None, "tool_calls": tools}
+    more = {"messages": [*body["messages"][:-1], said, body["messages"][-1]]} if called else {"tools": tools}
+
+    assert len((await told(http, body))["passages"]) == 1
+    assert (await http.post(CHAT, json={**body, **more})).json()["error"]["code"] == "no_passages"
 
 
 async def test_the_look_at_an_adapter_sends_nothing_that_a_cpu_engine_dies_of(

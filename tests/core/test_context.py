@@ -23,11 +23,11 @@ def test_without_a_system_message_there_is_one_of_passages() -> None:
     assert chat == [{"role": "system", "content": "Ada was born in 1815.\n\nBees make honey."}, QUESTION]
 
 
-def test_a_system_message_of_parts_gets_one_more() -> None:
+def test_a_system_message_of_parts_becomes_one_text_for_some_templates_show_the_first_part_alone() -> None:
     parts = [{"type": "text", "text": "Be brief."}]
     chat = with_passages([{"role": "system", "content": parts}, QUESTION], PASSAGES[:1], takes_system=True)
 
-    assert chat[0]["content"] == [*parts, {"type": "text", "text": "Ada was born in 1815."}]
+    assert chat[0]["content"] == "Be brief.\n\nAda was born in 1815."
     assert len(parts) == 1
 
 

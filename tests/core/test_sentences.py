@@ -15,7 +15,7 @@ _END = re.compile(r"(?:[.!?…؟۔।॥]+[\"'”’)\]»]*\s+(?=\S)|[。！？�
 
 def plainly_cut(line: str) -> list[str]:
     """Cut a line that is a paragraph, with all of it looked at for each stop: `sentences` in plain words."""
-    line = re.sub(r"[ \t]{2,}", " ", line.replace("**", "").replace("__", ""))
+    line = re.sub(r"[ \t]{2,}", " ", re.sub(r"(?<![A-Za-z0-9])(?:\*\*|__)|(?:\*\*|__)(?![A-Za-z0-9])", "", line))
     parts, start = [], 0
     for match in _END.finditer(line):
         begun, after = line[start : match.end()].rstrip(), line[match.end() :].lstrip("\"'“‘([«")
@@ -51,6 +51,7 @@ def plainly_cut(line: str) -> list[str]:
         ("- One dog.\n- Two\n  cats.\n3) Three", ["One dog.", "Two cats.", "Three"]),
         ("| Name | Age |\n| --- | --- |\n| Bob | 3 |", ["Name | Age", "Bob | 3"]),
         ("**Bold** words.\n\n***\n\n", ["Bold words."]),
+        ("It holds 2**8 of my__kind, **all told**.", ["It holds 2**8 of my__kind, all told."]),
         ("", []),
     ],
 )

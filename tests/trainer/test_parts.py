@@ -163,6 +163,8 @@ async def test_selection_routes_each_pair_to_the_part_that_learned_it(redis: Reg
     made = await make(maker, remembered(maker.artifacts, [BOOK], plan=PLAN))
     passages = [[row["text"] for row in part] for part in rows(maker.artifacts, made, "passages.jsonl")]
     index = PartIndex(passages)
+    cited = [row["index"] for part in rows(maker.artifacts, made, "passages.jsonl") for row in part]
+    assert len(set(cited)) == len(cited)
 
     assert [index.pick(pair.question) for pair in BOOK.pairs] == [0, 0, 1, 1, 2, 2]
     assert index.pick("Qui?") == 0

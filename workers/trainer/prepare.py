@@ -1,6 +1,7 @@
 """From a version's documents to what is trained on, what is asked at its gate, and what retrieval finds."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -95,7 +96,9 @@ async def prepare(
     if parts == 1:
         return [whole.lesson(len(prose))]
     division = await asyncio.to_thread(divide, prose, pairs, tokenizer, parts)
-    return [whole.of_part(division, number).lesson(len(prose)) for number in range(division.parts)]
+    materials = [whole.of_part(division, number) for number in range(division.parts)]
+    before = itertools.accumulate((len(one.pairs) + len(one.asked) for one in materials), initial=len(prose))
+    return [one.lesson(first) for one, first in zip(materials, before, strict=False)]
 
 
 @dataclass(frozen=True)
