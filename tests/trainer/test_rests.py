@@ -112,6 +112,13 @@ def test_all_wordings_looked_at_at_once_have_to_be_known() -> None:
     assert not rests.are_learned()
 
 
+def test_where_prompts_are_learned_as_well_the_answers_alone_have_to_be_known() -> None:
+    model, steps = trained(replace(RECIPE, loss_on="all", stop_loss=0.05))
+
+    assert steps[-1].index < steps[-1].steps
+    assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), max_size=8), st.sampled_from([0.0, 0.5, 0.9]))
 def test_nobody_misses_two_passes_running_and_the_unknown_miss_none(passes: list[list[bool]], above: float) -> None:
     rests = Rests(ROWS, knowing(above))

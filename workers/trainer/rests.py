@@ -57,7 +57,7 @@ class Rests:
         for row, answer in zip(rows, nats.split([len(row) - row.answer_start for row in rows]), strict=True):
             place = self._places[id(row)]
             if place in self._taught:
-                told.setdefault(self._taught[place], []).append(answer)
+                told.setdefault(self._taught[place], []).append(answer[row.asking :])
         for thing, answers in told.items():
             every = torch.cat(answers)
             self._seen[thing] = _Shown(every.max().item(), every.sum().item(), len(every))

@@ -80,7 +80,7 @@ class Loop:
             restraint: what keeps the base model's general answers.
         """
         if recipe.loss_on == "all":
-            rows = [replace(row, answer_start=1) for row in rows]
+            rows = [replace(row, answer_start=1, asking=row.answer_start - 1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
         self._optimizer = MasterAdamW(
             model,
