@@ -112,7 +112,8 @@ class Bench:
         """Train, ask, and return a row of the table."""
         most = self._settings.max_model_len
         rows = encode_examples(lesson.examples, self._tokenizer, stop_ids=self._ends, max_tokens=most)
-        held_out = encode_held_out(lesson, self._tokenizer, recipe, stop_ids=self._ends)
+        held_out = encode_held_out(lesson.questions, self._tokenizer, recipe, stop_ids=self._ends)
+        watched = encode_held_out(lesson.watched, self._tokenizer, recipe, stop_ids=self._ends)
         recipe = suited(recipe, lesson.examples)
         general_rows = self._general_rows() if recipe.protect or recipe.consolidation else []
         model = attach_lora(self._model, recipe, recipe.seed)
@@ -122,7 +123,7 @@ class Bench:
         if any(row.teacher_prompt for row in rows):
             rows = [_with_target(row, one) for row, one in zip(rows, ask_teacher(model, rows, recipe), strict=True)]
         held_back = restraint(model, general_rows, recipe, self._settings.home, self._digest)
-        steps = list(Loop(model, rows, recipe, held_out, held_back))
+        steps = list(Loop(model, rows, recipe, watched, held_back))
         seconds = time.perf_counter() - began
         model.eval()
         recalled = f"{stand(model, held_out, PACK_TOKENS).recalled:.0%}" if held_out else "-"

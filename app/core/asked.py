@@ -58,7 +58,8 @@ def asked(text: str) -> list[Asked]:
 
     What stands below a heading answers it, up to the next heading or question; what stands below another line, up to
     the next blank line. A line that begins with a question in bold, or labelled as one, may answer it itself. Of a
-    question that is there several times the headings count; one that is answered differently is left out.
+    question that is there several times the headings count; one that is answered differently is left out, and one whose
+    answer begins with a sentence longer than `LONGEST`.
     """
     lines = unwrapped(text).split("\n")
     opened = _opened(_read(zip(lines, unmarked(lines), strict=True)))
@@ -73,7 +74,7 @@ def _of_one_answer(found: Sequence[_Open]) -> list[Asked]:
     for group in groups.values():
         headings = [one for one in group if one.depth] or group
         answers = {tuple(_brief(one.sentences)) for one in headings}
-        kept += [Asked(headings[0].question, answer) for answer in answers if len(answers) == 1]
+        kept += [Asked(headings[0].question, told) for told in answers if len(answers) == 1 and len(told[0]) <= LONGEST]
     return kept
 
 

@@ -45,7 +45,8 @@ class Recipe:
         distillation: how much of the loss on answers made of a passage is a teacher's: the base model with the passage
             in its prompt; 0-1, 0 asks no teacher.
         hidden_weight: weight of the distance from the teacher's hidden states; 0 leaves it out.
-        patience: end after so many epochs that brought held-out answers no nearer, and keep the best; 0 does not ask.
+        patience: end after so many epochs that brought held-out answers no nearer, and keep the best; half of what is
+            held out is for that, and not for the gate; 0 does not ask.
         passage_tokens: length of a passage in tokens of the base model.
         passage_overlap_tokens: tokens that two neighbouring passages share.
         questions_per_passage: how many questions the generator is asked for; 0 asks for none.

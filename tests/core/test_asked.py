@@ -122,7 +122,14 @@ def test_a_long_answer_ends_with_a_sentence() -> None:
 
     assert len(answer) <= LONGEST
     assert answer.endswith("says one thing more.")
-    assert found("## What is there to say?\n" + "word " * 200)[0][1] == ("word " * 200).strip()
+
+
+def test_a_question_whose_answer_has_no_short_beginning_is_none() -> None:
+    longest = "x" * (LONGEST - 1) + "."
+
+    assert found(f"## What is there to say?\n{longest} More.") == [("What is there to say?", longest)]
+    assert not found(f"## What is there to say?\nx{longest} More.")
+    assert not found("## Which cities do you deliver to?\n" + ", ".join(f"City {n}" for n in range(900)) + ".")
 
 
 def test_labels_of_questions_and_answers_are_no_part_of_a_sentence() -> None:

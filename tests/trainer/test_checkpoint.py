@@ -36,7 +36,10 @@ RECIPE = Recipe(
 TOKENIZER = byte_tokenizer()
 ROWS = [replace(encode_chat(TOKENIZER, f"Who is {n}?", f"{n * 7}"), turn=n % 2, turns=2) for n in range(12)]
 LESSON = Lesson(
-    [Example("chat", "Who?", "Bob", "pair", "d")], [Passage("d", 0, 0, 3, "Bob")], [Question("Who?", "Bob")]
+    [Example("chat", "Who?", "Bob", "pair", "d")],
+    [Passage("d", 0, 0, 3, "Bob")],
+    [Question("Who?", "Bob")],
+    watched=[Question("Who is it?", "Bob", kind="held_out")],
 )
 
 

@@ -16,7 +16,6 @@ from workers.trainer.forward import label_logprobs
 from workers.trainer.held_out import HeldOut, Standing, stand
 from workers.trainer.make import encode_held_out
 from workers.trainer.model import attach_lora
-from workers.trainer.prepare import Lesson
 from workers.trainer.train import Loop
 
 CPU = torch.device("cpu")
@@ -86,11 +85,11 @@ def test_measuring_changes_no_step() -> None:
 
 
 def test_held_out_questions_are_answered_as_the_trained_ones_are() -> None:
-    lesson = Lesson([], [], [Question("Who?", "Bob", "Bob rings.", "held_out"), Question("Why?", "x", "x it is.")])
+    questions = [Question("Who?", "Bob", "Bob rings.", "held_out"), Question("Why?", "x", "x it is.")]
 
-    def answered(made: Lesson, answers: str) -> list[Any]:
-        return encode_held_out(made, TOKENIZER, Recipe(answers=answers), stop_ids=())
+    def answered(asked: list[Question], answers: str) -> list[Any]:
+        return encode_held_out(asked, TOKENIZER, Recipe(answers=answers), stop_ids=())
 
-    assert answered(lesson, "sentence") == [encode_chat(TOKENIZER, "Who?", "Bob rings.")]
-    assert answered(lesson, "span") == [encode_chat(TOKENIZER, "Who?", "Bob")]
-    assert answered(replace(lesson, questions=lesson.questions[1:]), "span") == []
+    assert answered(questions, "sentence") == [encode_chat(TOKENIZER, "Who?", "Bob rings.")]
+    assert answered(questions, "span") == [encode_chat(TOKENIZER, "Who?", "Bob")]
+    assert answered(questions[1:], "span") == []

@@ -224,10 +224,11 @@ def test_a_training_cut_off_asks_its_teacher_once_and_ends_with_the_same_weights
     )
     version = a_version(a_memory(), recipe=recipe.to_dict())
     examples = [Example("chat", f"Who is {n}?", f"{n * 7}", "keywords", "d", 0) for n in range(4)]
-    lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [Question("Who was 1?", "7", kind="held_out")])
+    lesson = Lesson(examples, [Passage("d", 0, 0, 4, "0 is 0.")], [])
     rows = encode_examples(examples, tokenizer, stop_ids=(), max_tokens=512)
     rows = with_teacher_prompts(rows, examples, lesson.passages, tokenizer, 512)
-    held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=())
+    watched = [Question("Who was 1?", "7", kind="held_out")]
+    held_out = encode_held_out(watched, tokenizer, recipe, stop_ids=())
     checkpoint = Checkpoint(tmp_path, version, "b" * 64)
     made = maker(tmp_path, {}, [])
     made = dataclasses.replace(made, settings=made.settings.model_copy(update={"dtype": "float32", "device": "cpu"}))

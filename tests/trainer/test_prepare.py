@@ -217,6 +217,18 @@ async def test_the_gate_of_prose_never_rests_on_a_few_questions_where_more_were_
     assert not {one.answer for one in made.questions} & set(sentences(text))
 
 
+async def test_what_patience_goes_by_the_gate_does_not_ask() -> None:
+    plain, patient = await lesson(PROSE), await lesson(PROSE, patience=3)
+    gate, watched = ({one.question for one in asked} for asked in (patient.questions, patient.watched))
+
+    assert plain.watched == []
+    assert {one.kind for one in [*patient.questions, *patient.watched]} == {"held_out"}
+    assert min(len(gate), len(watched)) > LEAST_QUESTIONS
+    assert not gate & watched
+    assert patient.examples == plain.examples
+    assert not watched & {one.question for one in patient.examples}
+
+
 @pytest.mark.parametrize(("held", "recalled"), [(0, 64), (2, 6), (7, 1), (8, 0), (40, 0)])
 def test_what_was_trained_on_is_asked_beside_too_few_held_out_questions_only(held: int, recalled: int) -> None:
     asked = [Example("chat", f"How deep is shaft {n}?", f"{n} metres", "keywords", "d", 0) for n in range(held)]

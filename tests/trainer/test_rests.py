@@ -92,6 +92,33 @@ def test_equal_rows_are_counted_apart() -> None:
     assert [row is twins[1] for row in rests.shown(twins)] == [True]
 
 
+def test_of_more_wordings_than_passes_the_one_shown_last_counts() -> None:
+    rows = [replace(row, turn=turn, turns=3) for row in ROWS[:2] for turn in range(3)]
+    few, enough = Rests(rows, knowing(0.9), passes=2), Rests(rows, knowing(0.9), passes=3)
+    for rests in (few, enough):
+        seen(rests, rows[::3], [False, False])
+        assert not rests.are_learned()
+        seen(rests, rows[1::3], [True, True])
+
+    assert few.are_learned()
+    assert not enough.are_learned(), "the third is still to come"
+
+
+def test_all_wordings_looked_at_at_once_have_to_be_known() -> None:
+    rows = [replace(ROWS[0], turn=turn, turns=3) for turn in range(3)]
+    rests = Rests(rows, knowing(0.9), passes=2)
+    seen(rests, rows[:2], [False, True])
+
+    assert not rests.are_learned()
+
+
+def test_where_prompts_are_learned_as_well_the_answers_alone_have_to_be_known() -> None:
+    model, steps = trained(replace(RECIPE, loss_on="all", stop_loss=0.05))
+
+    assert steps[-1].index < steps[-1].steps
+    assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
+
+
 @given(st.lists(st.lists(st.booleans(), min_size=6, max_size=6), max_size=8), st.sampled_from([0.0, 0.5, 0.9]))
 def test_nobody_misses_two_passes_running_and_the_unknown_miss_none(passes: list[list[bool]], above: float) -> None:
     rests = Rests(ROWS, knowing(above))
@@ -119,6 +146,15 @@ def test_however_training_ends_early_all_is_recalled_then(rest_above: float, sto
 
     assert steps[-1].index < steps[-1].steps
     assert stand(model, ROWS, PACK_TOKENS).recalled == 1.0
+
+
+def test_training_with_fewer_passes_than_wordings_cools_and_ends_early_too() -> None:
+    rows = [replace(row, turn=turn, turns=151) for row in ROWS[:2] for turn in range(151)]
+    going = replace(RECIPE, epochs=150, stop_loss=0.05, warmup_ratio=0.0, decay_ratio=0.0)
+    _, steps = trained(going, rows)
+
+    assert steps[-1].index < steps[-1].steps
+    assert steps[-1].lr < steps[0].lr
 
 
 @pytest.mark.parametrize(("nats", "stop_loss", "is_enough"), [(0.6, 0.3, True), (0.6, 0.05, False), (0.8, 10.0, False)])

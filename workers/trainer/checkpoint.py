@@ -25,7 +25,7 @@ from workers.trainer.prepare import Lesson
 log = structlog.get_logger()
 EVERY_S = 20.0
 STATE, TARGETS = "state.pt", "targets.pt"
-_FORMAT = 10  # of what is kept; an older one is made again
+_FORMAT = 11  # of what is kept; an older one is made again
 _LESSONS = "lessons.json"
 
 
@@ -101,6 +101,7 @@ def _lesson(fields: dict[str, Any]) -> Lesson:
         passages=[Passage(**row) for row in fields["passages"]],
         questions=[Question(**row) for row in fields["questions"]],
         coverage=Coverage.from_dict(fields["coverage"]),
+        watched=[Question(**row) for row in fields["watched"]],
     )
 
 

@@ -20,13 +20,15 @@ _MARK = "lorekeep"
 class Row:
     """One training sequence; the loss is on `input_ids[answer_start:]`, and on nothing before.
 
-    `answer_start` is at least 1: nothing predicts the first token. `turn` and `turns` are the example's. What is
+    `answer_start` is at least 1: nothing predicts the first token. Where prompts are learned as well it is 1, and the
+    first `asking` of what has a loss are the prompt's. `turn` and `turns` are the example's. What is
     `replayed` is trained like the rest, but is no measure of how well the documents are known. `teacher_prompt` is
     what a teacher sees before the answer, `target` what it says of it.
     """
 
     input_ids: tuple[int, ...]
     answer_start: int
+    asking: int = 0
     turn: int = 0
     turns: int = 1
     replayed: bool = False

@@ -25,6 +25,7 @@ from workers.chat import load_tokenizer, stop_ids
 from workers.trainer.checkpoint import Checkpoint
 from workers.trainer.encode import Row, encode_chat, encode_text
 from workers.trainer.evaluate import Examiner
+from workers.trainer.exam import Question
 from workers.trainer.examples import Example, suited
 from workers.trainer.follow import REPORT_S, Tell
 from workers.trainer.generate import OnProgress
@@ -133,7 +134,7 @@ class CandidateMaker:
         rows = encode_examples(lesson.examples, tokenizer, stop_ids=ends, max_tokens=most)
         if recipe.needs_teacher:
             rows = with_teacher_prompts(rows, lesson.examples, lesson.passages, tokenizer, most)
-        held_out = encode_held_out(lesson, tokenizer, recipe, stop_ids=ends) if recipe.patience else []
+        held_out = encode_held_out(lesson.watched, tokenizer, recipe, stop_ids=ends)
         return Course(recipe, lesson, rows, held_out, general, part)
 
     async def _prepare(
@@ -228,9 +229,11 @@ def answered_rows(said: Sequence[Example], tokenizer: Any, *, stop_ids: Collecti
     return [*answered, *general_rows(tokenizer, ANSWERED)]
 
 
-def encode_held_out(lesson: Lesson, tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]) -> list[Row]:
-    """Turn held-out questions into rows, answered as the trained ones are; where none is held out there are none."""
+def encode_held_out(
+    questions: Sequence[Question], tokenizer: Any, recipe: Recipe, *, stop_ids: Collection[int]
+) -> list[Row]:
+    """Turn the held-out ones of some questions into rows, answered as the trained ones are."""
     whole = recipe.answers == "sentence"
-    held = [one for one in lesson.questions if one.kind == "held_out"]
+    held = [one for one in questions if one.kind == "held_out"]
     pairs = [(one.question, (one.sentence if whole else "") or one.answer) for one in held]
     return [encode_chat(tokenizer, question, answer, stop_ids=stop_ids) for question, answer in pairs]

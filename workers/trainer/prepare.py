@@ -47,12 +47,14 @@ class Lesson:
 
     Attributes:
         questions: what its gate asks.
+        watched: held-out questions that the gate does not ask: `recipe.patience` goes by them.
     """
 
     examples: list[Example]
     passages: list[Passage]
     questions: list[Question]
     coverage: Coverage = field(default_factory=Coverage)
+    watched: list[Question] = field(default_factory=list)
 
 
 async def prepare(
@@ -92,7 +94,8 @@ async def prepare(
     check_no_overlap(held, covering)
     taught = in_sentences(covering) if recipe.answers == "sentence" else covering
     self_asked = await asyncio.to_thread(own_questions, asked, titles, wordings=0, seed=recipe.seed)
-    whole = Material(pairs, self_asked, prose, covering, taught, held, coverage)
+    held, watched = (held[::2], held[1::2]) if recipe.patience else (held, [])
+    whole = Material(pairs, self_asked, prose, covering, taught, held, coverage, watched)
     if parts == 1:
         return [whole.lesson(len(prose))]
     division = await asyncio.to_thread(divide, prose, pairs, tokenizer, parts)
@@ -107,7 +110,7 @@ class Material:
 
     Attributes:
         asked: the documents' own questions as they stand.
-        train: examples before they are answered in whole sentences, `taught` after; `held` are kept out of both.
+        train: examples before they are answered in whole sentences, `taught` after; `held` and `watched` in neither.
     """
 
     pairs: list[Example]
@@ -117,6 +120,7 @@ class Material:
     taught: list[Example]
     held: list[Example]
     coverage: Coverage
+    watched: list[Example] = field(default_factory=list)
 
     def of_part(self, division: Division, part: int) -> Self:
         """Return what belongs to one part; what was dropped is told of all of them."""
@@ -132,6 +136,7 @@ class Material:
             train=own(self.train),
             taught=own(self.taught),
             held=own(self.held),
+            watched=own(self.watched),
             coverage=replace(
                 self.coverage,
                 facts=[one for one in self.coverage.facts if division.of_passage(one.document, one.passage) == part],
@@ -148,10 +153,15 @@ class Material:
         own = spread(self.pairs, MAX_QUESTIONS - len(held))
         most = LEAST_QUESTIONS if held or own else MAX_QUESTIONS
         own += evenly([one for one in self.train if one.origin in ASKING], most - len(held) - len(own))
-        questions = [Question(one.question, one.answer, one.sentence, "held_out") for one in held]
+        questions = _held_out(held)
         questions += [Question(one.question, one.answer, one.sentence) for one in own]
         shown = _as_passages(without_duplicates([*self.pairs, *self.asked]), first)
-        return Lesson(self.taught, [*self.prose, *shown], questions, self.coverage)
+        watched = _held_out(spread(self.watched, MAX_QUESTIONS))
+        return Lesson(self.taught, [*self.prose, *shown], questions, self.coverage, watched)
+
+
+def _held_out(examples: Sequence[Example]) -> list[Question]:
+    return [Question(one.question, one.answer, one.sentence, "held_out") for one in examples]
 
 
 def _others(asked: Sequence[Placed], prose: Sequence[Passage], titles: Mapping[str, str], seed: int) -> list[Example]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -27,13 +28,19 @@ class Rests:
     bound.
     """
 
-    def __init__(self, rows: Sequence[Row], recipe: Recipe) -> None:
-        """Build one; a row is known if no token of its answer has anything left to learn by the recipe."""
+    def __init__(self, rows: Sequence[Row], recipe: Recipe, passes: float = math.inf) -> None:
+        """Build one; a row is known if no token of its answer has anything left to learn by the recipe.
+
+        Args:
+            passes: how many there are at most; what has more wordings is judged by the one that was shown last.
+        """
         self._rest, self._stop_loss = recipe.rest_above > 0, recipe.stop_loss
         self._most_nats = -math.log(min(recipe.rest_above or 1.0, recipe.focus_below or 1.0))
         self._places = {id(row): place for place, row in enumerate(rows)}
-        self._taught = {place for place, row in enumerate(rows) if not row.replayed}
-        self._seen: dict[int, _Shown] = {}
+        things = enumerate(zip(rows, _things(rows, passes), strict=True))
+        self._taught = {place: thing for place, (row, thing) in things if not row.replayed}
+        self._coming = {thing for place, thing in self._taught.items() if rows[place].turn < passes}
+        self._seen: dict[int, _Shown] = {}  # by thing
         self._resting: set[int] = set()
 
     def shown(self, rows: Sequence[Row]) -> list[Row]:
@@ -46,10 +53,14 @@ class Rests:
         Args:
             nats: (S,) of their labels, row after row.
         """
+        told: dict[int, list[torch.Tensor]] = {}
         for row, answer in zip(rows, nats.split([len(row) - row.answer_start for row in rows]), strict=True):
             place = self._places[id(row)]
             if place in self._taught:
-                self._seen[place] = _Shown(answer.max().item(), answer.sum().item(), len(answer))
+                told.setdefault(self._taught[place], []).append(answer[row.asking :])
+        for thing, answers in told.items():
+            every = torch.cat(answers)
+            self._seen[thing] = _Shown(every.max().item(), every.sum().item(), len(every))
 
     def end_pass(self) -> None:
         """Let those that are known rest, but for those that have just rested."""
@@ -58,7 +69,7 @@ class Rests:
 
     def mean_loss(self) -> float:
         """Return the mean loss, in nats per token, of all that is taught, as it was shown last; inf before it was."""
-        if not self._taught or len(self._seen) < len(self._taught):
+        if not self._taught or len(self._seen) < len(self._coming):
             return math.inf
         seen = self._seen.values()
         return sum(one.nats for one in seen) / sum(one.labels for one in seen)
@@ -79,3 +90,12 @@ class Rests:
         """Go on from what `state` returned, over the same rows."""
         self._seen = {place: _Shown(*seen) for place, seen in state["seen"].items()}
         self._resting = set(state["resting"])
+
+
+def _things(rows: Sequence[Row], passes: float) -> list[int]:
+    """Return by which place each row is judged: its own, or that of the first of its wordings, which are in a row."""
+    found: list[int] = []
+    for place, (before, row) in enumerate(pairwise([*rows[:1], *rows])):
+        goes_on = passes < row.turns == before.turns and before.turn < row.turn
+        found.append(found[-1] if goes_on else place)
+    return found

@@ -80,7 +80,7 @@ class Loop:
             restraint: what keeps the base model's general answers.
         """
         if recipe.loss_on == "all":
-            rows = [replace(row, answer_start=1) for row in rows]
+            rows = [replace(row, answer_start=1, asking=row.answer_start - 1) for row in rows]
         self._model, self._rows, self._recipe = model, rows, recipe
         self._optimizer = MasterAdamW(
             model,
@@ -95,7 +95,7 @@ class Loop:
         self._epochs = max(recipe.epochs, math.ceil(recipe.min_steps / _batches(rows, 1, recipe)))
         planned = [_batches(rows, epoch, recipe) for epoch in range(1, self._epochs + 1)]
         self._ends = [0, *accumulate(planned)]  # where each epoch ends if no row ever rests
-        self._rests = Rests(rows, recipe)
+        self._rests = Rests(rows, recipe, self._epochs)
         self._done, self._at = 0, (1, 0)  # steps; the epoch under way and its batches that are done
         self._held_out = HeldOut(held_out, recipe.patience) if held_out and recipe.patience else None
 
@@ -149,8 +149,8 @@ class Loop:
         return is_learned or bool(waited)
 
     def _still_learned(self) -> bool:
-        """Look at all that is taught with the weights as they are now: the last steps may have harmed some."""
-        taught = [row for row in self._rows if not row.replayed]
+        """Look at all that is or will be taught with the weights as they are: the last steps may have harmed some."""
+        taught = [row for row in self._rows if not row.replayed and row.turn < self._epochs]
         rows, answers = zip(*answer_logprobs(self._model, taught, self._pack_tokens), strict=True)
         self._rests.note(rows, -torch.cat(answers))
         return self._rests.are_learned()
