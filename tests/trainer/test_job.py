@@ -1,6 +1,7 @@
 """One job on a real registry: only the engine and the training itself are fakes."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.recipe import Recipe
 from app.errors import DocumentMissing
+from app.settings import Settings
 from app.stores.memories import MemoryStore
 from app.stores.versions import Job
 from tests.factories import a_version
@@ -163,6 +165,20 @@ async def test_trainers_killed_at_every_attempt_end_the_version(workshop: Worksh
     assert version.state is State.FAILED
     assert version.error
     assert version.error["code"] == "trainer_lost"
+
+
+async def test_five_trainers_killed_at_one_job_leave_it_one_more_attempt_by_default(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    for _ in range(5):
+        await workshop.end_lease()
+        assert await workshop.trainer.versions.claim(workshop.job, lease_s=30)
+
+    default = Settings.model_fields["job_attempts"].default
+    settings = workshop.trainer.settings.model_copy(update={"job_attempts": default})
+    await workshop.end_lease()
+    await work(replace(workshop.trainer, settings=settings), workshop.job)
+
+    assert (await workshop.version()).state is State.READY
 
 
 async def test_a_registry_that_is_away_ends_the_attempt_and_not_the_version(workshop: Workshop) -> None:
