@@ -101,7 +101,7 @@ def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None
 
 @memories.command("cancel")
 def cancel(context: typer.Context, memory: Memory, json: Json = False) -> None:
-    """Stop training the newest version; one that serves goes on serving."""
+    """End the newest version that is not over; one that serves goes on serving."""
     with gateway(context) as client:
         found = call(client, "POST", f"/v1/memories/{memory_id_of(client, memory)}/cancel")
     show_short(found, json)

@@ -293,6 +293,21 @@ async def test_cancel_ends_a_job_and_retry_queues_it_again(world: World, http: h
     assert queue.queued() == {f"acme/{memory_id}/1"}
 
 
+async def test_cancel_ends_the_newest_version_that_is_not_over(world: World, http: httpx.AsyncClient) -> None:
+    memory_id = await remember(http)
+    more = {"documents": [{"name": "b.md", "text": "Bob was born in Paris."}]}
+    await http.post(f"/v1/memories/{memory_id}/documents", json=more)
+    states = []
+    for _ in range(2):
+        assert (await http.post(f"/v1/memories/{memory_id}/cancel")).status_code == 200
+        versions = (await http.get(f"/v1/memories/{memory_id}/versions")).json()["data"]
+        states.append([one["status"] for one in versions])
+    again = await http.post(f"/v1/memories/{memory_id}/cancel")
+
+    assert states == [["cancelled", "queued"], ["cancelled", "cancelled"]]
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "state_conflict")
+
+
 async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx.AsyncClient) -> None:
     await world.redis.set("rq:queue:lorekeep-train", "not a list: every write to the queue fails")
     memory_id = await remember(http)
