@@ -1,6 +1,7 @@
 """How to train: a frozen, named, serialisable value, saved beside the weights it made."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -184,6 +185,11 @@ class Recipe:
         meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})
+
+
+def training_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe changes weights: a retry with other thresholds need not train again."""
+    return {field: value for field, value in recipe.items() if field not in THRESHOLDS}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

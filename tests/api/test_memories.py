@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.core.lifecycle import State
+from app.stores.layout import version_key
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World
 
@@ -306,6 +307,22 @@ async def test_cancel_ends_the_newest_version_that_is_not_over(world: World, htt
 
     assert states == [["cancelled", "queued"], ["cancelled", "cancelled"]]
     assert (again.status_code, again.json()["error"]["code"]) == (409, "state_conflict")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "failed"),
+    [(None, 1), ({"min_gain": 0.0}, 1), ({"epochs": 2}, 0)],
+    ids=["the same", "another limit", "another training"],
+)
+async def test_only_another_training_has_all_its_seeds_again(
+    world: World, http: httpx.AsyncClient, recipe: dict[str, Any] | None, failed: int
+) -> None:
+    memory_id = await remember(http)
+    row = {"state": '"rejected"', "failed_seeds": "1"}
+    await world.redis.hset(version_key("acme", memory_id, 1), mapping=row)
+    await http.post(f"/v1/memories/{memory_id}/retry", json={"recipe": recipe} if recipe else {})
+
+    assert (await world.gateway.versions.get("acme", memory_id, 1)).failed_seeds == failed
 
 
 async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx.AsyncClient) -> None:

@@ -82,7 +82,7 @@ async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another
     workshop.engine.answers["adapter"] = good
     second = await workshop.attempt()
 
-    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, other, 1)
+    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, other, 2)
     assert jobs == [workshop.job]
     assert (second.state, workshop.maker.made) == (State.READY, 2)
     assert first.scores["adapter"] < second.scores["adapter"]
