@@ -229,6 +229,18 @@ async def test_a_memory_that_the_registry_no_longer_knows_keeps_its_files_from_t
     assert len(artifacts.versions(memory.tenant, memory.id)) == 1
 
 
+async def test_a_candidate_is_sent_to_an_engine_that_takes_its_rank(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    wide = replace(await live(workshop), id="e2", max_lora_rank=32)
+    assert await workshop.trainer.engines.report(wide, 60)
+    await set_recipe(workshop, Recipe(rank=32))
+
+    version = await workshop.attempt()
+
+    assert await workshop.trainer.engines.desired("e1") == {}
+    assert [*await workshop.trainer.engines.desired("e2")] == [version.adapter]
+
+
 async def test_a_version_whose_document_is_missing_says_so_and_is_not_tried_again(workshop: Workshop) -> None:
     async def miss() -> None:
         raise DocumentMissing("Document lost.csv is not in the artifact store any more.")

@@ -215,7 +215,7 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
     await step.to(State.EVALUATING, _weights_of(candidates))
-    engine = await trainer.examiner.load(*step.version.adapters)
+    engine = await trainer.examiner.load(*step.version.adapters, rank=step.version.recipe["rank"])
     scores, decision = await trainer.judge(step.version, engine)
     if decision.passed:
         await step.to(State.PUBLISHING, {"scores": scores})
