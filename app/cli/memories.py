@@ -59,9 +59,10 @@ def remember(
     tell(memory, wait, json, _scores)
 
 
-def training_options(recipe: str | None, *, no_split: bool) -> dict[str, Any]:
-    """Return what a memory or a plan is asked for with."""
-    return ({"recipe": {"name": recipe}} if recipe else {}) | ({"split": False} if no_split else {})
+def training_options(recipe: str | None, *, no_split: bool, **fields: Any) -> dict[str, Any]:
+    """Return what a memory or a plan is asked for with; `fields` of the recipe that are None are left out."""
+    given = {name: value for name, value in {"name": recipe, **fields}.items() if value is not None}
+    return ({"recipe": given} if given else {}) | ({"split": False} if no_split else {})
 
 
 def show_short(one: dict[str, Any], json: bool) -> None:
