@@ -70,7 +70,8 @@ class Recipe:
             little or nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
         max_perplexity_rise: of plain text above the base model's, in nats per token.
-        max_leaked: share of general questions, 0-1, that it may answer with something from its documents.
+        max_leaked: share of general questions, 0-1, that it may answer with something from its documents, and of those
+            about things that no memory holds.
         seed: of initialisation, shuffling and generation.
         seeds: how many seeds, counted up from that one, may be tried until a candidate passes its gate.
     """
