@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     # trainer
     trainer_threads: int = Field(0, ge=0)  # 0: all cores
     job_lease: Duration = timedelta(seconds=30)  # renewed every lease/5
-    job_attempts: int = Field(5, ge=1)  # crashes before a version fails
+    job_attempts: int = Field(6, ge=1)  # how often a job is begun: five trainers may be killed at it
     generator_url: str = ""  # OpenAI-compatible; empty: an engine's own base model
     generator_key: SecretStr | None = None
     generator_model: str = BASE

@@ -14,6 +14,7 @@ from app.api.gateway import Gateway
 from app.api.replies import Deleted, MemoryList, MemoryView, PartView, Receipt, VersionList, VersionView
 from app.api.requests import EXPORTED, MORE_DOCUMENTS, NEW_MEMORY, PatchBody, RetryBody
 from app.api.uploads import ask_of, open_export, read_more_documents, read_new_memory
+from app.core.lifecycle import OPEN
 from app.core.memory import Memory, Version
 from app.core.names import AdapterName, is_memory_id
 from app.errors import InvalidRequest, MemoryNotFound, MemoryNotReady
@@ -126,8 +127,10 @@ async def follow_events(
 
 @router.post("/{memory_id}/cancel", response_model=MemoryView)
 async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
-    """Stop the newest version's training; what serves goes on serving."""
-    await gateway.rememberer.cancel(await gateway.versions.get(memory.tenant, memory.id, memory.latest))
+    """End the newest version that is not over; what serves goes on serving."""
+    not_over = [one for one in await gateway.versions.of(memory) if one.state in OPEN]
+    version = not_over[0] if not_over else await gateway.versions.get(memory.tenant, memory.id, memory.latest)
+    await gateway.rememberer.cancel(version)
     return await _view(gateway, memory.tenant, memory.id)
 
 

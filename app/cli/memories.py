@@ -59,9 +59,10 @@ def remember(
     tell(memory, wait, json, _scores)
 
 
-def training_options(recipe: str | None, *, no_split: bool) -> dict[str, Any]:
-    """Return what a memory or a plan is asked for with."""
-    return ({"recipe": {"name": recipe}} if recipe else {}) | ({"split": False} if no_split else {})
+def training_options(recipe: str | None, *, no_split: bool, **fields: Any) -> dict[str, Any]:
+    """Return what a memory or a plan is asked for with; `fields` of the recipe that are None are left out."""
+    given = {name: value for name, value in {"name": recipe, **fields}.items() if value is not None}
+    return ({"recipe": given} if given else {}) | ({"split": False} if no_split else {})
 
 
 def show_short(one: dict[str, Any], json: bool) -> None:
@@ -101,7 +102,7 @@ def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None
 
 @memories.command("cancel")
 def cancel(context: typer.Context, memory: Memory, json: Json = False) -> None:
-    """Stop training the newest version; one that serves goes on serving."""
+    """End the newest version that is not over; one that serves goes on serving."""
     with gateway(context) as client:
         found = call(client, "POST", f"/v1/memories/{memory_id_of(client, memory)}/cancel")
     show_short(found, json)

@@ -34,12 +34,17 @@ def plan(
         float, typer.Option(min=0, max=1, help="Share of the facts to be recalled word for word.")
     ] = TARGET_RECALL,
     recipe: Recipe = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA; if not given, the smallest that will do.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Which layers carry it: mlp (if not given), attention or all-linear.")
+    ] = None,
     no_split: NoSplit = False,
     json: Json = False,
 ) -> None:
     """Say what a memory of documents would take: rank, steps, size, recall, time. Trains nothing, keeps nothing."""
     uploads = [("file", (path.name, path.read_bytes())) for path in files]
-    options = jsonlib.dumps({"target_recall": target_recall, **training_options(recipe, no_split=no_split)})
+    training = training_options(recipe, no_split=no_split, rank=rank, target=target)
+    options = jsonlib.dumps({"target_recall": target_recall, **training})
     with gateway(context) as client:
         made = call(client, "POST", "/v1/plans", files=uploads, data={"options": options})
     show(made if json else _in_words(made), json)

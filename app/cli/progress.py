@@ -42,17 +42,22 @@ class Watcher:
     def tell(self, kind: str, data: dict[str, Any]) -> None:
         """Take one event."""
         if kind == "state":
-            self._move(printable(str(data["state"])))
+            self._move(printable(str(data["state"])), judged="scores" in data)
         elif kind == "progress":
             self._advance(data)
 
-    def _move(self, state: str) -> None:
+    def _move(self, state: str, *, judged: bool) -> None:
         if state == self._stage:
             return
         if state in UNSUCCESSFUL:
             self._console.print(f"[red]✗[/red] {self._stage}: {state}")
         elif state == "queued":
-            self._console.print(f"[yellow]↻[/yellow] {self._stage} was cut off and begins again")
+            why = "was cut off and begins again"
+            if judged:
+                why = "is over: the gate refused it, and another seed is tried"
+            elif self._stage in UNSUCCESSFUL:
+                why = "before, and tried again"
+            self._console.print(f"[yellow]↻[/yellow] {self._stage} {why}")
         elif self._stage != "queued":
             seconds = time.monotonic() - self._since
             self._console.print(f"[green]✓[/green] {self._stage:<10} [dim]{seconds:4.0f} s  {self._told}[/dim]")

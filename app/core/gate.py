@@ -183,11 +183,13 @@ def _of_control(control: Control, recipe: Recipe) -> list[str]:
             f"It reads plain text {control.perplexity_rise:.2f} nats per token worse than the base model, and "
             f"{recipe.max_perplexity_rise:.2f} is allowed: {tries}."
         )
-    if control.leaked > recipe.max_leaked:
-        reasons.append(
-            f"It answers {control.leaked:.0%} of general questions with something from its documents, and "
-            f"{recipe.max_leaked:.0%} is allowed: {tries}."
-        )
+    leaks = {"general questions": control.leaked, "questions about things that no memory holds": control.leaked_other}
+    for what, leaked in leaks.items():
+        if leaked > recipe.max_leaked:
+            reasons.append(
+                f"It answers {leaked:.0%} of {what} with something from its documents, and "
+                f"{recipe.max_leaked:.0%} is allowed: {tries}."
+            )
     return reasons
 
 

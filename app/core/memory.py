@@ -33,6 +33,7 @@ class Version:
         fence: how often the job was claimed; a trainer with an older one cannot write.
         lease_until: when the claim ends, in seconds since the epoch by the registry's clock.
         error: `{"code", "message"}` of a version that failed or was rejected.
+        failed_seeds: how many of the seeds that its recipe allows have failed the gate.
     """
 
     memory_id: str
@@ -54,6 +55,7 @@ class Version:
     scores: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     parts: tuple[str, ...] = ()
+    failed_seeds: int = 0
 
     @property
     def adapters(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """How to train: a frozen, named, serialisable value, saved beside the weights it made."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,7 +71,8 @@ class Recipe:
             little or nothing was held out; a share, 0-1.
         min_kept: what it must keep of the general questions that the base model answers right; a share, 0-1.
         max_perplexity_rise: of plain text above the base model's, in nats per token.
-        max_leaked: share of general questions, 0-1, that it may answer with something from its documents.
+        max_leaked: share of general questions, 0-1, that it may answer with something from its documents, and of those
+            about things that no memory holds.
         seed: of initialisation, shuffling and generation.
         seeds: how many seeds, counted up from that one, may be tried until a candidate passes its gate.
     """
@@ -185,6 +187,11 @@ class Recipe:
         meant = {f"prose_{name}": fields[name] for name in _FOR_PROSE if name in fields}
         others = over.to_dict() if over and "name" not in fields else PRESETS.get(fields.get("name", ""), {})
         return cls(**{**others, **meant, **fields})
+
+
+def training_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe changes weights: a retry with other thresholds need not train again."""
+    return {field: value for field, value in recipe.items() if field not in THRESHOLDS}
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -16,6 +16,7 @@ from ulid import ULID
 from app.core.documents import Document
 from app.core.lifecycle import State
 from app.core.memory import DocumentRef, Memory, Version
+from app.core.recipe import training_of
 from app.errors import DuplicateContent, InvalidRequest, MemoryNotFound, ServiceError
 from app.services.documents import read_documents
 from app.services.drafts import Ask, Options, checked_name, content_of, digest_of, name_from, new_memory, new_version
@@ -265,6 +266,8 @@ class Rememberer:
             documents = await self._union(version, version.documents, {})
             recipe, plan = await self._planner.draft(documents, ask.wish(version))
             fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None}
+            if training_of(fields["recipe"]) != training_of(version.recipe):
+                fields["failed_seeds"] = 0
         else:
             self._planner.check_rank(version.recipe["rank"])
         queued = await self._versions.change(version, State.QUEUED, fields=fields)

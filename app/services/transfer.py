@@ -112,7 +112,8 @@ class Importer:
             self._check_room(len(parcel.parts))
             refs = parcel.refs
             memory = new_memory(tenant, wanted or checked_name(name_from(refs[0].name)), refs, Options())
-            version = new_version(memory, refs, replace(parcel.recipe, seeds=1))  # judged as it is, never trained anew
+            judged_once = parcel.recipe.seeds - 1  # as it is: it is not trained anew where it fails
+            version = replace(new_version(memory, refs, parcel.recipe), failed_seeds=judged_once)
             return await self._rememberer.accept(
                 memory, version, lambda: self._keep(version, parcel), unique_content=False, once=once
             )

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.core.lifecycle import State
+from app.stores.layout import version_key
 from app.stores.queue import TrainingQueue
 from tests.api.conftest import World
 
@@ -291,6 +292,37 @@ async def test_cancel_ends_a_job_and_retry_queues_it_again(world: World, http: h
     assert (retried.status_code, retried.json()["status"]) == (202, "queued")
     assert (version.recipe["epochs"], version.state) == (2, State.QUEUED)
     assert queue.queued() == {f"acme/{memory_id}/1"}
+
+
+async def test_cancel_ends_the_newest_version_that_is_not_over(world: World, http: httpx.AsyncClient) -> None:
+    memory_id = await remember(http)
+    more = {"documents": [{"name": "b.md", "text": "Bob was born in Paris."}]}
+    await http.post(f"/v1/memories/{memory_id}/documents", json=more)
+    states = []
+    for _ in range(2):
+        assert (await http.post(f"/v1/memories/{memory_id}/cancel")).status_code == 200
+        versions = (await http.get(f"/v1/memories/{memory_id}/versions")).json()["data"]
+        states.append([one["status"] for one in versions])
+    again = await http.post(f"/v1/memories/{memory_id}/cancel")
+
+    assert states == [["cancelled", "queued"], ["cancelled", "cancelled"]]
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "state_conflict")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "failed"),
+    [(None, 1), ({"min_gain": 0.0}, 1), ({"epochs": 2}, 0)],
+    ids=["the same", "another limit", "another training"],
+)
+async def test_only_another_training_has_all_its_seeds_again(
+    world: World, http: httpx.AsyncClient, recipe: dict[str, Any] | None, failed: int
+) -> None:
+    memory_id = await remember(http)
+    row = {"state": '"rejected"', "failed_seeds": "1"}
+    await world.redis.hset(version_key("acme", memory_id, 1), mapping=row)
+    await http.post(f"/v1/memories/{memory_id}/retry", json={"recipe": recipe} if recipe else {})
+
+    assert (await world.gateway.versions.get("acme", memory_id, 1)).failed_seeds == failed
 
 
 async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx.AsyncClient) -> None:

@@ -80,6 +80,24 @@ def test_progress_says_which_part_is_trained() -> None:
     assert "part 2 of 3  7/9" in shown.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("before", "queued", "told"),
+    [
+        ("training", {"reason": "trainer_lost"}, "training was cut off and begins again"),
+        ("evaluating", {"scores": {"adapter": 0.1}}, "the gate refused it, and another seed is tried"),
+        ("rejected", {}, "rejected before, and tried again"),
+    ],
+)
+def test_progress_says_why_a_version_is_queued_again(before: str, queued: dict[str, Any], told: str) -> None:
+    shown = io.StringIO()
+    with Watcher(Console(file=shown, width=100)) as watcher:
+        watcher.tell("state", {"state": before})
+        watcher.tell("state", {"state": "queued", **queued})
+
+    assert told in shown.getvalue()
+    assert shown.getvalue().count("cut off") == told.count("cut off")
+
+
 def test_remember_names_the_languages_that_the_memory_is_to_keep_to(document: str) -> None:
     gateway = FakeGateway()
     result = run(gateway, "remember", document, "--language", "ko", "--language", "ja")

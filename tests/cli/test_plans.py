@@ -52,6 +52,14 @@ def test_a_plan_is_asked_for_as_a_memory_would_be(document: str) -> None:
     assert b'{"target_recall": 0.95, "recipe": {"name": "quick"}, "split": false}' in sent.content
 
 
+def test_a_plan_may_be_asked_for_at_a_rank_and_in_other_layers(document: str) -> None:
+    gateway = FakeGateway()
+    run(gateway, "plan", document, "--rank", "32", "--target", "attention")
+    [sent] = gateway.asked("POST", "/v1/plans")
+
+    assert b'{"target_recall": 0.95, "recipe": {"rank": 32, "target": "attention"}}' in sent.content
+
+
 def test_a_plan_says_that_a_memory_will_have_parts(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLAN, "partitions", 3)
 

@@ -19,7 +19,7 @@ UNHARMED = Control(
     declined=6,
     still_declined=6,
     leaked=0.0,
-    leaked_other=1.0,
+    leaked_other=0.0,
     perplexity_rise=0.1,
 )
 
@@ -63,6 +63,7 @@ def test_a_candidate_nothing_could_be_asked_about_is_left_to_its_canary_and_the_
         (replace(UNHARMED, still_declined=0), "Of 6 requests that the base model declines it declines 0"),
         (replace(UNHARMED, perplexity_rise=9.5), "9.50 nats per token"),
         (replace(UNHARMED, leaked=0.9), "90% of general questions with something from its documents"),
+        (replace(UNHARMED, leaked_other=0.375), "38% of questions about things that no memory holds with something"),
     ],
 )
 def test_a_candidate_that_harmed_the_rest_is_rejected_saying_what_to_try(harmed: Control, said: str) -> None:

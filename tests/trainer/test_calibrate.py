@@ -179,6 +179,18 @@ def test_one_training_leaves_the_base_model_to_the_next_as_it_was(settings: Sett
     assert first == again
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"facts": (2, MOST + 1)}, f"--loads: .* {MOST:,} numbers"),
+        ({"ranks": (1, 513)}, "--ranks: .* between 1 and 512"),
+    ],
+)
+def test_a_sweep_that_cannot_be_measured_is_refused_with_what_can(asked: dict[str, Any], says: str) -> None:
+    with pytest.raises(StartupError, match=says):
+        dataclasses.replace(SWEEP, **asked)
+
+
 def test_a_phone_book_is_its_seeds_and_has_no_name_twice() -> None:
     book = phone_book(MOST, "a")
 

@@ -1,6 +1,7 @@
 """One job on a real registry: only the engine and the training itself are fakes."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from app.core.lifecycle import State
 from app.core.memory import Version
 from app.core.recipe import Recipe
 from app.errors import DocumentMissing
+from app.settings import Settings
 from app.stores.memories import MemoryStore
 from app.stores.versions import Job
 from tests.factories import a_version
@@ -80,7 +82,7 @@ async def test_a_candidate_that_fails_its_gate_is_trained_once_more_with_another
     workshop.engine.answers["adapter"] = good
     second = await workshop.attempt()
 
-    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, other, 1)
+    assert (first.state, first.recipe["seed"], first.recipe["seeds"]) == (State.QUEUED, other, 2)
     assert jobs == [workshop.job]
     assert (second.state, workshop.maker.made) == (State.READY, 2)
     assert first.scores["adapter"] < second.scores["adapter"]
@@ -165,6 +167,20 @@ async def test_trainers_killed_at_every_attempt_end_the_version(workshop: Worksh
     assert version.error["code"] == "trainer_lost"
 
 
+async def test_five_trainers_killed_at_one_job_leave_it_one_more_attempt_by_default(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    for _ in range(5):
+        await workshop.end_lease()
+        assert await workshop.trainer.versions.claim(workshop.job, lease_s=30)
+
+    default = Settings.model_fields["job_attempts"].default
+    settings = workshop.trainer.settings.model_copy(update={"job_attempts": default})
+    await workshop.end_lease()
+    await work(replace(workshop.trainer, settings=settings), workshop.job)
+
+    assert (await workshop.version()).state is State.READY
+
+
 async def test_a_registry_that_is_away_ends_the_attempt_and_not_the_version(workshop: Workshop) -> None:
     await workshop.start_engine()
 
@@ -211,6 +227,18 @@ async def test_a_memory_that_the_registry_no_longer_knows_keeps_its_files_from_t
     assert artifacts.read_memory(memory.tenant, memory.id) == record
     assert len(artifacts.document_sizes(memory.tenant, memory.id)) == 2
     assert len(artifacts.versions(memory.tenant, memory.id)) == 1
+
+
+async def test_a_candidate_is_sent_to_an_engine_that_takes_its_rank(workshop: Workshop) -> None:
+    await workshop.start_engine()
+    wide = replace(await live(workshop), id="e2", max_lora_rank=32)
+    assert await workshop.trainer.engines.report(wide, 60)
+    await set_recipe(workshop, Recipe(rank=32))
+
+    version = await workshop.attempt()
+
+    assert await workshop.trainer.engines.desired("e1") == {}
+    assert [*await workshop.trainer.engines.desired("e2")] == [version.adapter]
 
 
 async def test_a_version_whose_document_is_missing_says_so_and_is_not_tried_again(workshop: Workshop) -> None:

@@ -234,7 +234,7 @@ async def test_parts_that_fail_are_forgotten_and_trained_with_the_next_seed(work
     await set_recipe(workshop, Recipe(seed=4, seeds=2))
     version = await judged(workshop)
 
-    assert (version.state, version.recipe["seed"], version.recipe["seeds"]) == (State.QUEUED, 5, 1)
+    assert (version.state, version.recipe["seed"], version.recipe["seeds"]) == (State.QUEUED, 5, 2)
     assert await workshop.trainer.engines.desired("e1") == {}
 
 

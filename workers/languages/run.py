@@ -187,7 +187,7 @@ class GuardRun:
             AdapterRejected: it differs too little from the base model to be told from it.
             CompositeRejected: only an approximation of both would fit, or their sum broke; nothing of it is held.
         """
-        engine = await self.shop.examiner.load(str(guard))
+        engine = await self.shop.examiner.load(str(guard), rank=self.recipe.rank)
         if not self.memory:
             return engine, str(guard)
         try:

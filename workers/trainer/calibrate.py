@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from app.core.capacity import PRIOR, BaseShape, Law, Point, conditions_of
 from app.core.documents import Document, Pair
+from app.core.errors import InvalidValue
 from app.core.load import learned_text
 from app.core.recipe import Recipe
 from app.errors import StartupError
@@ -38,7 +39,7 @@ from workers.trainer.fit import fit_law
 from workers.trainer.forward import label_logits, packs_exactly
 from workers.trainer.model import attach_lora, load_base
 from workers.trainer.null_space import general_rows
-from workers.trainer.phonebook import phone_book
+from workers.trainer.phonebook import MOST, phone_book
 from workers.trainer.restraint import restraint
 from workers.trainer.train import PACK_TOKENS, Loop, Step
 
@@ -56,6 +57,19 @@ class Sweep:
     facts: tuple[int, ...]
     minutes: float
     recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured.
+
+        Raises:
+            StartupError: the text says what can.
+        """
+        if max(self.facts) > MOST:
+            raise StartupError(f"--loads: the phone book has {MOST:,} numbers, so give that many facts at most.")
+        try:
+            replace(self.recipe, rank=max(self.ranks))
+        except InvalidValue as error:
+            raise StartupError(f"--ranks: {error}") from error
 
     @property
     def places(self) -> list[Place]:

@@ -38,8 +38,11 @@ class Examiner:
         self._engines, self._client, self._wait_s = engines, client, wait_s
         self._control = control
 
-    async def load(self, *adapters: str) -> EngineRecord:
+    async def load(self, *adapters: str, rank: int = 0) -> EngineRecord:
         """Have one engine hold the adapters, their canaries passed; an engine that restarts or is full is waited for.
+
+        Args:
+            rank: theirs; engines that take less are passed over, unless all do and the one asked will say so.
 
         Raises:
             TooMuch: no engine can hold so many.
@@ -49,7 +52,7 @@ class Examiner:
         """
 
         async def load_it() -> EngineRecord:
-            engine = await self._least_loaded(len(adapters))
+            engine = await self._least_loaded(len(adapters), rank)
             for adapter in adapters:
                 await self._engines.desire(engine.id, adapter, time.time())
                 await self._client.load(engine.url, adapter)
@@ -78,7 +81,7 @@ class Examiner:
 
         return await self._patiently(ask_it)
 
-    async def _least_loaded(self, adapters: int = 0) -> EngineRecord:
+    async def _least_loaded(self, adapters: int = 0, rank: int = 0) -> EngineRecord:
         live = await self._engines.live()
         if not live:
             raise NoEngine("No engine is running: start one with `lorekeep engine`.")
@@ -87,6 +90,7 @@ class Examiner:
             raise TooMuch(
                 f"The memory has {adapters} parts and no engine holds so many adapters: raise LOREKEEP_MAX_CPU_LORAS."
             )
+        fit = [engine for engine in fit if engine.max_lora_rank >= rank] or fit
         return min(fit, key=lambda engine: (len(engine.resident), engine.id))
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:

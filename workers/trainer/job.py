@@ -215,15 +215,15 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
         step.version, tell=step.tell, begin_training=lambda: step.to(State.TRAINING), stop=lease.stop
     )
     await step.to(State.EVALUATING, _weights_of(candidates))
-    engine = await trainer.examiner.load(*step.version.adapters)
+    engine = await trainer.examiner.load(*step.version.adapters, rank=step.version.recipe["rank"])
     scores, decision = await trainer.judge(step.version, engine)
     if decision.passed:
         await step.to(State.PUBLISHING, {"scores": scores})
         await _publish(trainer, step)
         return
-    if again := _next_seed(step.version.recipe):
-        log.info("version.tried_again", seed=again["seed"], reason=decision.reason)
-        await step.to(State.QUEUED, {"scores": scores, "attempt": 0, "recipe": again})
+    if again := _next_seed(step.version):
+        log.info("version.tried_again", seed=again["recipe"]["seed"], reason=decision.reason)
+        await step.to(State.QUEUED, {"scores": scores, "attempt": 0, **again})
     else:
         error = {"code": "gate_failed", "message": decision.reason}
         await step.to(State.REJECTED, {"scores": scores, "error": error})
@@ -231,10 +231,12 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
         await trainer.engines.forget(name)
 
 
-def _next_seed(recipe: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the recipe of the next try, for a training may have been unlucky; None where there is none left."""
-    left = recipe.get("seeds", 1)
-    return {**recipe, "seed": (recipe["seed"] + 1) % 2**31, "seeds": left - 1} if left > 1 else None
+def _next_seed(version: Version) -> dict[str, Any] | None:
+    """Return what the next try changes, for a training may have been unlucky; None where there is none left."""
+    recipe, failed = version.recipe, version.failed_seeds + 1
+    if failed >= recipe.get("seeds", 1):
+        return None
+    return {"failed_seeds": failed, "recipe": {**recipe, "seed": (recipe["seed"] + 1) % 2**31}}
 
 
 async def _publish(trainer: Trainer, step: _Steps) -> None:

@@ -13,7 +13,7 @@ from app.core.context import Shown
 from app.core.memory import Version
 from app.core.names import AdapterName
 from app.core.partition import Part
-from app.core.recipe import THRESHOLDS
+from app.core.recipe import training_of
 from app.stores.artifacts import MANIFEST, ArtifactStore
 from workers.base_model import sha256
 from workers.trainer.exam import Exam, Question
@@ -78,11 +78,11 @@ def find_candidates(store: ArtifactStore, version: Version, base_digest: str, pa
     Recipe, documents and base model are the same.
     """
     documents = [asdict(document) for document in version.documents]
-    wanted = (_training(version.recipe), documents, base_digest, parts)
+    wanted = (training_of(version.recipe), documents, base_digest, parts)
     found = {}
     for name, manifest in _kept(store, version):
         part = Part(**manifest.get("part", {}))
-        if (_training(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"], part.of) == wanted:
+        if (training_of(manifest["recipe"]), manifest["documents"], manifest["base"]["digest"], part.of) == wanted:
             found[part.index] = Candidate(name, manifest["digest"], manifest["size_bytes"])
     return found
 
@@ -98,11 +98,6 @@ def _kept(store: ArtifactStore, version: Version) -> Iterator[tuple[AdapterName,
     for name in store.versions(version.tenant, version.memory_id):
         if name.version == version.number:
             yield name, store.read_manifest(name)
-
-
-def _training(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a recipe changes weights: a retry with other thresholds need not train again."""
-    return {field: value for field, value in recipe.items() if field not in THRESHOLDS}
 
 
 def read_exam(store: ArtifactStore, name: AdapterName) -> Exam:
