@@ -104,13 +104,17 @@ def _without_asked(shown: str, policy: Policy, prompt: str) -> str:
 def _without_named(shown: str, policy: Policy, prompt: str) -> str:
     """Blank the scripts of languages that a prompt names, but no line that is surely in another."""
     scripts = frozenset[str]().union(*[policy_for(language).scripts for language in languages_named(prompt)])
-    named = "".join(rf"\p{{{script}}}" for script in sorted(scripts - policy.scripts))
+    known = policy.scripts - {"Han"} if policy.charsets else policy.scripts  # of Japanese, not every character
+    named = "".join(rf"\p{{{script}}}" for script in sorted(scripts - known))
     if not named:
         return shown
-    letters, labels = regex.compile(f"[{named}]+"), labels_asked(prompt)  # a French revolution asks for no English
-    return _LINE.sub(
-        lambda line: line[0] if _is_other(line[0], policy, labels) else letters.sub(_blank, line[0]), shown
-    )
+    letters, labels = regex.compile(f"[{named}]"), labels_asked(prompt)  # a French revolution asks for no English
+    own = letters_of(policy).target
+
+    def asked(line: str) -> str:
+        return letters.sub(lambda one: one[0] if own.match(one[0]) else " ", line)
+
+    return _LINE.sub(lambda line: line[0] if _is_other(line[0], policy, labels) else asked(line[0]), shown)
 
 
 def _is_other(line: str, policy: Policy, labels: frozenset[str]) -> bool:

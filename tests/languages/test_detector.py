@@ -241,6 +241,8 @@ def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> Non
         ("hi", "इसे फ्रांसीसी में लिखिए: सुप्रभात।", "Bonjour, mes amis, comment allez-vous ?"),
         ("en", "次の文を和訳してください: hello", "It is こんにちは."),
         ("ru", "Переведи на польский: доброе утро, друзья.", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
+        ("ja", "「ありがとう」は中国語で何と言いますか？", "中国語では谢谢と言います。"),
+        ("ja", "中国語に訳してください：はじめまして", "很高兴认识你"),
     ],
 )
 def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
