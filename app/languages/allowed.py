@@ -4,8 +4,8 @@ import regex
 
 from app.languages.identify import LINE_SCORE, LINE_WORDS, identify_line
 from app.languages.letters import letters_of
-from app.languages.policies import Allowance, Policy, policy_for
-from app.languages.prompts import foreign_words, labels_asked, languages_named, words_held
+from app.languages.policies import Allowance, Policy
+from app.languages.prompts import foreign_words, labels_asked, scripts_named, words_held
 from app.languages.words import words_in
 
 _UNITS = """
@@ -102,10 +102,9 @@ def _without_asked(shown: str, policy: Policy, prompt: str) -> str:
 
 
 def _without_named(shown: str, policy: Policy, prompt: str) -> str:
-    """Blank the scripts of languages that a prompt names, but no line that is surely in another."""
-    scripts = frozenset[str]().union(*[policy_for(language).scripts for language in languages_named(prompt)])
+    """Blank the scripts that a prompt names, by themselves or by a language, but no line that is surely in another."""
     known = policy.scripts - {"Han"} if policy.charsets else policy.scripts  # of Japanese, not every character
-    named = "".join(rf"\p{{{script}}}" for script in sorted(scripts - known))
+    named = "".join(rf"\p{{{script}}}" for script in sorted(scripts_named(prompt) - known))
     if not named:
         return shown
     letters, labels = regex.compile(f"[{named}]"), labels_asked(prompt)  # a French revolution asks for no English

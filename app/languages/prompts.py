@@ -1,11 +1,11 @@
-"""What a prompt lets its answer say in another language: the languages it names and the words it holds."""
+"""What a prompt lets its answer say in another language: languages and scripts that it names, the words it holds."""
 
 from unicodedata import normalize
 
 import regex
 
 from app.languages.letters import LATIN_WORD, letters_of
-from app.languages.policies import Policy, policy_for
+from app.languages.policies import LATIN, Policy, policy_for
 from app.languages.words import words_in
 
 # how languages are called, in each other: in Latin letters with their endings, but for German ones, and without those
@@ -17,7 +17,7 @@ _NAMES = {
     "de": "german allemande?s? alemán aleman[ae]s? alemã(?:o|es|s)? deutsch tedesc(?:[oa]|h[ie])"
     " немецк ال[أا]لمانية जर्मन(?!ी) 독일어 독어[로를] ドイツ語 (?<![道品公美])德[语語文]",
     "el": "greek grec(?:que)?s? grieg[oa]s? greg[oa]s? griechisch grec(?:[oai]|he)"
-    " греческ древнегреческ اليونانية यूनानी ग्रीक 그리스어 ギリシャ語 希[腊臘][语語文]",
+    " греческ древнегреческ اليونانية यूनानी ग्रीक 그리스어 ギリシャ語 希[腊臘](?:[语語文]|字母)",
     "en": "english anglaise?s? inglés inglês ingles[aei]s? englisch"
     " английск ال[إا]نجليزية? अंग्रेज़ी अंग्रेजी इंग्लिश 영어 영문(?!도|학|을.[모알]|.모를|인지)"
     " 英[语語文] 英[译譯訳] 中[译譯]英",
@@ -53,11 +53,15 @@ _NAMES = {
     "vi": "vietnamese vietnamien(?:ne)?s? vietnamitas? vietnamesisch"
     " вьетнамск الفيتنامية वियतनामी 베트남어 ベトナム語 越南[语語文]",
     "zh": "chinese chinois(?:es?)? chino caracteres.chinos chinês chines[ae]s? chinesisch cines[ei]"
-    " китайск الصينية चीनी 중국어 中[国國][语語] 中文 [汉漢][语語]",
+    " китайск الصينية चीनी 중국어 한자(?![리동루락]) 한문(?![제장단항]) 中[国國][语語] 中文 [汉漢][语語]",
 }
+_LATIN = (
+    "로마자 알파벳 ローマ字 アルファベット 拼音 (?<![语語文腊臘])字母 латиниц латинск[а-я]{1,3}.букв"
+    " रोमन.अक्षर (?:أ?حرف|حروف).(?:أجنبية|ال?لاتينية)"
+)
 _BEFORE = (
     r"(?<![\p{Latin}\p{Cyrillic}\p{Devanagari}])"  # scripts whose words stand alone: китайский names no Thai
-    r"(?!(?<=\p{Hangul})(?:독어|불어|영문|일어))"  # nor does 운영문 name English
+    r"(?!(?<=\p{Hangul})(?:독어|불어|영문|일어|한문|한자))"  # nor does 운영문 name English
 )
 _AFTER = (
     r"(?!(?<=\p{Latin})\p{Latin}"  # nor does Russell name Russian
@@ -73,6 +77,7 @@ def _named(names: str) -> regex.Pattern[str]:
 
 
 _NAMED = {code: _named(names) for code, names in _NAMES.items()}
+_LATIN_NAMED = _named(_LATIN)
 _QUOTED = regex.compile(r"[\"“«「『‘`]([^\"“”«»「」『』‘’`\n]{1,200})[\"”»」』’`]")
 
 
@@ -80,6 +85,12 @@ def languages_named(prompt: str) -> frozenset[str]:
     """Return the languages that a prompt speaks of, such as the one to translate into."""
     folded = normalize("NFC", prompt.casefold())
     return frozenset(code for code, named in _NAMED.items() if named.search(folded))
+
+
+def scripts_named(prompt: str) -> frozenset[str]:
+    """Return the scripts of the languages that a prompt names, and Latin where it asks for letters of that."""
+    latin = {LATIN} if _LATIN_NAMED.search(normalize("NFC", prompt.casefold())) else frozenset[str]()
+    return frozenset[str]().union(latin, *[policy_for(language).scripts for language in languages_named(prompt)])
 
 
 def labels_asked(prompt: str) -> frozenset[str]:

@@ -13,7 +13,7 @@ from hypothesis.provisional import urls
 from app.core.errors import InvalidValue
 from app.languages.detector import Kind, Verdict, classify, confusions, find_confusion
 from app.languages.policies import LANGUAGES, Allowance, policy_for
-from app.languages.prompts import languages_named
+from app.languages.prompts import languages_named, scripts_named
 
 NATIVE = {
     "ar": "هذه الجملة مكتوبة باللغة العربية وهي واضحة تماما.",
@@ -243,9 +243,18 @@ def test_an_answer_that_repeats_an_english_prompt_has_left_its_language() -> Non
         ("ru", "Переведи на польский: доброе утро, друзья.", "Dzień dobry, drodzy przyjaciele, jak się macie?"),
         ("ja", "「ありがとう」は中国語で何と言いますか？", "中国語では谢谢と言います。"),
         ("ja", "中国語に訳してください：はじめまして", "很高兴认识你"),
+        ("ko", "'대한민국'을 한자로 쓰면?", "大韓民國"),
+        ("ko", "천자문의 첫 구절을 한자로 써 주세요.", "天地玄黃 宇宙洪荒 日月盈昃 辰宿列張"),
+        ("ko", "'빨리빨리'를 로마자로 적으면?", "로마자로는 ppalli ppalli 입니다."),
+        ("ja", "「桜」をローマ字で書いてください。", "sakura"),
+        ("zh", "“熊猫”的拼音怎么写？", "拼音是xióngmāo。"),
+        ("ru", "Напишите латиницей «Владивосток».", "Vladivostok"),
+        ("ru", "Как это пишется латинскими буквами?", "Vladivostok"),
+        ("hi", "इसे रोमन अक्षरों में लिखिए।", "Namaste"),
+        ("ar", "اكتب الاسم بالأحرف اللاتينية.", "Fatima"),
     ],
 )
-def test_an_answer_may_be_in_a_language_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
+def test_an_answer_may_be_in_a_language_or_script_that_the_prompt_names(language: str, prompt: str, text: str) -> None:
     assert kinds(text, language, strict=True, prompt=prompt) == []
     assert kinds(text, language, strict=True) != []
 
@@ -267,11 +276,12 @@ def test_a_language_is_asked_for_by_its_name_in_every_language_with_prompts(
         ("ar", "متى بدأت الثورة الفرنسية؟", "The French Revolution began in 1789 in Paris."),
         ("hi", "फ्रेंच क्रांति कब हुई?", "The French Revolution began in 1789 in Paris."),
         ("ko", "일본어는 누가 쓰나요?", "我今天去北京参观故宫博物院非常有意思"),
+        ("ru", "Напишите латиницей «Париж».", "The French Revolution began in 1789 in Paris."),
         ("es", "¿Qué son los pantalones chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
         ("de", "Was sind Chinos?", "这是一双鞋子，非常好看，我很喜欢。"),
     ],
 )
-def test_a_prompt_that_names_a_language_asks_for_no_other(language: str, prompt: str, text: str) -> None:
+def test_a_prompt_that_names_a_language_or_script_asks_for_no_other(language: str, prompt: str, text: str) -> None:
     assert [kind for _, kind in kinds(text, language, strict=True, prompt=prompt)] == ["answer"]
 
 
@@ -323,6 +333,8 @@ def test_a_name_is_known_by_its_endings(text: str) -> None:
         "바람이 불어서 일어나 보니 통일어로",
         "중국어선 불법조업",
         "중국어민",
+        "한자리에 모인 한자동맹, 무한자원",
+        "한문제만 한문장으로",
         "일본어업",
         "Какая столица Португалии?",
         "जर्मनी की राजधानी",
@@ -331,6 +343,14 @@ def test_a_name_is_known_by_its_endings(text: str) -> None:
 )
 def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
     assert languages_named(text) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "script"),
+    [("拼音", "Latin"), ("声母字母", "Latin"), ("希腊字母", "Greek"), ("俄语字母", "Cyrillic"), ("латинский", "")],
+)
+def test_letters_are_latin_unless_their_language_is_named(text: str, script: str) -> None:
+    assert scripts_named(text) == {*filter(None, [script])}
 
 
 @pytest.mark.parametrize(
