@@ -43,6 +43,9 @@ _PATTERNS = [
 _COMPILED = [(allowance, regex.compile(pattern)) for allowance, pattern in _PATTERNS]
 _QUOTES = (
     r"\"[^\"\n]{1,200}\"|“[^“”\n]{1,200}”|«[^«»\n]{1,200}»|「[^「」\n]{1,200}」|『[^『』\n]{1,200}』"
+    r"|《[^《》\n]{1,200}》|〈[^〈〉\n]{1,200}〉|‹[^‹›\n]{1,200}›"
+    # from before a word to behind one: don't, l'eau and the '90s (whose s may be blank by now) quote nothing
+    r"|(?<![\p{Latin}\d'])'(?!\s|\d0(?:s|\s\s))(?:[^'\n]|(?<=\p{Latin})'(?=\p{Latin})){1,200}(?<!\s)'(?![\p{Latin}\d'])"
     r"|‘(?:[^‘’\n]|(?<=[A-Za-z])’(?=[A-Za-z])){1,200}’"  # an apostrophe ends no quotation
     r"|„[^„“”\n]{1,200}[“”]|‚[^‚‘’\n]{1,200}‘"
 )

@@ -115,6 +115,10 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
         ("ko", "그는 “Hello there” 라고 말했다."),
+        ("ko", "'Hello'는 인사말이고 '생일'은 'birthday'이다. 노래 'Don't Look Back in Anger'도 있다."),
+        ("ko", "논문은 《Nature》에, 〈Hello〉는 ‹Science›에 실렸다."),
+        ("ja", "論文は〈Nature〉誌に載った。"),
+        ("zh", "《Harry Potter》很好看。"),
         ("de", "Er sagte „Привет, друзья“ und ging."),
         ("de", "Er sagte »Привет, друзья« und ging. Das Wort ›мир‹ heißt ‚Frieden‘, und ‚мир‘ auch."),
         ("ja", "Ⅲ. 結論をここに書きます。"),
@@ -347,7 +351,13 @@ def test_a_word_that_only_holds_a_languages_name_names_none(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "script"),
-    [("拼音", "Latin"), ("声母字母", "Latin"), ("希腊字母", "Greek"), ("俄语字母", "Cyrillic"), ("латинский", "")],
+    [
+        ("拼音", "Latin"),
+        ("声母字母", "Latin"),
+        ("希腊字母", "Greek"),
+        ("俄语字母", "Cyrillic"),
+        ("латинская Америка", ""),
+    ],
 )
 def test_letters_are_latin_unless_their_language_is_named(text: str, script: str) -> None:
     assert scripts_named(text) == {*filter(None, [script])}
@@ -384,6 +394,15 @@ def test_an_apostrophe_ends_no_quotation() -> None:
     assert kinds("노래 ‘Don’t Look Back in Anger’는 유명하다.", "ko", strict=True) == []
     assert kinds("‘AI’는 ‘IT’와 hello", "ko", strict=True) == [("hello", "latin_word")]
     assert kinds("‘AI’s hello ‘IT’는", "ko", strict=True) == [("s hello", "latin_word")]
+    assert kinds("'AI'는 'IT'와 hello", "ko", strict=True) == [("hello", "latin_word")]
+    assert kinds("'AI's hello 'IT'는", "ko", strict=True) == [("AI's hello", "latin_word")]
+    assert kinds("그는 don't 와 l'eau 를 말했다.", "ko", strict=True) == [
+        ("don't", "latin_word"),
+        ("l'eau", "latin_word"),
+    ]
+    assert kinds("그 '90s 음악과 hits' 음악", "ko", strict=True) != []
+    assert kinds("C'est l'heure d'aller à l'école привет aujourd'hui.", "fr") == [("привет", "script")]
+    assert kinds("The dogs' food, the '90s and привет cats' food.", "en") == [("привет", "script")]
 
 
 def test_marks_that_point_inwards_quote_in_german_alone() -> None:
