@@ -13,9 +13,11 @@ nm μm mm cm dm m km mi ft in yd ha a ng μg mg g kg t lb oz μl μL ml mL cl dl
 Hz kHz MHz GHz THz mW W kW MW GW TW Wh kWh MWh GWh TWh μV mV V kV μA mA A Ah mAh Ω kΩ MΩ pF nF μF mF F C mT T
 K N kN Nm J kJ MJ eV keV MeV GeV cal kcal Pa hPa kPa MPa bar mbar atm psi mmHg nmol μmol mmol mol mEq IU ppm ppb
 Bq kBq MBq Sv mSv μSv cd lm lx dB dBm hp bpm bit kbit Mbit Gbit B kB KB MB GB TB PB kbps Mbps Gbps bps fps px dpi rpm
-km/h m/s mph am pm AM PM USD EUR x
+km/h m/s mph am pm AM PM USD EUR x KiB MiB GiB TiB MM CM KM MG KG ML
 """
-UNITS = frozenset([*_UNITS.split(), *_UNITS.replace("μ", "µ").split()])  # Greek, and the sign of its own
+_WIDE = str.maketrans({chr(one): chr(one + 0xFEE0) for one in range(0x21, 0x7F)})
+# μ is Greek, and the sign of its own; a Japanese text writes letters as wide as its own
+UNITS = frozenset(f"{_UNITS}{_UNITS.replace('μ', 'µ')}{_UNITS.translate(_WIDE)}".split())
 _UNIT = "|".join(sorted(map(regex.escape, UNITS), key=len, reverse=True))
 # every pattern is bounded, and cannot begin again inside itself: texts come from anybody
 _TOP = "com|org|net|edu|gov|info|io|ai|app|dev|co|kr|jp|cn|ru|de|fr|es|uk|in"
@@ -35,7 +37,8 @@ _PATTERNS = [
     ),
     (
         Allowance.UNITS,
-        rf"(?<=\d[ \u00a0\u2009\u202f]?|[°º])(?:{_UNIT})[²³23]?(?:[/·⋅](?:{_UNIT}|day|d)[²³23]?){{0,3}}"
+        rf"(?<=\d[ \u00a0\u2009\u202f]?(?:[^\W\d\p{{Latin}}]{{1,2}}/)?|[°º])"  # 1,000원/kg
+        rf"(?:{_UNIT})[²³23]?(?:[/／·⋅](?:{_UNIT}|day|d)[²³23]?){{0,3}}"
         r"(?![\p{Latin}\d])"
         r"|(?<!\p{Greek})\p{Greek}(?!\p{Greek})",
     ),

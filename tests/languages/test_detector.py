@@ -111,6 +111,8 @@ def test_a_stretch_is_found_with_its_kind(language: str, text: str, found: list[
         ("ko", "선량은 2 mSv, 1 Sv, 방사능은 3 Bq, 에너지는 4 eV, 5 keV, 6 MeV 입니다."),
         ("ko", "밝기는 800 lm, 500 lx, 3 cd 이고 기압은 980 mbar, 1 atm, 신호는 -70 dBm 입니다."),
         ("ko", "나트륨은 140 mEq, 속도는 1 Gbit/s, 64 kbit/s, 100 Mbit/s 입니다."),
+        ("ko", "값은 1,000원/kg 이고 3만원/L, 키는 180CM, 60KG, 용량은 3 GiB 입니다."),
+        ("ja", "距離は10ｋｍ、速さは６０ ｋｍ／ｈ、値段は500円/kgです。"),
         ("ko", "주소는 https://example.com/a?b=c 와 example.org, 메일은 a.b@example.com 입니다."),
         ("ko", "명령은 `git push` 입니다.\n```python\nprint('hello')\n```"),
         ("ko", "식은 $E = mc^2$ 와 \\(a + b\\) 와 \\frac{a}{b} 이고 α 값입니다."),
@@ -142,6 +144,9 @@ def test_what_a_language_lets_stand_is_let_through(language: str, text: str) -> 
         ("차는 5 nsx 입니다.", "nsx"),
         ("값은 5 km·weather 입니다.", "weather"),
         ("값은 5\u00a0\u00a0km 입니다.", "km"),
+        ("사과/kg 입니다.", "kg"),
+        ("1,000원 kg 입니다.", "kg"),
+        ("10ｋｍｓｑ 입니다.", "ｋｍｓｑ"),
     ],
 )
 def test_a_unit_stands_after_a_number_and_begins_no_word(text: str, found: str) -> None:
