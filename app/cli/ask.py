@@ -39,6 +39,8 @@ def ask(  # noqa: PLR0913 - a parameter an option
     json: Json = False,
 ) -> None:
     """Ask a memory, or the one that the question is about."""
+    if language == "":
+        raise typer.BadParameter("--language is empty: name one, such as ko, or leave it out.")
     names = [name for one in memories.split(",") if (name := one.strip())]
     sent = {"question": question, "memories": names, "mode": mode, **({"explain": True} if explain else {})}
     sent |= {"language": language} if language else {}

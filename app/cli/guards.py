@@ -36,7 +36,13 @@ def train(  # noqa: PLR0913 - a parameter an option
     json: Json = False,
 ) -> None:
     """Train a guard that keeps answers in one language."""
-    body: dict[str, Any] = {"language": language, "recipe": {"strict": strict, **_fields(recipe)}}
+    fields = _fields(recipe)
+    if strict and fields.get("strict") is False:
+        raise typer.BadParameter("--strict and the recipe's strict contradict each other: leave one out.")
+    for option, value in (("--name", name), ("--memory", memory)):
+        if value == "":
+            raise typer.BadParameter(f"{option} is empty: name one, or leave it out.")
+    body: dict[str, Any] = {"language": language, "recipe": {"strict": strict, **fields}}
     body |= {"name": name} if name else {}
     if prompts:
         body["prompts"] = read_prompts(prompts)

@@ -36,10 +36,15 @@ def recipe_of(wish: Wish) -> GuardRecipe:
     """Return how a guard is trained.
 
     Raises:
-        InvalidRequest: no guard can be trained for this language.
+        InvalidRequest: no guard can be trained for this language, or the recipe names another.
         InvalidValue: a field of the recipe is unknown or out of range.
     """
     _check_language(wish.language, "language")
+    if wish.recipe.get("language", wish.language) != wish.language:
+        raise InvalidRequest(
+            f"`language` is {wish.language!r}, and `recipe.language` names another: leave the latter out.",
+            "recipe.language",
+        )
     ahead = {"look_ahead": LATIN_LOOK_AHEAD} if policy_for(wish.language).is_latin else {}
     return GuardRecipe.from_dict({**ahead, **wish.recipe, "language": wish.language})
 

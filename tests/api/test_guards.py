@@ -88,6 +88,7 @@ async def test_a_guard_is_trained_on_top_of_a_memory_that_serves(world: World, h
         ({"language": "xx"}, "name one of ar, de"),
         ({"recipe": {"candidates": 1000}}, "between 2 and 64"),
         ({"recipe": {"epochs": 3}}, "not a recipe field"),
+        ({"recipe": {"language": "fr"}}, "`recipe.language` names another"),
         ({"name": "lng_1"}, "reserved"),
         ({"prompts": []}, "prompts"),
     ],

@@ -257,9 +257,10 @@ def test_ask_puts_several_memories_together(more: list[str], recipe: dict[str, A
         (["--memories", "a,b", "--compose", "cat", "--weights", "1"], "2 memories"),
         (["--memories", "a,b", "--compose", "cat", "--weights", "1,nan"], "2 memories"),
         (["--memories", "a,b", "--compose", "sum"], "ties"),
+        (["--language", ""], "--language is empty"),
     ],
 )
-def test_a_composite_that_makes_no_sense_is_asked_of_nobody(arguments: list[str], told: str) -> None:
+def test_a_question_whose_options_make_no_sense_is_asked_of_nobody(arguments: list[str], told: str) -> None:
     gateway = FakeGateway()
     result = run(gateway, "ask", "who?", *arguments)
 

@@ -49,6 +49,23 @@ def test_a_recipe_that_is_no_object_is_refused_before_anything_is_sent(recipe: s
 
 
 @pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--name", ""], "--name is empty"),
+        (["--memory", ""], "--memory is empty"),
+        (["--strict", "--recipe", '{"strict": false}'], "contradict each other"),
+    ],
+)
+def test_options_that_say_nothing_or_contradict_each_other_are_refused(more: list[str], text: str) -> None:
+    gateway = FakeGateway()
+    result = run(gateway, "language", "train", "--language", "ko", *more)
+
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert not gateway.requests
+
+
+@pytest.mark.parametrize(
     ("name", "text"), [("own.jsonl", '{"prompt": "하나?"}\n{"prompt": "둘?"}\n'), ("own.csv", "prompt\n하나?\n둘?\n")]
 )
 def test_prompts_in_a_table_are_sent_as_what_they_say(tmp_path: Path, name: str, text: str) -> None:
