@@ -94,7 +94,7 @@ def build(
     sender = Sender(fleet, client)
     library = Library(artifacts, sender, settings.context_tokens)
     selector = Selector(ServingStore(redis), artifacts, meaning)
-    guards = Guards(memories, versions, artifacts, rememberer, planner)
+    guards = Guards(memories, versions, artifacts, rememberer, planner, fleet=fleet)
     chooser = Chooser(Resolver(memories, versions, guards), selector, versions, library, sender)
     return Gateway(
         settings=settings,

@@ -1,10 +1,12 @@
 """Language guards as use-cases: accept one to be trained, find the one that applies."""
 
+import asyncio
 import hashlib
 import json
 
 from app.core.memory import DocumentRef, Memory
-from app.core.names import is_guard_id
+from app.core.names import AdapterName, is_guard_id
+from app.engines.fleet import Fleet
 from app.errors import GuardNotFound, InvalidRequest, MemoryNotFound, MemoryNotReady
 from app.services.guard_drafts import Wish, draft_guard, recipe_of
 from app.services.plan import Planner
@@ -25,9 +27,12 @@ class Guards:
         artifacts: ArtifactStore,
         rememberer: Rememberer,
         planner: Planner,
+        *,
+        fleet: Fleet,
     ) -> None:
         self._memories, self._versions, self._artifacts = memories, versions, artifacts
-        self._rememberer, self._planner = rememberer, planner
+        self._rememberer, self._planner, self._fleet = rememberer, planner, fleet
+        self._trained_on: dict[str, str] = {}  # the base model's digest by adapter, as their manifests say for good
 
     async def train(self, tenant: str, wish: Wish) -> str:
         """Accept a guard and queue its training; return its id.
@@ -77,22 +82,32 @@ class Guards:
         """Return the newest guard for a language that serves: one trained on top of `adapter`, else on the base model.
 
         Raises:
-            GuardNotFound: there is none.
+            GuardNotFound: there is none, or none on a base model that engines have now.
         """
-        on_base = None
+        on_base = []
         async for guard in self._memories.every(tenant, GUARD):
             if not guard.current or guard.metadata["language"] != language:
                 continue
             if adapter and guard.metadata.get("adapter") == adapter:
                 return guard
-            if on_base is None and "memory" not in guard.metadata:
-                on_base = guard
-        if on_base:
-            return on_base
+            if "memory" not in guard.metadata:
+                on_base.append(guard)
+        for guard in on_base:
+            if await self._fits(guard):
+                return guard
         raise GuardNotFound(
             f"No guard for language {language[:32]!r} on the base model is ready: train one with POST /v1/languages.",
             "memory.language",
         )
+
+    async def _fits(self, guard: Memory) -> bool:
+        """Say whether a guard was trained on a base model that engines have, as far as any is alive to tell."""
+        served = {engine.base_digest for engine in self._fleet.engines}
+        adapter, *_ = await self._versions.adapters(guard.tenant, guard.id, guard.current)
+        if served and adapter not in self._trained_on:
+            manifest = await asyncio.to_thread(self._artifacts.read_manifest, AdapterName.parse(adapter))
+            self._trained_on[adapter] = manifest["base"]["digest"]
+        return not served or self._trained_on[adapter] in served
 
     async def _below(self, tenant: str, name: str) -> dict[str, str]:
         memory = await self._memories.find(tenant, name)

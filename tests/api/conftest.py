@@ -24,7 +24,7 @@ from app.core.roles import Role
 from app.services.remember import to_record
 from app.settings import Settings
 from app.stores.redis import Registry
-from tests.api.fake_engine import Engine, transport
+from tests.api.fake_engine import BASE_DIGEST, Engine, transport
 from tests.factories import a_memory, a_version
 
 ADMIN = "lk_admin"
@@ -163,7 +163,12 @@ class Line:
 
 
 def write_version(
-    settings: Settings, adapter: AdapterName, passages: tuple[str | Shown, ...] = (), *, published: bool = True
+    settings: Settings,
+    adapter: AdapterName,
+    passages: tuple[str | Shown, ...] = (),
+    *,
+    published: bool = True,
+    base: str = BASE_DIGEST,
 ) -> None:
     """Write the files of a version as a trainer leaves them."""
     folder = settings.home / "artifacts" / adapter.folder
@@ -174,6 +179,7 @@ def write_version(
         "size_bytes": 4,
         "recipe": {},
         "documents": [{"name": "a.md", "digest": "d" * 64, "kind": "prose", "size_bytes": 10}],
+        "base": {"digest": base, "name": "tiny"},
         "created_at": 1.0,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))

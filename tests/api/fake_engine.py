@@ -16,6 +16,8 @@ from app.errors import InvalidRequest
 from app.stores.engines import EngineStore
 from workers.engine.requests import read_purge
 
+BASE_DIGEST = "b" * 64  # of the base model that it has
+
 
 class Engine:
     """One engine: what it holds, what it was asked, and how it fails when told to.
@@ -56,7 +58,7 @@ class Engine:
             id=self.id,
             url=self.url,
             epoch=self.epoch,
-            base_digest="b" * 64,
+            base_digest=BASE_DIGEST,
             device="cpu",
             max_loras=self.max_loras,
             capacity=32,

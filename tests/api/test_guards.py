@@ -15,6 +15,7 @@ from app.services.rebuild import Rebuilder
 from app.stores.queue import TrainingQueue
 from app.stores.versions import Job
 from tests.api.conftest import World, write_version
+from tests.api.fake_engine import BASE_DIGEST
 from tests.factories import a_memory, a_version, memory_id
 
 pytestmark = pytest.mark.redis
@@ -28,7 +29,7 @@ async def trained(http: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     return body
 
 
-async def ready_guard(world: World, tenant: str = "acme", **metadata: str) -> Memory:
+async def ready_guard(world: World, tenant: str = "acme", base: str = BASE_DIGEST, **metadata: str) -> Memory:
     """Make a guard that serves."""
     guard = a_memory(tenant=tenant, id=memory_id().replace("mem_", "lng_"))
     guard = replace(guard, metadata={"language": "ko", "strict": "false", **metadata})
@@ -37,7 +38,7 @@ async def ready_guard(world: World, tenant: str = "acme", **metadata: str) -> Me
     await world.gateway.memories.create(guard, version)
     await world.gateway.versions.restore(version)
     await world.gateway.memories.update(tenant, guard.id, {"current": 1})
-    write_version(world.settings, adapter)
+    write_version(world.settings, adapter, base=base)
     return guard
 
 
@@ -150,6 +151,25 @@ async def test_the_newest_guard_that_serves_applies_of_those_on_the_base_model(w
     await ready_guard(world, tenant="other")
 
     assert (await world.gateway.guards.newest("acme", "ko")).id == newest.id
+
+
+async def test_a_newer_guard_on_another_base_model_than_the_engines_have_is_passed_over(
+    world: World, http: httpx.AsyncClient
+) -> None:
+    older = await ready_guard(world)
+    await ready_guard(world, base="c" * 64)
+    await world.report()
+    reply = await ask(http, "base", language="ko")
+
+    assert f"from acme.{older.id}.v1" in reply.text
+
+
+async def test_guards_on_other_base_models_alone_are_none(world: World, http: httpx.AsyncClient) -> None:
+    await ready_guard(world, base="c" * 64)
+    await world.report()
+    reply = await ask(http, "base", language="ko")
+
+    assert (reply.status_code, reply.json()["error"]["code"]) == (404, "guard_not_found")
 
 
 async def test_a_registry_that_was_lost_finds_its_guards_again(world: World, http: httpx.AsyncClient) -> None:
