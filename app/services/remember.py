@@ -265,7 +265,7 @@ class Rememberer:
         if ask != Ask():
             documents = await self._union(version, version.documents, {})
             recipe, plan = await self._planner.draft(documents, ask.wish(version))
-            fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None}
+            fields |= {"recipe": recipe.to_dict(), "plan": plan.to_dict() if plan else None, "scores": {}}
             if training_of(fields["recipe"]) != training_of(version.recipe):
                 fields["failed_seeds"] = 0
         else:

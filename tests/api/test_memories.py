@@ -325,6 +325,19 @@ async def test_only_another_training_has_all_its_seeds_again(
     assert (await world.gateway.versions.get("acme", memory_id, 1)).failed_seeds == failed
 
 
+async def test_scores_go_with_the_recipe_that_they_were_measured_of(world: World, http: httpx.AsyncClient) -> None:
+    memory_id = await remember(http)
+    path, kept = f"/v1/memories/{memory_id}", []
+    await world.redis.hset(version_key("acme", memory_id, 1), mapping={"scores": '{"adapter": 0.1}'})
+    for body in ({}, {"recipe": {"epochs": 2}}):
+        await http.post(f"{path}/cancel")
+        await http.post(f"{path}/retry", json=body)
+        await http.post(f"{path}/cancel")
+        kept.append((await world.gateway.versions.get("acme", memory_id, 1)).scores)
+
+    assert kept == [{"adapter": 0.1}, {}]
+
+
 async def test_an_upload_outlives_a_queue_that_is_away(world: World, http: httpx.AsyncClient) -> None:
     await world.redis.set("rq:queue:lorekeep-train", "not a list: every write to the queue fails")
     memory_id = await remember(http)
