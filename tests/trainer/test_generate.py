@@ -143,6 +143,19 @@ async def test_an_endpoint_that_does_not_answer_ends_the_work_soon(status: int) 
     assert len(endpoint.bodies) < 200
 
 
+async def test_an_endpoint_that_answers_none_of_a_few_questions_is_no_generator_either() -> None:
+    with pytest.raises(GeneratorFailed):
+        await questions(Broken(500))
+
+
+async def test_an_endpoint_that_answers_some_of_a_few_questions_is_put_up_with() -> None:
+    class Tired(Endpoint):
+        def reply(self, task: str) -> str | int:
+            return super().reply(task) if "kilograms" in task else 500
+
+    assert {one.answer for one in await questions(Tired(), gap_rounds=0)} == {"Tarn", "40 kilograms"}
+
+
 async def test_a_missing_engine_is_told_at_once_and_is_not_the_generators_failure() -> None:
     asked = 0
 

@@ -17,6 +17,7 @@ Ask = Callable[[list[Message], float, int], Awaitable[str]]  # messages, tempera
 
 CONCURRENCY = 32
 MIN_CALLS = 24  # before so many, failures decide nothing
+MIN_FAILED = 4  # so many decide, in the end, where all failed; until then they may be of one prompt
 
 
 class Calls:
@@ -49,8 +50,19 @@ class Calls:
             self._check()
             return said
 
+    def end(self) -> None:
+        """Say that there are no more calls.
+
+        Raises:
+            GeneratorFailed: all of them failed, few as they were.
+        """
+        self._give_up(self.made == self.failed >= MIN_FAILED)
+
     def _check(self) -> None:
-        if self.made >= MIN_CALLS and self.failed > self.made / 2:
+        self._give_up(self.made >= MIN_CALLS and self.failed > self.made / 2)
+
+    def _give_up(self, is_broken: bool) -> None:
+        if is_broken:
             raise GeneratorFailed(
                 f"The generator does not answer ({self._fault}): check LOREKEEP_GENERATOR_URL, or the engine."
             )

@@ -55,7 +55,7 @@ async def generate(
         titles: what documents call themselves, by their names.
 
     Raises:
-        GeneratorFailed: more than half of the calls failed.
+        GeneratorFailed: more than half of the calls failed, or in the end all of a few.
         NoEngine: `ask` found none.
     """
     calls = Calls(ask)
@@ -82,7 +82,9 @@ async def generate(
                 await asyncio.to_thread(cache.keep, kind, source, made)
             return made
 
-    made = _together(await all_of(make(*unit) for unit in units), passages)
+    found = await all_of(make(*unit) for unit in units)
+    calls.end()
+    made = _together(found, passages)
     by_origin = Counter(one.origin for one in made.examples)
     log.info("examples.generated", kept=by_origin, dropped=made.dropped, calls=calls.made, failed=calls.failed)
     return made
