@@ -90,7 +90,10 @@ def estimate_tokens(text: str) -> int:
 
 
 def rows_an_epoch(load: Load, recipe: Recipe) -> int:
-    """Return about how many rows a pass shows: pairs, own and keyword questions in turn, gaps, passages, replay."""
+    """Return about how many rows a pass shows: pairs, own and keyword questions in turn, gaps, passages, replay.
+
+    What a generator words is left out: of some next to nothing is kept, of others all that is asked for.
+    """
     keywords, gaps = _questions(load.facts, recipe)
     taught = max(1, _pairs(load.facts, recipe) + _own(load.facts, recipe) + keywords + gaps + _passages(load, recipe))
     return taught + _replayed(taught, recipe)

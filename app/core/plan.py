@@ -39,7 +39,7 @@ class Plan:
         split: whether it may be.
         parameters, adapter_mb, most_tokens: of one adapter; the last at the target recall.
         exposures_per_fact: how often each fact is shown, at most: training ends as soon as it is good enough.
-        steps: of all adapters together.
+        steps: of all adapters together; what a generator words comes on top, of these and of `estimated_s`.
         recall_low, recall_high: what to expect of a single training.
         estimated_s: at most so long at the measured speed; None where none was measured.
         calibrated: whether the law was fitted on this base model and way of training.
