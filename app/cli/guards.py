@@ -111,4 +111,6 @@ def _fields(recipe: str) -> dict[str, Any]:
 def _scores(guard: dict[str, Any]) -> str:
     kind = "strict" if guard["strict"] else "neutral"
     before, after = (guard["scores"][side][kind]["rpr"] for side in ("before", "after"))
-    return f"It keeps to {guard['language']} in {after:.0%} of its answers, and the model without it in {before:.0%}."
+    told = f"It keeps to {guard['language']} in {after:.0%} of its answers, and the model without it in {before:.0%}."
+    lost = guard["scores"].get("compression_error")
+    return f"{told} Compressed, its sum with the memory lost {lost:.1%}: see LOREKEEP_MAX_LORA_RANK." if lost else told

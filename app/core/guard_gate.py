@@ -37,6 +37,8 @@ class GuardScores:
         requested: how many prompts ask for foreign text.
         requested_before, requested_after: shares of these that were answered with some, 0-1.
         control: the general questions.
+        compression_error: share of the sum's update (Frobenius) that was lost where the engine's greatest rank is below
+            both ranks together, 0-1; None for a guard on the base model.
     """
 
     language: str
@@ -50,6 +52,7 @@ class GuardScores:
     requested_before: float
     requested_after: float
     control: Control
+    compression_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the value as JSON-ready fields, with the 95 % intervals of the shares."""

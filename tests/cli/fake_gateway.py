@@ -42,12 +42,14 @@ class FakeGateway:
     Attributes:
         breaks: after how many events a stream breaks, for each stream in turn; the last one runs to the end.
         refusals: how many requests for a stream are answered with 503 first.
+        lost: what the compression of a guard's sum cost.
     """
 
     def __init__(self, status: str = "ready", error: dict[str, str] | None = None) -> None:
         self.status, self.error = status, error
         self.breaks: list[int] = []
         self.refusals = 0
+        self.lost: float | None = None
         self.requests: list[httpx.Request] = []
         self._told = True  # the story, to its end
 
@@ -69,7 +71,8 @@ class FakeGateway:
 
     def guard(self, status: str) -> dict[str, Any]:
         """Return the language guard as the API shows it."""
-        sides = {"before": {"strict": {"rpr": 0.5}}, "after": {"strict": {"rpr": 0.75}}}
+        sides: dict[str, Any] = {"before": {"strict": {"rpr": 0.5}}, "after": {"strict": {"rpr": 0.75}}}
+        sides["compression_error"] = self.lost
         shown = {"id": GUARD_ID, "object": "language", "name": "ko 1", "language": "ko", "strict": True}
         return {**shown, "memory": None, "status": status, "scores": sides, "error": self.error}
 

@@ -95,6 +95,14 @@ def test_waiting_ends_with_the_rates_before_and_after() -> None:
     assert "keeps to ko in 75% of its answers, and the model without it in 50%" in result.stdout
 
 
+def test_waiting_ends_with_what_a_compressed_sum_lost() -> None:
+    gateway = FakeGateway()
+    gateway.lost = 0.125
+    said = run(gateway, "language", "train", "--language", "ko", "--memory", "phone book", "--wait").stdout
+
+    assert "its sum with the memory lost 12.5%: see LOREKEEP_MAX_LORA_RANK." in said
+
+
 def test_a_guard_that_is_rejected_ends_with_its_reason() -> None:
     gateway = FakeGateway("rejected", {"code": "gate_failed", "message": "It answers nothing."})
     result = run(gateway, "language", "train", "--language", "ko", "--wait")

@@ -189,6 +189,7 @@ async def test_a_guard_that_keeps_to_its_language_serves_with_its_scores(worksho
     assert (before, after, version.scores["gain"]) == (0.0, 1.0, [1.0, 1.0])
     nothing_long = {"lpr": 1.0, "wpr": 1.0, "lcpr": 1.0, "answers": 2, "scorable": 0}
     assert version.scores["after"]["benchmark"] == nothing_long
+    assert version.scores["compression_error"] is None
     guard = await MemoryStore(workshop.redis).get(workshop.guard.tenant, workshop.guard.id)
     assert guard.current == 1
     manifest = workshop.trainer.artifacts.read_manifest(workshop.trainer.artifacts.versions(guard.tenant, guard.id)[0])
@@ -369,6 +370,7 @@ async def test_a_guard_and_its_memory_are_explored_on_an_engine_only_as_their_ex
     assert version.state is State.READY
     assert both in workshop.engine.loaded
     assert (workshop.engine.asked[both] > 0) == asked
+    assert version.scores["compression_error"] == lost
     assert workshop.engine.removed == [both, str(interim)]
     assert not {both, str(interim)} & set(await workshop.trainer.engines.desired("e1"))
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +109,12 @@ class GuardMaker:
         base = await asyncio.to_thread(find_base, self.shop.settings.model)
         lesson = await self._lesson(version, base)
         memory = await self.memory_of(version)
-        after = version.adapter
+        after, lost = version.adapter, None
         if memory:
-            after, _ = await self.shop.add_up(engine, memory, AdapterName.parse(after))
-        scores = await self.exam.compare(engine.url, str(memory or BASE), after, lesson.paper)
+            after, loaded = await self.shop.add_up(engine, memory, AdapterName.parse(after))
+            lost = loaded.facts.get("compression_error")
+        compared = await self.exam.compare(engine.url, str(memory or BASE), after, lesson.paper)
+        scores = replace(compared, compression_error=lost)
         return scores.to_dict(), decide_guard(scores, lesson.paper.recipe)
 
     async def memory_of(self, version: Version) -> AdapterName | None:

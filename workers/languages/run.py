@@ -51,7 +51,7 @@ class Shop:
     client: EngineClient
 
     async def add_up(self, engine: EngineRecord, memory: AdapterName, guard: AdapterName) -> tuple[str, Loaded]:
-        """Make an engine hold a memory, and the exact sum of it and a guard; return the sum's name, and how it went."""
+        """Make an engine hold a memory, and the sum of it and a guard; return the sum's name, and how it went."""
         both = Composition.sum_of([memory, guard])
         await self.engines.desire(engine.id, str(memory), time.time())
         await self.client.load(engine.url, str(memory))
