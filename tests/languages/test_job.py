@@ -226,7 +226,7 @@ async def test_an_exploration_that_breaks_off_leaves_no_weights_behind(workshop:
     assert workshop.trainer.artifacts.versions(version.tenant, version.memory_id) == []
 
 
-async def test_every_exploration_and_step_is_told(workshop: Workshop) -> None:
+async def test_explorations_and_the_last_step_are_told(workshop: Workshop) -> None:
     await workshop.attempt()
     events = await EventStore(workshop.redis).read(workshop.guard.tenant, workshop.guard.id)
 
