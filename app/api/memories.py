@@ -128,9 +128,8 @@ async def follow_events(
 @router.post("/{memory_id}/cancel", response_model=MemoryView)
 async def cancel(memory: WritableMemory, gateway: GatewayDep) -> MemoryView:
     """End the newest version that is not over; what serves goes on serving."""
-    not_over = [one for one in await gateway.versions.of(memory) if one.state in OPEN]
-    version = not_over[0] if not_over else await gateway.versions.get(memory.tenant, memory.id, memory.latest)
-    await gateway.rememberer.cancel(version)
+    versions = await gateway.versions.of(memory)
+    await gateway.rememberer.cancel(next((one for one in versions if one.state in OPEN), versions[0]))
     return await _view(gateway, memory.tenant, memory.id)
 
 
