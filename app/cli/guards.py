@@ -13,7 +13,7 @@ from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
 
 Guard = Annotated[str, typer.Argument(help="A guard's id.")]
-COLUMNS = ("id", "name", "language", "strict", "memory", "status")
+COLUMNS = ("id", "name", "language", "memory", "status")
 
 
 def train(  # noqa: PLR0913 - a parameter an option
@@ -58,7 +58,8 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     """List all guards, newest first."""
     with gateway(context) as client:
         rows = call_pages(client, "/v1/languages")
-    show_list(rows, COLUMNS, json)
+    told = [{**row, "language": f"{row['language']} strict"} if row["strict"] else row for row in rows]
+    show_list(rows if json else told, COLUMNS, json)
 
 
 def show_one(context: typer.Context, guard: Guard, json: Json = False) -> None:

@@ -73,8 +73,8 @@ class FakeGateway:
         """Return the language guard as the API shows it."""
         sides: dict[str, Any] = {"before": {"strict": {"rpr": 0.5}}, "after": {"strict": {"rpr": 0.75}}}
         sides["compression_error"] = self.lost
-        shown = {"id": GUARD_ID, "object": "language", "name": "ko 1", "language": "ko", "strict": True}
-        return {**shown, "memory": None, "status": status, "scores": sides, "error": self.error}
+        shown = {"id": GUARD_ID, "object": "language", "name": "ko 450bd4", "language": "ko", "strict": True}
+        return {**shown, "memory": MEMORY_ID, "status": status, "scores": sides, "error": self.error}
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
