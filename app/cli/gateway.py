@@ -126,10 +126,11 @@ def check(reply: httpx.Response) -> None:
     raise GatewayError(message, reply.status_code)
 
 
-def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any], float]]:
     """Yield the events of a memory or guard, of what happened already and of what happens, until it is over.
 
-    A stream that breaks, with the gateway or without, is opened again where it broke.
+    Each with when it happened, in seconds, which its id begins with. A stream that breaks, with the gateway or without,
+    is opened again where it broke.
     """
     last, empty = "", 0
     while empty < _EMPTY_STREAMS:
@@ -139,7 +140,7 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
                 for event in _listen(stack, client, path, last).iter_sse():
                     last, empty = event.id or last, 0
                     if event.data:  # a comment comes as an event without, once an event had an id
-                        yield event.event, json.loads(event.data)
+                        yield event.event, json.loads(event.data), int(last.partition("-")[0]) / 1000
         except httpx.TransportError:
             continue
         if _read(client, path)["status"] in TERMINAL:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.gateway import call, call_pages, gateway
-from app.cli.memories import Wait, memory_id_of, show_short, tell, tell_receipt, wait_for
+from app.cli.memories import Wait, memory_id_of, show_fields, show_short, tell, tell_receipt, wait_for
 from app.cli.output import Json, quote, show, show_list
 from app.cli.prompts import read_prompts
 from app.core.errors import InvalidValue
@@ -62,10 +62,10 @@ def list_all(context: typer.Context, json: Json = False) -> None:
     show_list(rows if json else told, COLUMNS, json)
 
 
-def show_one(context: typer.Context, guard: Guard, json: Json = False) -> None:
+def show_one(context: typer.Context, guard: Guard, wait: Wait = False, json: Json = False) -> None:
     """Show one guard, with its scores."""
     with gateway(context) as client:
-        show(call(client, "GET", f"/v1/languages/{quote(guard)}"), json)
+        show_fields(client, f"/v1/languages/{quote(guard)}", wait, json)
 
 
 def cancel(context: typer.Context, guard: Guard, json: Json = False) -> None:

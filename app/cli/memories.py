@@ -15,7 +15,9 @@ from app.cli.output import Json, err, out, printable, quote, show, show_list, to
 from app.cli.progress import Watcher
 from app.core.names import is_memory_id
 
-memories = typer.Typer(no_args_is_help=True, help="List, show, cancel, retry, delete, export and import memories.")
+memories = typer.Typer(
+    no_args_is_help=True, help="List, show, add to, cancel, retry, delete, export and import memories."
+)
 Memory = Annotated[str, typer.Argument(help="A memory's id or name.")]
 Recipe = Annotated[str | None, typer.Option(help="quick, balanced (if not given) or thorough.")]
 NoSplit = Annotated[
@@ -46,23 +48,63 @@ def remember(
     json: Json = False,
 ) -> None:
     """Make a memory of documents: txt, md, html, pdf, docx, csv, tsv, jsonl or json."""
-    uploads = [("file", (path.name, path.read_bytes())) for path in files]
     data = {"name": name} if name else {}
     options = training_options(recipe, no_split=no_split)
     options |= {"languages": language} if language else {}
-    if options:
-        data["options"] = dumps(options)
     with gateway(context) as client:
-        memory = call(client, "POST", "/v1/memories", files=uploads, data=data)
+        memory = _upload(client, "/v1/memories", files, data, options)
         if wait:
             memory = wait_for(client, f"/v1/memories/{memory['id']}")
     tell(memory, wait, json, _scores)
+
+
+@memories.command("add")
+def add(
+    context: typer.Context,
+    memory: Memory,
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Documents.")],
+    *,
+    recipe: Recipe = None,
+    no_split: NoSplit = False,
+    wait: Wait = False,
+    json: Json = False,
+) -> None:
+    """Add documents: a new version of all; one of the same name takes the old one's place.
+
+    The version that serves goes on serving until the new one has passed its gate.
+    """
+    with gateway(context) as client:
+        path = f"/v1/memories/{memory_id_of(client, memory)}"
+        found = _upload(client, f"{path}/documents", files, {}, training_options(recipe, no_split=no_split))
+        if wait:
+            found = wait_for(client, path)
+    tell(found, wait, json, _scores)
+
+
+def _upload(
+    client: httpx.Client, url: str, files: list[Path], data: dict[str, str], options: dict[str, Any]
+) -> dict[str, Any]:
+    uploads = [("file", (path.name, path.read_bytes())) for path in files]
+    fields = data | ({"options": dumps(options)} if options else {})
+    return call(client, "POST", url, files=uploads, data=fields)
 
 
 def training_options(recipe: str | None, *, no_split: bool, **fields: Any) -> dict[str, Any]:
     """Return what a memory or a plan is asked for with; `fields` of the recipe that are None are left out."""
     given = {name: value for name, value in {"name": recipe, **fields}.items() if value is not None}
     return ({"recipe": given} if given else {}) | ({"split": False} if no_split else {})
+
+
+def show_fields(client: httpx.Client, path: str, wait: bool, json: bool) -> None:
+    """Print all of a memory or guard, once it is over if it is waited for.
+
+    Raises:
+        GatewayError: it was waited for and is not ready.
+    """
+    found = wait_for(client, path) if wait else call(client, "GET", path)
+    show(found, json)
+    if wait:
+        must_be_ready(found)
 
 
 def show_short(one: dict[str, Any], json: bool) -> None:
@@ -80,9 +122,19 @@ def tell(begun: dict[str, Any], waited: bool, json: bool, scores: Callable[[dict
         show_short(begun, json)
     elif begun["status"] == "ready":
         out().print(f"{begun['name']} is ready ({begun['id']}). {scores(begun)}", soft_wrap=True)
-    if waited and begun["status"] != "ready":
-        reason = (begun.get("error") or {}).get("message", "no reason was given")
-        raise GatewayError(f"{begun['name']} is {begun['status']}: {printable(reason)}")
+    if waited:
+        must_be_ready(begun)
+
+
+def must_be_ready(waited_for: dict[str, Any]) -> None:
+    """Say why a memory or guard is not ready that was waited for.
+
+    Raises:
+        GatewayError: it is not.
+    """
+    if waited_for["status"] != "ready":
+        reason = (waited_for.get("error") or {}).get("message", "no reason was given")
+        raise GatewayError(f"{waited_for['name']} is {waited_for['status']}: {printable(reason)}")
 
 
 @memories.command("list")
@@ -94,10 +146,10 @@ def list_all(context: typer.Context, json: Json = False) -> None:
 
 
 @memories.command("show")
-def show_one(context: typer.Context, memory: Memory, json: Json = False) -> None:
+def show_one(context: typer.Context, memory: Memory, wait: Wait = False, json: Json = False) -> None:
     """Show one memory."""
     with gateway(context) as client:
-        show(call(client, "GET", f"/v1/memories/{memory_id_of(client, memory)}"), json)
+        show_fields(client, f"/v1/memories/{memory_id_of(client, memory)}", wait, json)
 
 
 @memories.command("cancel")
@@ -224,10 +276,22 @@ def tell_receipt(deleted: str) -> None:
 
 
 def wait_for(client: httpx.Client, path: str) -> dict[str, Any]:
-    """Show what happens until a memory or guard is ready or has failed; return it as it is then."""
-    with Watcher(err()) as watcher:
-        for kind, data in events(client, path):
-            watcher.tell(kind, data)
+    """Show what happens until a guard or a memory's newest version is ready or has failed; return it as it is then.
+
+    Raises:
+        Exit: Ctrl-C; what is waited for goes on.
+    """
+    newest = call(client, "GET", path).get("latest", 1)
+    try:
+        with Watcher(err()) as watcher:
+            for kind, data, at in events(client, path):
+                if data.get("version", newest) >= newest:
+                    watcher.tell(kind, data, at)
+    except KeyboardInterrupt:
+        command, one = "lorekeep language" if "/languages/" in path else "lorekeep memories", path.rpartition("/")[2]
+        told = f"It goes on. `{command} show {one} --wait` watches it again, `{command} cancel {one}` ends it."
+        err().print(told, style="dim", soft_wrap=True)
+        raise typer.Exit(130) from None
     return call(client, "GET", path)
 
 

@@ -1,6 +1,5 @@
 """A memory's events as one progress bar, and a line for each stage that is over."""
 
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,7 +25,7 @@ class Watcher:
             transient=True,
         )
         self._task = self._progress.add_task("", total=None, stage="queued", told="")
-        self._stage, self._since, self._told = "queued", time.monotonic(), ""
+        self._stage, self._since, self._told = "queued", 0.0, ""
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -39,14 +38,14 @@ class Watcher:
         if self._console.is_terminal:
             self._progress.stop()
 
-    def tell(self, kind: str, data: dict[str, Any]) -> None:
-        """Take one event."""
+    def tell(self, kind: str, data: dict[str, Any], at: float) -> None:
+        """Take one event and when it happened, in seconds: what is past is told at once, with the time it took."""
         if kind == "state":
-            self._move(printable(str(data["state"])), judged="scores" in data)
+            self._move(printable(str(data["state"])), at, judged="scores" in data)
         elif kind == "progress":
             self._advance(data)
 
-    def _move(self, state: str, *, judged: bool) -> None:
+    def _move(self, state: str, at: float, *, judged: bool) -> None:
         if state == self._stage:
             return
         if state in UNSUCCESSFUL:
@@ -59,9 +58,9 @@ class Watcher:
                 why = "before, and tried again"
             self._console.print(f"[yellow]↻[/yellow] {self._stage} {why}")
         elif self._stage != "queued":
-            seconds = time.monotonic() - self._since
+            seconds = at - self._since
             self._console.print(f"[green]✓[/green] {self._stage:<10} [dim]{seconds:4.0f} s  {self._told}[/dim]")
-        self._stage, self._since, self._told = state, time.monotonic(), ""
+        self._stage, self._since, self._told = state, at, ""
         self._progress.update(self._task, stage=state, told="", total=None, completed=0)
 
     def _advance(self, data: dict[str, Any]) -> None:

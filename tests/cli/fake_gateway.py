@@ -9,13 +9,13 @@ import httpx
 MEMORY_ID = "mem_" + "0" * 26
 GUARD_ID = "lng_" + "0" * 26
 STORY: list[tuple[str, dict[str, Any]]] = [
-    ("state", {"state": "queued", "version": 1}),
-    ("state", {"state": "preparing", "version": 1}),
+    ("state", {"state": "queued"}),
+    ("state", {"state": "preparing"}),
     ("progress", {"stage": "preparing", "done": 3, "total": 3}),
-    ("state", {"state": "training", "version": 1}),
+    ("state", {"state": "training"}),
     ("progress", {"stage": "training", "step": 7, "steps": 9, "loss": 1.25, "tokens_per_s": 512.0, "eta_s": 3}),
-    ("state", {"state": "evaluating", "version": 1}),
-    ("state", {"state": "ready", "version": 1}),
+    ("state", {"state": "evaluating"}),
+    ("state", {"state": "ready"}),
 ]
 
 
@@ -42,6 +42,8 @@ class FakeGateway:
     Attributes:
         breaks: after how many events a stream breaks, for each stream in turn; the last one runs to the end.
         refusals: how many requests for a stream are answered with 503 first.
+        interrupted: whether Ctrl-C is pressed while a stream is read.
+        latest: how many versions the memory has; each has the same story.
         lost: what the compression of a guard's sum cost.
     """
 
@@ -49,6 +51,7 @@ class FakeGateway:
         self.status, self.error = status, error
         self.breaks: list[int] = []
         self.refusals = 0
+        self.interrupted, self.latest = False, 1
         self.lost: float | None = None
         self.requests: list[httpx.Request] = []
         self._told = True  # the story, to its end
@@ -67,6 +70,7 @@ class FakeGateway:
         scores = {"kind": "recall", "questions": 4, "base": 0.0, "adapter": 0.975, "adapter_interval": [0.87, 1.0]}
         scores |= {"control": {"known": 23, "kept": 20}}
         shown = {"id": MEMORY_ID, "object": "memory", "name": "phone book", "status": status, "version": 1}
+        shown["latest"] = self.latest
         return {**shown, "scores": scores, "error": self.error, "created_at": 1.7e9, "metadata": {"a": "[red]b"}}
 
     def guard(self, status: str) -> dict[str, Any]:
@@ -89,6 +93,7 @@ class FakeGateway:
             ("GET", f"{memory}/events"): lambda: self._events(request),
             ("GET", memory): lambda: httpx.Response(200, json=self.memory(self.status if self._told else "training")),
             ("GET", f"{memory}/export"): lambda: httpx.Response(200, content=b"tar" * 1000),
+            ("POST", f"{memory}/documents"): lambda: httpx.Response(202, json=self.memory("queued")),
             ("POST", f"{memory}/cancel"): lambda: httpx.Response(200, json=self.memory("cancelled")),
             ("POST", f"{memory}/retry"): lambda: httpx.Response(202, json=self.memory("queued")),
             ("DELETE", memory): lambda: httpx.Response(202, json=deleted),
@@ -116,21 +121,20 @@ class FakeGateway:
         return httpx.Response(200, json=page)
 
     def _events(self, request: httpx.Request) -> httpx.Response:
+        if self.interrupted:
+            raise KeyboardInterrupt
         if self.refusals:
             self.refusals -= 1
             return refused(503, "The registry cannot be reached.")
         seen = int(request.headers.get("Last-Event-ID", "0-0").partition("-")[0])
-        end = self.breaks.pop(0) if self.breaks else len(STORY)
-        self._told = end == len(STORY)
-        lines = [f"id: {n}-0\r\nevent: {kind}\r\ndata: {json.dumps(data)}\r\n" for n, (kind, data) in story(seen, end)]
+        whole = [(kind, {**data, "version": n + 1}) for n in range(self.latest) for kind, data in STORY]
+        end = self.breaks.pop(0) if self.breaks else len(whole)
+        self._told = end == len(whole)
+        numbered = list(enumerate(whole, 1))[seen:end]
+        lines = [f"id: {n}-0\r\nevent: {kind}\r\ndata: {json.dumps(data)}\r\n" for n, (kind, data) in numbered]
         quiet = ": still here\r\n"
         body = "\r\n".join([quiet, *(part for line in lines for part in (line, quiet)), ""])
         return httpx.Response(200, text=body, headers={"content-type": "text/event-stream"})
-
-
-def story(seen: int, end: int) -> list[tuple[int, tuple[str, dict[str, Any]]]]:
-    """Return the numbered events after one, up to another."""
-    return list(enumerate(STORY, 1))[seen:end]
 
 
 def answer(body: dict[str, Any]) -> dict[str, Any]:

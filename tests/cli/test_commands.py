@@ -73,11 +73,12 @@ def test_remember_can_refuse_to_split(document: str) -> None:
 def test_progress_says_which_part_is_trained() -> None:
     shown = io.StringIO()
     with Watcher(Console(file=shown, width=100)) as watcher:
-        watcher.tell("state", {"state": "training"})
-        watcher.tell("progress", {"stage": "training", "step": 7, "steps": 9, "part": 2, "parts": 3})
-        watcher.tell("state", {"state": "evaluating"})
+        watcher.tell("state", {"state": "training"}, 1000.5)
+        watcher.tell("progress", {"stage": "training", "step": 7, "steps": 9, "part": 2, "parts": 3}, 1001.0)
+        watcher.tell("state", {"state": "evaluating"}, 1090.5)
 
     assert "part 2 of 3  7/9" in shown.getvalue()
+    assert "90 s" in shown.getvalue()  # by when it happened, not by when it was told
 
 
 @pytest.mark.parametrize(
@@ -91,8 +92,8 @@ def test_progress_says_which_part_is_trained() -> None:
 def test_progress_says_why_a_version_is_queued_again(before: str, queued: dict[str, Any], told: str) -> None:
     shown = io.StringIO()
     with Watcher(Console(file=shown, width=100)) as watcher:
-        watcher.tell("state", {"state": before})
-        watcher.tell("state", {"state": "queued", **queued})
+        watcher.tell("state", {"state": before}, 1.0)
+        watcher.tell("state", {"state": "queued", **queued}, 2.0)
 
     assert told in shown.getvalue()
     assert shown.getvalue().count("cut off") == told.count("cut off")
@@ -105,6 +106,19 @@ def test_remember_names_the_languages_that_the_memory_is_to_keep_to(document: st
 
     assert result.exit_code == 0
     assert b'{"languages": ["ko", "ja"]}' in sent.content
+
+
+def test_documents_are_added_to_a_memory_and_its_new_version_alone_is_watched(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.latest = 2
+    result = run(gateway, "memories", "add", "phone book", document, "--recipe", "quick", "--wait")
+    [sent] = gateway.asked("POST", f"/v1/memories/{MEMORY_ID}/documents")
+
+    assert result.exit_code == 0
+    assert Path(document).name.encode() in sent.content
+    assert b'{"recipe": {"name": "quick"}}' in sent.content
+    assert [line.split()[1] for line in result.stderr.splitlines()] == ["preparing", "training", "evaluating"]
+    assert "phone book is ready" in result.stdout
 
 
 def test_waiting_shows_every_stage_and_ends_with_the_scores(document: str) -> None:
@@ -126,6 +140,31 @@ def test_waiting_for_a_memory_that_does_not_become_ready_ends_with_one_and_the_r
 
     assert result.exit_code == 1
     assert f"phone book is {status}: It did not beat the base." in result.stderr
+
+
+def test_ending_the_wait_says_that_the_work_goes_on_and_how_to_watch_it_again(document: str) -> None:
+    gateway = FakeGateway()
+    gateway.interrupted = True
+    result = run(gateway, "remember", document, "--wait")
+
+    assert result.exit_code == 130
+    assert f"It goes on. `lorekeep memories show {MEMORY_ID} --wait` watches it again" in result.stderr
+
+
+def test_a_memory_that_is_being_made_is_watched_and_then_shown() -> None:
+    result = run(FakeGateway(), "memories", "show", "phone book", "--wait")
+
+    assert result.exit_code == 0
+    assert "✓ training" in result.stderr
+    assert MEMORY_ID in result.stdout
+
+
+def test_watching_one_that_does_not_become_ready_shows_it_and_ends_with_one() -> None:
+    result = run(FakeGateway("rejected", {"code": "x", "message": "No."}), "memories", "show", MEMORY_ID, "--wait")
+
+    assert result.exit_code == 1
+    assert MEMORY_ID in result.stdout
+    assert "phone book is rejected: No." in result.stderr
 
 
 def test_a_stream_that_ends_early_is_taken_up_where_it_ended(document: str) -> None:
@@ -163,6 +202,7 @@ def test_a_stream_that_never_says_anything_is_given_up(document: str) -> None:
         (["remember", "{document}", "--name", "n", "--wait"], "status", "ready"),
         (["ask", "who?", "--memory", "phone book"], "usage", None),
         (["memories", "show", "phone book"], "id", MEMORY_ID),
+        (["memories", "add", "phone book", "{document}"], "status", "queued"),
         (["memories", "cancel", "phone book"], "status", "cancelled"),
         (["memories", "retry", "phone book"], "status", "queued"),
         (["memories", "retry", "phone book", "--wait"], "status", "ready"),

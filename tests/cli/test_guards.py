@@ -128,6 +128,18 @@ def test_a_guard_that_is_tried_again_and_waited_for_ends_with_its_rates() -> Non
     assert "keeps to ko in 75% of its answers" in result.stdout
 
 
+def test_a_guard_that_is_being_trained_is_watched_again_after_ctrl_c() -> None:
+    gateway = FakeGateway()
+    gateway.interrupted = True
+    ended = run(gateway, "language", "train", "--language", "ko", "--wait")
+    gateway.interrupted = False
+    watched = run(gateway, "language", "show", GUARD_ID, "--wait", "--json")
+
+    assert f"`lorekeep language show {GUARD_ID} --wait` watches it again" in ended.stderr
+    assert json.loads(watched.stdout)["status"] == "ready"
+    assert "✓ training" in watched.stderr
+
+
 def test_guards_are_listed_shown_and_deleted() -> None:
     gateway = FakeGateway()
 
