@@ -55,6 +55,16 @@ def test_a_second_memory_asks_nothing_and_gets_what_the_teacher_said(tmp_path: P
     assert again[1].target is None
 
 
+def test_what_is_asked_is_told_as_it_goes_and_what_was_asked_before_is_not(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    rows = [row("Why?"), row("Where?"), row("Who?", replayed=False)]
+    for _ in range(2):
+        with_replay_targets(Counting().model, rows, RECIPE, tmp_path, BASE, on_read=lambda *far: told.append(far))
+
+    assert told[-1] == (2, 2)
+    assert told == sorted(set(told))
+
+
 def test_only_what_is_new_is_asked_and_another_base_model_is_asked_anew(tmp_path: Path) -> None:
     counting, rows = Counting(), [row("Why?"), row("Where?")]
     with_replay_targets(counting.model, rows[:1], RECIPE, tmp_path, BASE)

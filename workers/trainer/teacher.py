@@ -5,7 +5,7 @@ Of what is replayed it is the teacher as well, with the same prompt: what it wou
 It speaks once, before training: what it says of each answer token is kept as the row's target.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,9 @@ def with_teacher_prompts(
     return [_shown(row, one, texts, tokenizer, max_tokens) for row, one in zip(rows, examples, strict=True)]
 
 
-def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target | None]:
+def ask_teacher(
+    model: Any, rows: Sequence[Row], recipe: Recipe, on_read: Callable[[int, int], None] | None = None
+) -> list[Target | None]:
     """Return the target of each row that has a teacher's prompt.
 
     The teacher may have misread the passage: where its likeliest token is not the label it has no say, and the label
@@ -42,10 +44,11 @@ def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target 
 
     Args:
         model: from `attach_lora`; its LoRA is off meanwhile.
+        on_read: told how many of the rows are read, and how many there are.
     """
     shown = {place: _as_teacher_sees(row) for place, row in enumerate(rows) if row.teacher_prompt}
     targets: list[Target | None] = [None] * len(rows)
-    was_training = model.training
+    was_training, done = model.training, 0
     model.eval()
     with torch.no_grad(), model.disable_adapter():
         for group in _groups(model, shown):
@@ -54,6 +57,9 @@ def ask_teacher(model: Any, rows: Sequence[Row], recipe: Recipe) -> list[Target 
                 targets[place] = _on_labels_of(
                     rows[place], target, always=recipe.distillation == 1 or rows[place].replayed
                 )
+            done += len(group)
+            if on_read:
+                on_read(done, len(shown))
     model.train(was_training)
     return targets
 

@@ -122,13 +122,15 @@ class Training:
     def _taught(self, model: Any, recipe: Recipe) -> list[Row]:
         """Return the rows with what a teacher says of them, where they have one; it is asked once."""
         folder = self.ground.settings.home / REPLAY_FOLDER
-        rows = with_replay_targets(model, self.course.rows, recipe, folder, self.ground.base_digest)
+        digest = self.ground.base_digest
+        rows = with_replay_targets(model, self.course.rows, recipe, folder, digest, on_read=self._note_read)
         if not recipe.needs_teacher:
             return rows
         kept = self.checkpoint.load(TARGETS)
         if kept is None:
             asked = [row if not row.replayed else replace(row, teacher_prompt=()) for row in rows]
-            kept = {"targets": [one and vars(one) for one in ask_teacher(model, asked, recipe)]}
+            said = ask_teacher(model, asked, recipe, self._note_read)
+            kept = {"targets": [one and vars(one) for one in said]}
             self.checkpoint.save(kept, TARGETS)
         pairs = zip(rows, kept["targets"], strict=True)
         return [replace(row, target=Target(**fields)) if fields else row for row, fields in pairs]
