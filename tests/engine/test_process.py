@@ -18,6 +18,7 @@ deaf, fifo = sys.argv[2] == "deaf", sys.argv[3]
 if deaf:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 core = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", "vllm"])
+open(os.path.join(os.environ["VLLM_RPC_BASE_PATH"], "socket"), "w").close()
 with open(fifo, "w") as file:
     file.write(str(core.pid))
 core.wait()
@@ -34,12 +35,21 @@ async def start(folder: Path, mode: str = "polite") -> tuple[VllmProcess, psutil
     return process, core, note
 
 
-async def test_stopping_ends_the_server_and_its_core(tmp_path: Path) -> None:
+def sockets(note: Path) -> Path:
+    """Return the folder of the server's sockets, of which it has made one."""
+    folder = Path(json.loads(note.read_text())["sockets"])
+    assert [file.name for file in folder.iterdir()] == ["socket"]
+    return folder
+
+
+async def test_stopping_ends_the_server_and_its_core_and_leaves_no_socket(tmp_path: Path) -> None:
     process, core, note = await start(tmp_path)
+    left = sockets(note)
     await process.stop(5)
     await process.stop(5)
 
     assert not core.is_running()
+    assert not left.exists()
     assert not note.exists()
 
 
@@ -63,11 +73,13 @@ async def test_the_core_does_not_outlive_a_server_that_died_suddenly(tmp_path: P
 
 async def test_the_next_agent_finds_what_a_dead_one_left(tmp_path: Path) -> None:
     process, core, note = await start(tmp_path)
+    left = sockets(note)
     os.kill(json.loads(note.read_text())["pgid"], signal.SIGKILL)
     await process.wait()
 
     assert clear_orphans(note, 1) == 1
     assert not core.is_running()
+    assert not left.exists()
     assert not note.exists()
 
 
@@ -76,7 +88,7 @@ def test_a_note_whose_number_went_to_somebody_else_harms_nobody(tmp_path: Path) 
     with subprocess.Popen(
         [sys.executable, "-c", "input()", "vllm"], stdin=subprocess.PIPE, start_new_session=True
     ) as other:
-        note.write_text(json.dumps({"pgid": other.pid, "created": 1.0}))
+        note.write_text(json.dumps({"pgid": other.pid, "created": 1.0, "sockets": str(tmp_path / "gone")}))
         killed = clear_orphans(note, 1)
         alive = other.poll() is None
         other.kill()
