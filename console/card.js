@@ -55,6 +55,8 @@ export function advance(item, told) {
     bar.value = told.done / told.total;
     const what = told.stage === "training" ? "general prompts read, once for all memories" : "prepared";
     said.textContent = `${told.done} of ${told.total} ${what}.`;
+  } else if (told.done) {
+    said.textContent = `${told.done} answers given at the gate.`;
   }
 }
 

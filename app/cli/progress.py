@@ -66,7 +66,7 @@ class Watcher:
     def _advance(self, data: dict[str, Any]) -> None:
         done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
         told = [f"part {data['part']} of {data['parts']}"] if "part" in data else []
-        told += [f"{done}/{total}"] if total else []
+        told += [f"{done}/{total}"] if total else [f"{done} answers"] if done else []
         if data.get("loss") is not None:
             told.append(f"loss {data['loss']:.3f}")
         if data.get("tokens_per_s"):

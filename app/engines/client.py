@@ -70,10 +70,14 @@ def engine_http(**options: Any) -> httpx.AsyncClient:
 
 
 class EngineClient:
-    """Talks to any engine by its address. The caller owns `http`, its limits and its timeout."""
+    """Talks to any engine by its address. The caller owns `http`, its limits and its timeout.
+
+    Attributes:
+        answered: how many completions engines have given so far.
+    """
 
     def __init__(self, http: httpx.AsyncClient, key: SecretStr) -> None:
-        self._http = http
+        self._http, self.answered = http, 0
         self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key.get_secret_value() else {}
 
     # adapters
@@ -156,11 +160,11 @@ class EngineClient:
             ModelNotFound: the engine does not hold the model.
             EngineFailed: the engine did not answer, or with an error of its own.
         """
-        return await self._repeat("POST", f"{url}/v1/chat/completions", body)
+        return await self._ask(f"{url}/v1/chat/completions", body)
 
     async def complete(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for one text completion, not streamed; raises what `chat` does."""
-        return await self._repeat("POST", f"{url}/v1/completions", body)
+        return await self._ask(f"{url}/v1/completions", body)
 
     async def tokenize(self, url: str, text: str) -> tuple[int, ...]:
         """Return a text's tokens by the base model's tokenizer, none of them special; raises what `chat` does."""
@@ -191,6 +195,11 @@ class EngineClient:
         except httpx.TransportError:
             return False
         return response.status_code == httpx.codes.OK
+
+    async def _ask(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        said = await self._repeat("POST", url, body)
+        self.answered += 1
+        return said
 
     async def _repeat(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         response = await self._send(method, url, body)

@@ -102,5 +102,10 @@ def _check_language(language: str, param: str) -> None:
 
 
 def guards_on(memory: Memory, languages: Sequence[str]) -> list[tuple[Memory, Version]]:
-    """Return a guard for each language, to be trained on top of a memory once that serves."""
-    return [draft_guard(memory.tenant, Wish(one), below={"memory": memory.id}) for one in languages]
+    """Return a guard for each language, to be trained on top of a memory once that serves.
+
+    They are strict: whole answers in English are what a memory of English documents brings, and English-neutral, which
+    counts none of it, finds nothing to mend there.
+    """
+    wishes = [Wish(one, recipe={"strict": True}) for one in languages]
+    return [draft_guard(memory.tenant, wish, below={"memory": memory.id}) for wish in wishes]

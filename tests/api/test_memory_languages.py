@@ -30,9 +30,9 @@ async def test_guards_are_accepted_with_the_memory_and_readable_at_once(world: W
     memory = await remembered(http, "ko", "ja")
     guards = (await http.get("/v1/languages")).json()["data"]
 
-    assert {(one["language"], one["memory"], one["status"]) for one in guards} == {
-        ("ko", memory["id"], "queued"),
-        ("ja", memory["id"], "queued"),
+    assert {(one["language"], one["memory"], one["status"], one["strict"]) for one in guards} == {
+        ("ko", memory["id"], "queued", True),
+        ("ja", memory["id"], "queued", True),
     }
     shown = [{"id": one["id"], "language": one["language"], "status": "queued"} for one in guards]
     assert memory["languages"] == (await http.get(f"/v1/memories/{memory['id']}")).json()["languages"] == shown

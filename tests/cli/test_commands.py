@@ -70,14 +70,17 @@ def test_remember_can_refuse_to_split(document: str) -> None:
     assert b'{"recipe": {"name": "quick"}, "split": false}' in sent.content
 
 
-def test_progress_says_which_part_is_trained() -> None:
+def test_progress_says_which_part_is_trained_and_how_much_the_gate_has_asked() -> None:
     shown = io.StringIO()
     with Watcher(Console(file=shown, width=100)) as watcher:
         watcher.tell("state", {"state": "training"}, 1000.5)
         watcher.tell("progress", {"stage": "training", "step": 7, "steps": 9, "part": 2, "parts": 3}, 1001.0)
         watcher.tell("state", {"state": "evaluating"}, 1090.5)
+        watcher.tell("progress", {"stage": "evaluating", "done": 57}, 1091.0)
+        watcher.tell("state", {"state": "publishing"}, 1092.0)
 
     assert "part 2 of 3  7/9" in shown.getvalue()
+    assert "57 answers" in shown.getvalue()
     assert "90 s" in shown.getvalue()  # by when it happened, not by when it was told
 
 

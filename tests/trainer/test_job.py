@@ -42,6 +42,14 @@ async def test_a_candidate_that_answers_more_than_the_base_model_serves(workshop
     assert memory.current == 1
 
 
+async def test_the_gate_tells_how_many_answers_it_has_been_given(workshop: Workshop) -> None:
+    await workshop.start_engine()
+
+    version = await workshop.attempt()
+
+    assert version.progress == {"stage": "evaluating", "done": sum(workshop.engine.asked.values())}
+
+
 async def test_a_candidate_that_answers_no_more_than_the_base_model_is_rejected_and_unloaded(
     workshop: Workshop,
 ) -> None:

@@ -38,6 +38,11 @@ class Examiner:
         self._engines, self._client, self._wait_s = engines, client, wait_s
         self._control = control
 
+    @property
+    def answered(self) -> int:
+        """How many completions engines have given to whom this trainer asks by the same client."""
+        return self._client.answered
+
     async def load(self, *adapters: str, rank: int = 0) -> EngineRecord:
         """Have one engine hold the adapters, their canaries passed; an engine that restarts or is full is waited for.
 

@@ -44,7 +44,7 @@ from workers.languages.make import GuardMaker
 from workers.languages.run import Shop
 from workers.trainer.control import ControlExam, encoded_texts
 from workers.trainer.evaluate import Examiner
-from workers.trainer.follow import Progress
+from workers.trainer.follow import Progress, attend
 from workers.trainer.lease import Lease
 from workers.trainer.make import CandidateMaker, Maker
 from workers.trainer.write import Candidate, read_exam
@@ -216,7 +216,7 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
     )
     await step.to(State.EVALUATING, _weights_of(candidates))
     engine = await trainer.examiner.load(*step.version.adapters, rank=step.version.recipe["rank"])
-    scores, decision = await trainer.judge(step.version, engine)
+    scores, decision = await _judge(trainer, step, engine)
     if decision.passed:
         await step.to(State.PUBLISHING, {"scores": scores})
         await _publish(trainer, step)
@@ -229,6 +229,16 @@ async def _carry_out(trainer: Trainer, step: _Steps, lease: Lease) -> None:
         await step.to(State.REJECTED, {"scores": scores, "error": error})
     for name in step.version.adapters:
         await trainer.engines.forget(name)
+
+
+async def _judge(trainer: Trainer, step: _Steps, engine: EngineRecord) -> tuple[Progress, Decision]:
+    """Judge a version, telling how many answers engines have given for it."""
+    before = trainer.examiner.answered
+
+    def progress() -> Progress:
+        return {"stage": "evaluating", "done": trainer.examiner.answered - before}
+
+    return await attend(trainer.judge(step.version, engine), progress, progress, step.tell)
 
 
 def _next_seed(version: Version) -> dict[str, Any] | None:
