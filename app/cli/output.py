@@ -1,6 +1,7 @@
 """What commands print: tables and lines for people, JSON for programs."""
 
 import json as jsonlib
+import os
 import re
 import time
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # what moves a cursor or turns a line around
 _MOVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-IDS = ("id", "memory")  # copied by hand: never broken
+_WIDE = 500
 COLOURS = {"ready": "green", "failed": "red", "rejected": "red", "cancelled": "dim"}
 
 
@@ -50,10 +51,13 @@ def show_list(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: boo
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(column, no_wrap=column in IDS, overflow="fold")
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for row in rows:
         table.add_row(*[plain(column, row.get(column)) for column in columns])
-    out().print(table if rows else "There are none.")
+    console = out()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDE  # in a pipe nothing is folded
+    console.print(table if rows else "There are none.")
 
 
 def plain(name: str, value: Any) -> Text:

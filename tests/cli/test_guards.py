@@ -149,6 +149,12 @@ def test_guards_are_listed_shown_and_deleted() -> None:
     assert gateway.asked("DELETE", f"/v1/languages/{GUARD_ID}")
 
 
+def test_in_a_pipe_no_row_is_folded() -> None:
+    listed = run(FakeGateway(), "language", "list", COLUMNS=None).stdout
+
+    assert [line.split()[-2:] for line in listed.splitlines()[1:]] == [[MEMORY_ID, "ready"]]
+
+
 def test_a_deletion_says_how_to_get_the_guards_receipt() -> None:
     gateway = FakeGateway()
     said = run(gateway, "language", "rm", GUARD_ID).stderr
