@@ -14,10 +14,11 @@ from app.engines.client import EngineClient
 from app.errors import EngineFailed
 from tests.languages.bilingual import BOS, END, Script, ids_of, prompts, tokenizer
 from workers.languages.engine_policy import EnginePolicy
-from workers.languages.explore import ENOUGH_TO_TELL, SAMPLED_AT_ONCE, Explorer, Found
+from workers.languages.explore import ENOUGH_TO_TELL, SAMPLED_AT_ONCE, Explorer, Found, Group
 from workers.languages.points import Ids
 
 RECIPE = GuardRecipe(language="ko", candidates=4, look_ahead=2, answers=100, points=1000, temperature=0.6)
+PATIENT = replace(RECIPE, points_per_step=1)  # one point more is always to be hoped for
 
 
 @dataclass
@@ -69,14 +70,14 @@ async def test_what_a_model_would_say_after_the_end_is_neither_asked_for_nor_jud
 
 
 async def test_clean_answers_give_no_point_and_empty_ones_are_counted() -> None:
-    clean, empty = await found(Scripted(answer="나다")), await found(Scripted(answer=""))
+    clean, empty = await found(Scripted(answer="나다"), PATIENT), await found(Scripted(answer=""), PATIENT)
 
     assert (clean.confused, clean.groups, clean.rate) == (0, (), 0.0)
     assert (empty.empty, empty.answers, empty.confused) == (100, 100, 0)
 
 
 async def test_points_whose_candidates_are_all_alike_are_skipped_and_counted() -> None:
-    alike = await found(Scripted(next="a"))
+    alike = await found(Scripted(next="a"), PATIENT)
 
     assert (len(alike.groups), alike.skipped, alike.confused) == (0, 100, 100)
     assert alike.tokens == 300
@@ -85,7 +86,7 @@ async def test_points_whose_candidates_are_all_alike_are_skipped_and_counted() -
 async def test_exploring_ends_when_there_are_points_enough_and_asks_each_prompt_equally() -> None:
     policy, recipe = Scripted(next="다a", after={}), replace(RECIPE, points=5)
     enough, all_of_them = await found(policy, recipe), Scripted()
-    await found(all_of_them)
+    await found(all_of_them, PATIENT)
 
     assert enough.answers == SAMPLED_AT_ONCE == len(policy.asked)
     assert {all_of_them.asked.count(prompt.ids) for prompt in prompts()} == {10}
@@ -100,7 +101,7 @@ async def test_exploring_goes_on_until_there_are_points_for_one_step() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "iteration", "asked"),
-    [("나다", 1, 640), ("나다", 2, ENOUGH_TO_TELL), ("나a", 2, 640)],  # clean, clean after a training, still confused
+    [("나다", 2, ENOUGH_TO_TELL), ("나a", 2, 640)],  # clean, still confused
 )
 async def test_exploring_after_a_training_ends_as_soon_as_it_shows_that_little_is_left(
     answer: str, iteration: int, asked: int
@@ -108,6 +109,17 @@ async def test_exploring_after_a_training_ends_as_soon_as_it_shows_that_little_i
     looked = await found(Scripted(answer=answer, after={}), replace(RECIPE, answers=640), iteration)
 
     assert looked.answers == asked
+
+
+async def test_exploring_ends_where_a_step_is_not_to_be_hoped_for() -> None:
+    recipe = replace(RECIPE, answers=640)
+    clean, some = await found(Scripted(answer="나다"), recipe), Found(groups=(Group((), (), ()),) * 2, answers=320)
+
+    assert clean.answers == 320  # none of 256 may still be 1.5 %, and 8 points of 640
+    assert not clean.can_teach(recipe)
+    assert clean.is_hopeless(recipe)
+    assert not some.is_hopeless(recipe)
+    assert not Found().is_hopeless(recipe)
 
 
 class FakeEngine:

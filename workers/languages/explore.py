@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from app.core.gate import interval
 from app.core.guard_recipe import GuardRecipe
 from app.languages.detector import Verdict
 from workers.languages.points import Answer, Ids, Judge, Prompt, before_confusion, decode
@@ -83,14 +84,22 @@ class Found:
         """Say whether, after a training, too little is left to mend: see `recipe.stop_rate`."""
         return not self.can_teach(recipe) or self.rate < recipe.stop_rate
 
+    def is_hopeless(self, recipe: GuardRecipe) -> bool:
+        """Say whether all answers together will hardly give points for one step: beyond their share's 95 % interval."""
+        if not self.answers:
+            return False
+        _, most = interval(len(self.groups) / self.answers, self.answers)
+        return most * recipe.answers < recipe.points_per_step
+
     def is_enough(self, recipe: GuardRecipe, iteration: int) -> bool:
-        """Say whether no more answers are needed: there are points enough, or after a training it shows that few are.
+        """Say whether no more answers are needed: there are points enough, or it shows that few are left.
 
         Args:
             iteration: from 1; all but the first come after a training.
         """
         little_left = iteration > 1 and self.answers >= ENOUGH_TO_TELL and self.rate < recipe.stop_rate
-        return little_left or len(self.groups) >= max(recipe.points, recipe.points_per_step)
+        enough = len(self.groups) >= max(recipe.points, recipe.points_per_step)
+        return little_left or enough or self.is_hopeless(recipe)
 
     def __add__(self, other: "Found") -> "Found":
         return Found(
