@@ -53,7 +53,7 @@ export function advance(item, told) {
     said.textContent = `${part} ${told.step} of at most ${told.steps}, loss ${told.loss.toFixed(3)}, ${left}.`;
   } else if (told.total) {
     bar.value = told.done / told.total;
-    const what = told.stage === "training" ? "general prompts read, once for all memories" : "prepared";
+    const what = told.stage === "training" ? "texts read by the base model" : "prepared";
     said.textContent = `${told.done} of ${told.total} ${what}.`;
   } else if (told.done) {
     said.textContent = `${told.done} answers given at the gate.`;

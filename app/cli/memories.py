@@ -104,7 +104,7 @@ def show_fields(client: httpx.Client, path: str, wait: bool, json: bool) -> None
     found = wait_for(client, path) if wait else call(client, "GET", path)
     show(found, json)
     if wait:
-        must_be_ready(found)
+        _must_be_ready(found)
 
 
 def show_short(one: dict[str, Any], json: bool) -> None:
@@ -123,10 +123,10 @@ def tell(begun: dict[str, Any], waited: bool, json: bool, scores: Callable[[dict
     elif begun["status"] == "ready":
         out().print(f"{begun['name']} is ready ({begun['id']}). {scores(begun)}", soft_wrap=True)
     if waited:
-        must_be_ready(begun)
+        _must_be_ready(begun)
 
 
-def must_be_ready(waited_for: dict[str, Any]) -> None:
+def _must_be_ready(waited_for: dict[str, Any]) -> None:
     """Say why a memory or guard is not ready that was waited for.
 
     Raises:

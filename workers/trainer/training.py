@@ -70,7 +70,7 @@ class Training:
     def __post_init__(self) -> None:
         self.recipe = self.course.part.seeded(self.course.recipe)
         self.steps: list[Step] = []
-        self.read: tuple[int, int] | None = None  # of what the base model reads once, before the first memory's steps
+        self.read: tuple[int, int] | None = None  # of what the base model reads before the steps
         self.begun_with = 0  # steps of an attempt before
         self.began, self.ended = time.monotonic(), 0.0
 
